@@ -1,0 +1,3 @@
+// Small scripts of the pages.
+
+export {};
