@@ -1,1 +1,100 @@
-//! .
+//! The host as it is: its processes, its namespaces, and whose container a process is in.
+//!
+//! [`observe`] is the observer: a process of its own, forked by the keeper, that only reads. What
+//! it sees it writes to a stream as [`porthole_protocol::observation`] has it.
+//!
+//! ```text
+//!   events    the proc connector's messages: which process was born, changed or ended
+//!      |
+//!   observer  gathers them, at most 50 ms; a slow scan corrects what no event tells
+//!      |
+//!   procfs    reads the processes concerned  <-- parse, printable: bytes to values, no I/O
+//!      |
+//!   model     what the host looks like, and what of it the receiver does not know yet
+//!      |
+//!   outbox    one message at a time, as fast as the receiver reads
+//! ```
+//!
+//! Nothing here trusts what it reads: a process chooses its name and its arguments freely, and
+//! may be gone between two reads.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use rustix::fd::OwnedFd;
+
+/// How the observer is to observe.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The path of Porthole's own group in the cgroup2 tree, from that tree's root, as
+    /// `/proc/PID/cgroup` shows it: `/system.slice/porthole.service/porthole-0a1b2c3d`. Below it
+    /// each container has the group `<container id>`, and in that each session the group
+    /// `<session id>`. `None` where nothing of Porthole's runs.
+    pub cgroup_base: Option<String>,
+    /// How often everything is read again to correct what no event tells (a process that moves
+    /// itself to another group, say).
+    pub correction: Duration,
+    /// How often everything is read where the kernel sends no events.
+    pub polling: Duration,
+}
+
+impl Settings {
+    /// The usual pace for this group.
+    pub fn new(cgroup_base: Option<String>) -> Self {
+        Self {
+            cgroup_base,
+            correction: Duration::from_secs(10),
+            polling: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What the observer was doing when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Opening `/proc`.
+    OpenProc,
+    /// Listing `/proc`.
+    ListProc,
+    /// Preparing the stream.
+    PrepareStream,
+    /// Waiting for events.
+    Wait,
+    /// Writing to the stream.
+    WriteStream,
+}
+
+impl Step {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::OpenProc => "open /proc",
+            Self::ListProc => "list /proc",
+            Self::PrepareStream => "prepare the stream to the server",
+            Self::Wait => "wait for events",
+            Self::WriteStream => "write to the stream to the server",
+        }
+    }
+}
+
+/// Why the observer cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {}: {errno}", step.words())]
+pub struct Failure {
+    /// What it was doing.
+    pub step: Step,
+    /// What the kernel answered.
+    pub errno: rustix::io::Errno,
+}
+
+/// Observes the host and tells it over `stream` (SOCK_STREAM, connected) until the other side
+/// closes that, which is `Ok`.
+///
+/// For a process of its own with a single thread: it blocks for as long as it is wanted. To see
+/// every process it needs root; without, what it may not read is `None`.
+pub fn observe(stream: OwnedFd, settings: &Settings) -> Result<(), Failure> {
+    let _ = (stream, settings);
+    Err(Failure {
+        step: Step::OpenProc,
+        errno: rustix::io::Errno::NOSYS,
+    })
+}
