@@ -6,7 +6,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { build } from "esbuild";
 
-const browser = { bundle: true, minify: true, sourcemap: false, target: "es2022", legalComments: "none", logLevel: "info" };
+const browser = { bundle: true, minify: true, sourcemap: false, target: "es2022", legalComments: "eof", logLevel: "info" };
 
 if (process.argv.includes("--tests")) {
   const names = (await readdir("test")).filter((name) => name.endsWith(".test.ts"));
