@@ -9,6 +9,7 @@
 //!   | Hello ---------------------> |                                    |
 //!   | <--------------------- Hello | (what runs, or how it ended)       |
 //!   | Attach + 1 descriptor -----> | Reader + descriptors ------------> |  reads from now on
+//!   |                              | <--------------------- EndOfInput  |  where there is no terminal
 //!   |                              |              (it hangs up: the monitor reads again)
 //!   | <-------------------- Exited | Exited --------------------------> |
 //!   | Release -------------------> |                                    |
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerPid, HostPid};
 use crate::keeper::Failure;
+use crate::namespace::NamespaceSet;
 use crate::session::{Exit, Session, Target};
 
 /// The version of this protocol. A keeper adopts monitors of this version only; monitors of
@@ -83,6 +85,8 @@ pub struct Started {
     pub start_ticks: u64,
     /// The terminal's name inside.
     pub tty_name: Option<String>,
+    /// The namespaces that it was in when its program began.
+    pub namespaces: NamespaceSet,
     /// For a session: its record.
     pub session: Option<Box<Session>>,
 }
@@ -100,4 +104,14 @@ pub enum ToReader {
     },
     /// The process has ended: take what is left, then close the connection.
     Exited(Exit),
+}
+
+/// From the server that reads to the monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum FromReader {
+    /// Standard input has ended: the server has closed its copy, the monitor is to close its own.
+    /// Whoever reads later is handed a pipe that nobody reads in its place (writing answers EPIPE,
+    /// as if the program had closed its input). Meaningless with a terminal.
+    EndOfInput,
 }
