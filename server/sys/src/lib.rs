@@ -1,2 +1,3 @@
 //! .
 pub mod packet;
+pub mod nsfs;

@@ -1,0 +1,49 @@
+//! How namespaces are related: the ioctls of nsfs, see ioctl_ns(2).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// The user namespace that owns the namespace `ns` is open on. EPERM where that is none of the
+/// caller's own user namespace or below it.
+pub fn owner(ns: impl AsFd) -> io::Result<OwnedFd> {
+    relation(ns, libc::NS_GET_USERNS)
+}
+
+/// The parent of the PID or user namespace `ns` is open on; EINVAL for the other types. EPERM
+/// where it has none, or one that is above the caller's own.
+pub fn parent(ns: impl AsFd) -> io::Result<OwnedFd> {
+    relation(ns, libc::NS_GET_PARENT)
+}
+
+fn relation(ns: impl AsFd, request: libc::Ioctl) -> io::Result<OwnedFd> {
+    // SAFETY: these requests take no argument, so no memory of ours is read or written; the
+    // descriptor is open for as long as `ns` is borrowed.
+    let fd = unsafe { libc::ioctl(ns.as_fd().as_raw_fd(), request) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: on success the request answers a new descriptor (O_CLOEXEC) that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn the_network_namespace_is_owned_by_a_user_namespace() {
+        let net = File::open("/proc/self/ns/net").expect("procfs");
+        let user = File::open("/proc/self/ns/user").expect("procfs");
+        let inode = |file: &File| file.metadata().expect("stat").ino();
+        match owner(&net) {
+            Ok(found) => assert_eq!(inode(&File::from(found)), inode(&user)),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
+        }
+        assert_eq!(
+            parent(&net).map(drop).map_err(|e| e.raw_os_error()),
+            Err(Some(libc::EINVAL))
+        );
+    }
+}
