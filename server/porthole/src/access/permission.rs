@@ -1,0 +1,234 @@
+//! What each route demands, checked in one place before its handler runs.
+//!
+//! A route names its object by a path parameter, `{container}` or `{session}`. The guard finds
+//! the object, checks the permission on it and hands that very object to the handler, which takes
+//! [`TheContainer`] or [`TheSession`] and looks nothing up again.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use porthole_protocol::container::Container;
+use porthole_protocol::id::SessionId;
+use porthole_protocol::session::Session;
+
+use super::identity::{Authenticated, Identity, Role};
+use crate::routes::Face;
+use crate::world::FindError;
+use crate::{AppState, Refusal, pages};
+
+/// What a route demands of who sends a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Nothing: anybody who reaches the server.
+    Public,
+    /// An account, whatever its role; what it does concerns this account alone.
+    SignedIn,
+    /// An account: lists, and what every list shows.
+    See,
+    /// A user or an administrator: makes something that is theirs.
+    Create,
+    /// An account; the container of the path exists.
+    SeeContainer,
+    /// What happens inside the container: its owner, administrators, viewers.
+    LookIntoContainer,
+    /// Changes the container: its owner, administrators.
+    ChangeContainer,
+    /// An account; the session of the path exists.
+    SeeSession,
+    /// What happens in the session: its owner, administrators, viewers.
+    LookIntoSession,
+    /// Changes the session: its owner, administrators.
+    ChangeSession,
+    /// An administrator.
+    Administer,
+}
+
+/// The container that a route's permission was checked on.
+#[derive(Debug, Clone)]
+pub struct TheContainer(pub Arc<Container>);
+
+/// The session that a route's permission was checked on.
+#[derive(Debug, Clone)]
+pub struct TheSession(pub Arc<Session>);
+
+macro_rules! checked_object {
+    ($name:ident) => {
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = Refusal;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+                // Missing only where a handler asks for what its route's permission is not about.
+                let found = parts.extensions.get::<Self>().cloned();
+                found.ok_or_else(|| {
+                    tracing::error!(
+                        path = parts.uri.path(),
+                        "a handler takes an object that its route does not name"
+                    );
+                    Refusal::internal()
+                })
+            }
+        }
+    };
+}
+checked_object!(TheContainer);
+checked_object!(TheSession);
+
+/// What a guard needs to know of its route.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) state: AppState,
+    pub(crate) permission: Permission,
+    pub(crate) face: Face,
+}
+
+/// The layer in front of every route.
+pub(crate) async fn guard(
+    State(guard): State<Guard>,
+    params: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let identity = request
+        .extensions()
+        .get::<Authenticated>()
+        .and_then(|a| a.0.clone());
+    match guard.check(identity.as_deref(), &params) {
+        Ok(objects) => {
+            if let Some(container) = objects.container {
+                request.extensions_mut().insert(TheContainer(container));
+            }
+            if let Some(session) = objects.session {
+                request.extensions_mut().insert(TheSession(session));
+            }
+            next.run(request).await
+        }
+        Err(refusal) => guard.refuse(identity.as_deref(), request.uri(), refusal),
+    }
+}
+
+#[derive(Default)]
+struct Objects {
+    container: Option<Arc<Container>>,
+    session: Option<Arc<Session>>,
+}
+
+impl Guard {
+    fn check(
+        &self,
+        identity: Option<&Identity>,
+        params: &RawPathParams,
+    ) -> Result<Objects, Refusal> {
+        let mut objects = Objects::default();
+        if self.permission == Permission::Public {
+            return Ok(objects);
+        }
+        let identity = identity.ok_or_else(Refusal::not_signed_in)?;
+        match self.permission {
+            Permission::Public | Permission::SignedIn | Permission::See => {}
+            Permission::Create => demand(
+                identity.may_create(),
+                "Viewers make nothing. Ask an administrator for the role \"user\".",
+            )?,
+            Permission::Administer => demand(
+                identity.role() == Role::Admin,
+                "This is for administrators.",
+            )?,
+            Permission::SeeContainer => objects.container = Some(self.container(params)?),
+            Permission::LookIntoContainer => {
+                let container = self.container(params)?;
+                demand(
+                    identity.may_look_into(&container.owner),
+                    "This container is another person's: only they, viewers and administrators see what happens inside.",
+                )?;
+                objects.container = Some(container);
+            }
+            Permission::ChangeContainer => {
+                let container = self.container(params)?;
+                demand(
+                    identity.may_change_container(&container),
+                    "This container is another person's: only they and administrators change it.",
+                )?;
+                objects.container = Some(container);
+            }
+            Permission::SeeSession => objects.session = Some(self.session(params)?),
+            Permission::LookIntoSession => {
+                let session = self.session(params)?;
+                demand(
+                    identity.may_look_into(&session.owner),
+                    "This session is another person's: only they, viewers and administrators see what happens in it.",
+                )?;
+                objects.session = Some(session);
+            }
+            Permission::ChangeSession => {
+                let session = self.session(params)?;
+                demand(
+                    identity.may_change_session(&session),
+                    "This session is another person's: only they and administrators change it.",
+                )?;
+                objects.session = Some(session);
+            }
+        }
+        Ok(objects)
+    }
+
+    fn container(&self, params: &RawPathParams) -> Result<Arc<Container>, Refusal> {
+        let reference = parameter(params, "container")?;
+        Ok(self.state.world.find(reference)?)
+    }
+
+    fn session(&self, params: &RawPathParams) -> Result<Arc<Session>, Refusal> {
+        let not_found = || {
+            Refusal::not_found(
+                "session_not_found",
+                "There is no such session. It may have been removed with its container.",
+            )
+        };
+        let id: SessionId = parameter(params, "session")?
+            .parse()
+            .map_err(|_| not_found())?;
+        self.state.world.session(&id).ok_or_else(not_found)
+    }
+
+    fn refuse(&self, identity: Option<&Identity>, uri: &Uri, refusal: Refusal) -> Response {
+        match self.face {
+            Face::Page => pages::refused(&self.state, identity, uri, refusal),
+            Face::Api => refusal.into_response(),
+        }
+    }
+}
+
+fn demand(allowed: bool, otherwise: &str) -> Result<(), Refusal> {
+    if allowed {
+        Ok(())
+    } else {
+        Err(Refusal::forbidden(otherwise))
+    }
+}
+
+fn parameter<'a>(params: &'a RawPathParams, name: &str) -> Result<&'a str, Refusal> {
+    params
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+        .ok_or_else(|| {
+            tracing::error!(
+                name,
+                "a route demands a permission on something that its path does not name"
+            );
+            Refusal::internal()
+        })
+}
+
+impl From<FindError> for Refusal {
+    fn from(error: FindError) -> Self {
+        let message = error.to_string();
+        match error {
+            FindError::NotFound(_) => Self::not_found("container_not_found", message),
+            FindError::NotUnique(_) => Self::new(StatusCode::CONFLICT, "not_unique", message),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Porthole's web server and command line.
+//!
+//! ```text
+//! browser ─ http ─▶ routes (one permission each) ─▶ pages │ api ─▶ actions ─▶ keeper (client)
+//!                                                      │              │
+//!                                                      └──▶ world ◀───┘ fed by keeper and observer
+//! ```
+//!
+//! [`world`] is what is so now, [`actions`] is what can be done, [`access`] is who may do it,
+//! [`store`] is what outlives the process. Pages and API are two faces of the same things: neither
+//! knows anything that the other could not.
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod actions;
+pub mod api;
+pub mod assets;
+pub mod keeper;
+pub mod pages;
+pub mod refusal;
+pub mod routes;
+pub mod settings;
+pub mod state;
+pub mod store;
+pub mod world;
+
+pub use refusal::Refusal;
+pub use state::AppState;

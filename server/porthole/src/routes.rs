@@ -1,0 +1,157 @@
+//! The table of routes: each says what it demands before it can be added.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use crate::AppState;
+use crate::access::permission::{Guard, Permission, guard};
+
+/// Who reads a route's answers, refusals among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Face {
+    /// Programs: refusals are JSON.
+    Api,
+    /// People: refusals are pages, and nobody signed in is sent to `/login`.
+    Page,
+}
+
+/// A route as it was declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{container}` and the like for its parameters.
+    pub path: &'static str,
+    /// What it demands.
+    pub permission: Permission,
+    /// Who reads it.
+    pub face: Face,
+}
+
+/// Routes being put together. There is no way to add one without a permission.
+///
+/// ```ignore
+/// pub fn routes(routes: Routes) -> Routes {
+///     routes
+///         .get("/containers", Permission::See, containers::list)
+///         .get("/containers/{container}", Permission::SeeContainer, containers::overview)
+/// }
+/// ```
+pub struct Routes {
+    state: AppState,
+    face: Face,
+    router: Router<AppState>,
+    table: Vec<Declared>,
+}
+
+impl Routes {
+    /// No routes yet.
+    pub fn new(state: AppState) -> Self {
+        Self {
+            state,
+            face: Face::Api,
+            router: Router::new(),
+            table: Vec::new(),
+        }
+    }
+
+    /// What is added from now on is read by these.
+    #[must_use]
+    pub fn for_face(mut self, face: Face) -> Self {
+        self.face = face;
+        self
+    }
+
+    /// A route that changes nothing (GET, and HEAD with it).
+    #[must_use]
+    pub fn get<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        self.add(
+            Method::GET,
+            path,
+            permission,
+            on(MethodFilter::GET, handler),
+        )
+    }
+
+    /// A route for POST.
+    #[must_use]
+    pub fn post<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        self.add(
+            Method::POST,
+            path,
+            permission,
+            on(MethodFilter::POST, handler),
+        )
+    }
+
+    /// A route for PATCH.
+    #[must_use]
+    pub fn patch<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        self.add(
+            Method::PATCH,
+            path,
+            permission,
+            on(MethodFilter::PATCH, handler),
+        )
+    }
+
+    /// A route for DELETE.
+    #[must_use]
+    pub fn delete<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        self.add(
+            Method::DELETE,
+            path,
+            permission,
+            on(MethodFilter::DELETE, handler),
+        )
+    }
+
+    fn add(
+        mut self,
+        method: Method,
+        path: &'static str,
+        permission: Permission,
+        handler: MethodRouter<AppState>,
+    ) -> Self {
+        let guarded = handler.route_layer(from_fn_with_state(
+            Guard {
+                state: self.state.clone(),
+                permission,
+                face: self.face,
+            },
+            guard,
+        ));
+        self.router = self.router.route(path, guarded);
+        self.table.push(Declared {
+            method,
+            path,
+            permission,
+            face: self.face,
+        });
+        self
+    }
+
+    /// The router, and the table of what it holds.
+    pub fn finish(self) -> (Router<AppState>, Vec<Declared>) {
+        (self.router, self.table)
+    }
+}

@@ -1,0 +1,37 @@
+//! What every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::keeper::Keeper;
+use crate::settings::Settings;
+use crate::world::World;
+
+/// What every handler can reach: `State(state): State<AppState>`. Cloning it is cheap.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// The one of each thing.
+pub struct Shared {
+    /// What was set by flags, environment and file.
+    pub settings: Settings,
+    /// What is so now.
+    pub world: World,
+    /// The connection to the keeper.
+    pub keeper: Keeper,
+}
+
+impl AppState {
+    /// One server's state.
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

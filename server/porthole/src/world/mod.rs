@@ -1,0 +1,365 @@
+//! What is so now: containers, sessions, images, processes, namespaces.
+//!
+//! Fed by the keeper (`Watch`) and by the observer; everybody else only reads. Reading is cheap: a
+//! short lock and clones of `Arc`s. Each change gets a number and is told to whoever
+//! [subscribes](World::subscribe); a subscriber that falls behind gets `Lagged` and reads anew.
+
+mod changes;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use porthole_protocol::container::{Container, Image, ImageName};
+use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
+use porthole_protocol::keeper::{Event, Hello};
+use porthole_protocol::observation::{Namespace, Process, Update};
+use porthole_protocol::session::Session;
+
+pub use changes::{Change, Changes, Numbered, Replay};
+
+/// Why a reference names no container.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// Nothing has this id or name.
+    #[error("There is no container \"{0}\".")]
+    NotFound(String),
+    /// Several identifiers begin so.
+    #[error("Several containers' identifiers begin with \"{0}\". Give more of its digits.")]
+    NotUnique(String),
+}
+
+/// Whether the keeper is there, and who it is.
+#[derive(Debug, Clone, Default)]
+pub struct KeeperState {
+    /// The connection stands and everything that there is has been told.
+    pub present: bool,
+    /// What it said of itself when it was last there.
+    pub hello: Option<Hello>,
+}
+
+#[derive(Default)]
+struct State {
+    keeper: KeeperState,
+    containers: BTreeMap<ContainerId, Arc<Container>>,
+    sessions: BTreeMap<SessionId, Arc<Session>>,
+    images: BTreeMap<ImageName, Arc<Image>>,
+    processes: HashMap<HostPid, Arc<Process>>,
+    by_container: HashMap<ContainerId, BTreeSet<HostPid>>,
+    namespaces: HashMap<NamespaceInode, Arc<Namespace>>,
+    notice: Option<String>,
+    /// What has been told since the connection was made; whatever else is known when it is
+    /// complete has gone meanwhile.
+    told: Option<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    containers: HashSet<ContainerId>,
+    sessions: HashSet<SessionId>,
+    images: HashSet<ImageName>,
+}
+
+/// The model. One for the whole server.
+#[derive(Default)]
+pub struct World {
+    state: RwLock<State>,
+    changes: Changes,
+}
+
+impl World {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the keeper is there.
+    pub fn keeper(&self) -> KeeperState {
+        self.read().keeper.clone()
+    }
+
+    /// Every container, by id.
+    pub fn containers(&self) -> Vec<Arc<Container>> {
+        self.read().containers.values().cloned().collect()
+    }
+
+    /// The container with this id.
+    pub fn container(&self, id: &ContainerId) -> Option<Arc<Container>> {
+        self.read().containers.get(id).cloned()
+    }
+
+    /// The container that a person means: an id, else a name, else the beginning of one id.
+    pub fn find(&self, reference: &str) -> Result<Arc<Container>, FindError> {
+        let state = self.read();
+        if let Ok(id) = reference.parse::<ContainerId>()
+            && let Some(found) = state.containers.get(&id)
+        {
+            return Ok(found.clone());
+        }
+        let mut containers = state.containers.values();
+        if let Some(found) = containers.find(|c| c.name.as_str() == reference) {
+            return Ok(found.clone());
+        }
+        let mut begins = state
+            .containers
+            .values()
+            .filter(|c| !reference.is_empty() && c.id.as_str().starts_with(reference));
+        match (begins.next(), begins.next()) {
+            (Some(found), None) => Ok(found.clone()),
+            (Some(_), Some(_)) => Err(FindError::NotUnique(shown(reference))),
+            (None, _) => Err(FindError::NotFound(shown(reference))),
+        }
+    }
+
+    /// Every session, live and ended, by id.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.read().sessions.values().cloned().collect()
+    }
+
+    /// The session with this id.
+    pub fn session(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.read().sessions.get(id).cloned()
+    }
+
+    /// The sessions of a container, the newest first.
+    pub fn sessions_of(&self, container: &ContainerId) -> Vec<Arc<Session>> {
+        let mut found: Vec<_> = self
+            .read()
+            .sessions
+            .values()
+            .filter(|s| s.container == *container)
+            .cloned()
+            .collect();
+        found.sort_by_key(|s| std::cmp::Reverse(s.started_at));
+        found
+    }
+
+    /// Every image, by name.
+    pub fn images(&self) -> Vec<Arc<Image>> {
+        self.read().images.values().cloned().collect()
+    }
+
+    /// Every process of the host, by PID.
+    pub fn processes(&self) -> Vec<Arc<Process>> {
+        let mut all: Vec<_> = self.read().processes.values().cloned().collect();
+        all.sort_by_key(|p| p.host_pid);
+        all
+    }
+
+    /// The process with this PID on the host.
+    pub fn process(&self, pid: HostPid) -> Option<Arc<Process>> {
+        self.read().processes.get(&pid).cloned()
+    }
+
+    /// The processes of a container, by host PID.
+    pub fn processes_of(&self, container: &ContainerId) -> Vec<Arc<Process>> {
+        let state = self.read();
+        let Some(pids) = state.by_container.get(container) else {
+            return Vec::new();
+        };
+        pids.iter()
+            .filter_map(|pid| state.processes.get(pid).cloned())
+            .collect()
+    }
+
+    /// The namespace with this inode.
+    pub fn namespace(&self, inode: NamespaceInode) -> Option<Arc<Namespace>> {
+        self.read().namespaces.get(&inode).cloned()
+    }
+
+    /// Every namespace, by type and inode.
+    pub fn namespaces(&self) -> Vec<Arc<Namespace>> {
+        let mut all: Vec<_> = self.read().namespaces.values().cloned().collect();
+        all.sort_by_key(|n| (n.kind, n.inode));
+        all
+    }
+
+    /// Why changes of processes are not seen at once, where that is so.
+    pub fn notice(&self) -> Option<String> {
+        self.read().notice.clone()
+    }
+
+    /// Changes from now on, and the number of the last one before.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// The keeper has said who it is and begins to tell what there is.
+    pub fn keeper_came(&self, hello: Hello) {
+        let mut state = self.write();
+        state.keeper.hello = Some(hello);
+        state.told = Some(Told::default());
+    }
+
+    /// The keeper is gone. What was known stays, marked by [`KeeperState::present`].
+    pub fn keeper_left(&self) {
+        let mut state = self.write();
+        state.told = None;
+        if std::mem::take(&mut state.keeper.present) {
+            self.changes.tell(Change::Keeper);
+        }
+    }
+
+    /// Takes note of what the keeper tells.
+    pub fn apply(&self, event: Event) {
+        let mut state = self.write();
+        match event {
+            Event::Container(container) => {
+                if let Some(told) = &mut state.told {
+                    told.containers.insert(container.id.clone());
+                }
+                let container = Arc::new(*container);
+                let before = state
+                    .containers
+                    .insert(container.id.clone(), container.clone());
+                if before.as_deref() != Some(&*container) {
+                    self.changes.tell(Change::Container(container));
+                }
+            }
+            Event::ContainerGone(id) => {
+                if let Some(last) = state.containers.remove(&id) {
+                    self.changes.tell(Change::ContainerGone(last));
+                }
+            }
+            Event::Session(session) => {
+                if let Some(told) = &mut state.told {
+                    told.sessions.insert(session.id.clone());
+                }
+                let session = Arc::new(*session);
+                let before = state.sessions.insert(session.id.clone(), session.clone());
+                if before.as_deref() != Some(&*session) {
+                    self.changes.tell(Change::Session(session));
+                }
+            }
+            Event::SessionGone(id) => {
+                if let Some(last) = state.sessions.remove(&id) {
+                    self.changes.tell(Change::SessionGone(last));
+                }
+            }
+            Event::Image(image) => {
+                if let Some(told) = &mut state.told {
+                    told.images.insert(image.name.clone());
+                }
+                let image = Arc::new(*image);
+                let before = state.images.insert(image.name.clone(), image.clone());
+                if before.as_deref() != Some(&*image) {
+                    self.changes.tell(Change::Image(image));
+                }
+            }
+            Event::Synced => self.synced(&mut state),
+        }
+    }
+
+    fn synced(&self, state: &mut State) {
+        if let Some(told) = state.told.take() {
+            for (_, gone) in state
+                .containers
+                .extract_if(.., |id, _| !told.containers.contains(id))
+            {
+                self.changes.tell(Change::ContainerGone(gone));
+            }
+            for (_, gone) in state
+                .sessions
+                .extract_if(.., |id, _| !told.sessions.contains(id))
+            {
+                self.changes.tell(Change::SessionGone(gone));
+            }
+            state.images.retain(|name, _| told.images.contains(name));
+        }
+        if !std::mem::replace(&mut state.keeper.present, true) {
+            self.changes.tell(Change::Keeper);
+        }
+    }
+
+    /// Takes note of what the observer saw.
+    pub fn observe(&self, update: Update) {
+        let mut state = self.write();
+        if update.full {
+            state.processes.clear();
+            state.by_container.clear();
+            state.namespaces.clear();
+        }
+        let mut touched = BTreeSet::new();
+        let mut gone = Vec::new();
+        for pid in update.processes_gone {
+            if let Some(process) = state.processes.remove(&pid) {
+                state.leave(&process, &mut touched);
+                gone.push(process);
+            }
+        }
+        let mut changed = Vec::with_capacity(update.processes.len());
+        for process in update.processes {
+            let process = Arc::new(process);
+            if let Some(before) = state.processes.insert(process.host_pid, process.clone())
+                && before.container != process.container
+            {
+                state.leave(&before, &mut touched);
+            }
+            if let Some(container) = &process.container {
+                touched.insert(container.clone());
+                state
+                    .by_container
+                    .entry(container.clone())
+                    .or_default()
+                    .insert(process.host_pid);
+            }
+            changed.push(process);
+        }
+        for inode in &update.namespaces_gone {
+            state.namespaces.remove(inode);
+        }
+        let mut namespaces = Vec::with_capacity(update.namespaces.len());
+        for namespace in update.namespaces {
+            let namespace = Arc::new(namespace);
+            state.namespaces.insert(namespace.inode, namespace.clone());
+            namespaces.push(namespace);
+        }
+        if update.full || update.notice.is_some() {
+            state.notice = update.notice;
+        }
+        if update.full || !changed.is_empty() || !gone.is_empty() {
+            self.changes.tell(Change::Processes {
+                containers: touched,
+                changed,
+                gone,
+            });
+        }
+        if !namespaces.is_empty() || !update.namespaces_gone.is_empty() {
+            self.changes.tell(Change::Namespaces {
+                changed: namespaces,
+                gone: update.namespaces_gone,
+            });
+        }
+    }
+}
+
+impl State {
+    fn leave(&mut self, process: &Process, touched: &mut BTreeSet<ContainerId>) {
+        let Some(container) = &process.container else {
+            return;
+        };
+        touched.insert(container.clone());
+        if let Some(pids) = self.by_container.get_mut(container) {
+            pids.remove(&process.host_pid);
+            if pids.is_empty() {
+                self.by_container.remove(container);
+            }
+        }
+    }
+}
+
+/// What somebody typed, fit to be shown back: short and without control characters.
+fn shown(reference: &str) -> String {
+    reference
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .take(80)
+        .collect()
+}
