@@ -1,1 +1,47 @@
-//! .
+//! Porthole's own containers: a spec becomes an ordered plan, a plan becomes processes.
+//!
+//! What may come in is a valid [`ContainerSpec`](porthole_protocol::container::ContainerSpec) or
+//! [`SessionSpec`](porthole_protocol::session::SessionSpec) and descriptors; what goes out is a
+//! process with its terminal or pipes, or a [`Failure`](porthole_protocol::keeper::Failure) that
+//! names the stage, the errno and the path, after everything made on the way is gone again.
+//! Everything here runs in a process with one thread, as root.
+#![forbid(unsafe_code)]
+
+pub mod cgroup;
+pub mod identity;
+pub mod image;
+pub mod init;
+pub mod join;
+pub mod launch;
+pub mod recorder;
+pub mod root;
+
+use std::os::fd::OwnedFd;
+
+pub use cgroup::Cgroups;
+pub use identity::allocate_ids;
+pub use image::Images;
+pub use init::init_main;
+pub use join::{Join, Joined, join};
+pub use launch::{Launch, Launched, launch};
+pub use recorder::Recorder;
+pub use root::{create_root, remove_root};
+
+/// The near ends of what a process reads and writes: ours, O_NONBLOCK and O_CLOEXEC.
+#[derive(Debug)]
+pub enum Console {
+    /// A terminal.
+    Tty {
+        /// The master; whoever holds it can open the slave too.
+        master: OwnedFd,
+    },
+    /// Three pipes.
+    Pipes {
+        /// Written by us; closing it is end of input.
+        stdin: OwnedFd,
+        /// Read by us.
+        stdout: OwnedFd,
+        /// Read by us.
+        stderr: OwnedFd,
+    },
+}
