@@ -46,6 +46,15 @@ pub enum Mark {
     Start,
     /// The process has ended with this code; nothing follows but another `Start`.
     End(i32),
+    /// The journal outgrew its limit: of its content, everything before this many times
+    /// [`Mark::DROP_UNIT`] bytes is no longer kept.
+    Dropped(u32),
+}
+
+impl Mark {
+    /// Content is dropped in multiples of this many bytes, a whole number of any file system's
+    /// blocks.
+    pub const DROP_UNIT: u64 = 64 * 1024;
 }
 
 /// One record of the index.
@@ -70,6 +79,7 @@ impl Record {
             Mark::Resize(size) => (1, u32::from(size.cols) << 16 | u32::from(size.rows)),
             Mark::Start => (2, 0),
             Mark::End(code) => (3, code.cast_unsigned()),
+            Mark::Dropped(units) => (4, units),
         };
         let mut bytes = [0; Self::LEN];
         bytes[0..8].copy_from_slice(&self.time_us.to_le_bytes());
@@ -90,6 +100,7 @@ impl Record {
             1 => Mark::Resize(Size::new((value >> 16) as u16, (value & 0xffff) as u16).ok()?),
             2 => Mark::Start,
             3 => Mark::End(value.cast_signed()),
+            4 => Mark::Dropped(value),
             _ => return None,
         };
         Some(Self {
@@ -113,6 +124,7 @@ mod tests {
             (1u16..=1000, 1u16..=1000).prop_map(|(cols, rows)| Mark::Resize(Size { cols, rows })),
             Just(Mark::Start),
             any::<i32>().prop_map(Mark::End),
+            any::<u32>().prop_map(Mark::Dropped),
         ]
     }
 
