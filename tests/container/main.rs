@@ -1,0 +1,1 @@
+//! Containers, compared with what the kernel says.
