@@ -1,3 +1,4 @@
 //! .
 pub mod packet;
 pub mod nsfs;
+pub mod child;
