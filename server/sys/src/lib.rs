@@ -1,4 +1,24 @@
-//! .
-pub mod packet;
+//! Every `unsafe` of Porthole, behind functions that are safe to call: descriptors come in
+//! borrowed and go out owned, there is no policy here, and nothing of a container is read.
+//!
+//! What rustix has as a safe function is called where it is needed and not wrapped again. This
+//! table of contents is all that it lacks:
+//!
+//! | Room | What is unsafe in it |
+//! |---|---|
+//! | [`process`] | clone3(2), execveat(2), `_exit`, close_range(2) |
+//! | [`signals`] | dispositions, masks, waiting for any signal, sending one by its number |
+//! | [`namespace`] | unshare(2) of namespaces |
+//! | [`mount`] | mount_setattr(2): id-mapped mounts, attributes, propagation |
+//! | [`memfd`] | nothing: a sealed copy of our own program |
+//! | [`terminal`] | portable-pty, which hands out raw descriptors and reads the environment |
+//! | [`nsfs`] | how namespaces are related, ioctl_ns(2) |
+//! | [`packet`] | peer credentials of local sockets |
+pub mod memfd;
+pub mod mount;
+pub mod namespace;
 pub mod nsfs;
-pub mod child;
+pub mod packet;
+pub mod process;
+pub mod signals;
+pub mod terminal;
