@@ -23,6 +23,15 @@ use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 
+pub mod events;
+mod host;
+mod model;
+mod observer;
+mod outbox;
+pub mod parse;
+pub mod printable;
+mod procfs;
+
 /// How the observer is to observe.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -56,8 +65,6 @@ pub enum Step {
     OpenProc,
     /// Listing `/proc`.
     ListProc,
-    /// Preparing the stream.
-    PrepareStream,
     /// Waiting for events.
     Wait,
     /// Writing to the stream.
@@ -69,7 +76,6 @@ impl Step {
         match self {
             Self::OpenProc => "open /proc",
             Self::ListProc => "list /proc",
-            Self::PrepareStream => "prepare the stream to the server",
             Self::Wait => "wait for events",
             Self::WriteStream => "write to the stream to the server",
         }
@@ -92,9 +98,13 @@ pub struct Failure {
 /// For a process of its own with a single thread: it blocks for as long as it is wanted. To see
 /// every process it needs root; without, what it may not read is `None`.
 pub fn observe(stream: OwnedFd, settings: &Settings) -> Result<(), Failure> {
-    let _ = (stream, settings);
-    Err(Failure {
-        step: Step::OpenProc,
-        errno: rustix::io::Errno::NOSYS,
-    })
+    observer::Observer::new(stream, settings)?.run()
+}
+
+/// Reads the whole host once, as an observer does when it begins, and answers how many processes
+/// it found. For measuring.
+pub fn scan_once(settings: &Settings) -> Result<usize, Failure> {
+    let mut host = host::Host::open(settings.cgroup_base.clone())?;
+    host.scan()?;
+    Ok(host.model.pids().count())
 }

@@ -1,0 +1,374 @@
+//! The loop of the observer: events in, changes out, and a scan that corrects.
+//!
+//! ```text
+//!  wait --event--> gather (20 ms) --> read those concerned, some at a time --> tell --> wait
+//!    \---time for a correction------> list /proc, read all, some at a time ---> tell --/
+//! ```
+//!
+//! Everything that takes long is done some at a time, so that an event is never behind a scan,
+//! nor a scan for ever behind events.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use porthole_protocol::id::HostPid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use crate::events::{Event, Events, Taken};
+use crate::host::{Host, at};
+use crate::outbox::Outbox;
+use crate::{Failure, Settings, Step};
+
+/// How long events are gathered after the first. With the time to read and to tell what they
+/// concern, a change is told within 50 ms.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How long the kernel has to answer that it will send events.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// How soon, and how late, is looked again whether a process that has ended is gone: while its
+/// parent has not asked how it ended it is a zombie, and no event tells when that is over.
+const ENDING: Duration = Duration::from_millis(100);
+const ENDING_LATE: Duration = Duration::from_secs(1);
+
+/// How far scans are apart at least while the kernel drops events.
+const STORM: Duration = Duration::from_secs(1);
+
+/// How many zombies are looked at again as soon as that; the correction sees the others.
+const ENDINGS: usize = 512;
+
+/// How many events are taken, and how many processes read, before anything else has its turn.
+const EVENTS_AT_ONCE: usize = 4096;
+const READ_AT_ONCE: usize = 128;
+
+/// The observer with all that it owns.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    stream: OwnedFd,
+    outbox: Outbox,
+    host: Host,
+    source: Source,
+    settings: Settings,
+    /// To be read because of an event, those that have ended first: the kernel gives the numbers
+    /// of their namespaces to others at once.
+    ended: BTreeSet<HostPid>,
+    changed: BTreeSet<HostPid>,
+    /// To be read because of a scan.
+    scan: Vec<HostPid>,
+    /// Is a zombie, since when it was seen as one.
+    ending: HashMap<HostPid, Instant>,
+    /// Until when events are gathered.
+    gather: Option<Instant>,
+    scanned: Instant,
+    next_scan: Instant,
+    next_ending: Instant,
+}
+
+/// Where changes are learnt from.
+#[derive(Debug)]
+enum Source {
+    /// The kernel was asked for events and has not answered yet; it has until then.
+    Asked(Events, Instant),
+    /// It sends them.
+    Events(Events),
+    /// It does not: everything is read again and again.
+    Polling(Option<Events>),
+}
+
+impl Observer {
+    /// Ready to observe. Events are asked for before the first process is read, so that nothing
+    /// that happens meanwhile is missed.
+    pub(crate) fn new(stream: OwnedFd, settings: &Settings) -> Result<Self, Failure> {
+        let now = Instant::now();
+        let source = match Events::listen() {
+            Ok(events) => Source::Asked(events, now + ANSWER),
+            Err(_) => Source::Polling(None),
+        };
+        let mut observer = Self {
+            stream,
+            outbox: Outbox::default(),
+            host: Host::open(settings.cgroup_base.clone())?,
+            source,
+            settings: settings.clone(),
+            ended: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            scan: Vec::new(),
+            ending: HashMap::new(),
+            gather: None,
+            scanned: now,
+            next_scan: now,
+            next_ending: now,
+        };
+        observer.say_how();
+        Ok(observer)
+    }
+
+    /// Observes until the receiver hangs up.
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
+        for pid in self.host.list()? {
+            self.read(pid);
+        }
+        self.scanned = Instant::now();
+        self.next_scan = self.scanned + self.pace();
+        loop {
+            if self.outbox.is_empty()
+                && self.is_told_whole()
+                && let Some(update) = self.host.model.take_update()
+            {
+                self.outbox.put(&update);
+            }
+            match self.outbox.send(&self.stream) {
+                Ok(()) => {}
+                Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
+                Err(errno) => return Err(at(Step::WriteStream)(errno)),
+            }
+            if !self.wait()? {
+                return Ok(());
+            }
+            let now = Instant::now();
+            self.take_events(now);
+            if self.gather.is_none_or(|until| until <= now) {
+                self.gather = None;
+                self.read_changed();
+            }
+            self.look_at_endings(now);
+            self.correct(now)?;
+        }
+    }
+
+    /// Whether all that has happened together has been read.
+    fn is_told_whole(&self) -> bool {
+        self.gather.is_some() || (self.ended.is_empty() && self.changed.is_empty())
+    }
+
+    /// Waits until there is something to do; false if the receiver has hung up.
+    fn wait(&mut self) -> Result<bool, Failure> {
+        let timeout = self.patience(Instant::now());
+        let mut interest = PollFlags::IN;
+        if !self.outbox.is_empty() {
+            interest |= PollFlags::OUT;
+        }
+        let mut fds = vec![PollFd::new(&self.stream, interest)];
+        // While events are gathered one more is no reason to wake up.
+        if self.gather.is_none()
+            && let Some(events) = self.source.events()
+        {
+            fds.push(PollFd::new(events, PollFlags::IN));
+        }
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(at(Step::Wait)(errno)),
+        }
+        let seen = fds[0].revents();
+        if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Ok(false);
+        }
+        Ok(!seen.contains(PollFlags::IN) || self.is_connected())
+    }
+
+    /// How long there is nothing to do if nothing happens.
+    fn patience(&self, now: Instant) -> Timespec {
+        let work = !self.scan.is_empty() || !self.is_told_whole();
+        let mut until = self.next_scan;
+        if let Source::Asked(_, deadline) = self.source {
+            until = until.min(deadline);
+        }
+        if let Some(gather) = self.gather {
+            until = until.min(gather);
+        }
+        if !self.ending.is_empty() {
+            until = until.min(self.next_ending);
+        }
+        let left = if work {
+            Duration::ZERO
+        } else {
+            until.saturating_duration_since(now)
+        };
+        // Rounded up, so as not to wake up a moment too early again and again.
+        let left = left
+            + if left.is_zero() {
+                Duration::ZERO
+            } else {
+                Duration::from_micros(50)
+            };
+        Timespec::try_from(left).unwrap_or(Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        })
+    }
+
+    /// The receiver has nothing to say; what it says is not kept.
+    fn is_connected(&self) -> bool {
+        let mut ignored = [0; 512];
+        match recv(&self.stream, &mut ignored[..], RecvFlags::DONTWAIT) {
+            Ok((length, _)) => length > 0,
+            Err(Errno::AGAIN | Errno::INTR) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn take_events(&mut self, now: Instant) {
+        let Some(events) = self.source.events() else {
+            return;
+        };
+        let (ended, changed) = (&mut self.ended, &mut self.changed);
+        let mut heard = false;
+        let mut concerned = false;
+        let taken = events.take(EVENTS_AT_ONCE, |event| {
+            heard |= !matches!(event, Event::Answer(1..));
+            concerned |= !matches!(event, Event::Answer(_));
+            match event {
+                Event::Answer(_) => {}
+                Event::Fork { parent, child } => {
+                    changed.insert(parent);
+                    changed.insert(child);
+                }
+                Event::Changed(pid) => {
+                    changed.insert(pid);
+                }
+                Event::Exit(pid) => {
+                    ended.insert(pid);
+                }
+            }
+        });
+        if concerned && self.gather.is_none() {
+            self.gather = Some(now + GATHER);
+        }
+        match taken {
+            Ok(Taken::All | Taken::Some) => {}
+            // What the kernel dropped only a scan can find; in a storm, one a second.
+            Ok(Taken::Lost) => self.next_scan = self.next_scan.min(now.max(self.scanned + STORM)),
+            Err(_) => self.source = Source::Polling(None),
+        }
+        self.judge_source(heard, now);
+    }
+
+    fn judge_source(&mut self, heard: bool, now: Instant) {
+        let source = std::mem::replace(&mut self.source, Source::Polling(None));
+        self.source = match source {
+            Source::Asked(events, _) | Source::Polling(Some(events)) if heard => {
+                Source::Events(events)
+            }
+            Source::Asked(events, until) if until <= now => {
+                self.next_scan = now;
+                Source::Polling(Some(events))
+            }
+            other => other,
+        };
+        self.say_how();
+    }
+
+    fn say_how(&mut self) {
+        self.host.model.notice(match self.source {
+            Source::Asked(..) | Source::Events(_) => None,
+            Source::Polling(_) => Some(format!(
+                "The kernel does not tell Porthole of new processes (it does so only in the first \
+                 network, PID and user namespaces), so they are looked for every {} seconds.",
+                self.settings.polling.as_secs_f32()
+            )),
+        });
+    }
+
+    /// Reads processes that something has happened to.
+    fn read_changed(&mut self) {
+        let mut orphaned = HashSet::new();
+        for _ in 0..READ_AT_ONCE {
+            let Some(pid) = self.ended.pop_first() else {
+                break;
+            };
+            self.changed.remove(&pid);
+            if self.host.model.process(pid).is_some() {
+                orphaned.insert(pid);
+            }
+            self.read(pid);
+        }
+        // No event tells that somebody else is the parent now.
+        if !orphaned.is_empty() {
+            self.changed.extend(self.host.model.children(&orphaned));
+        }
+        for _ in 0..READ_AT_ONCE {
+            let Some(pid) = self.changed.pop_first() else {
+                break;
+            };
+            self.read(pid);
+        }
+    }
+
+    /// Looks again at those that have ended.
+    fn look_at_endings(&mut self, now: Instant) {
+        if self.ending.is_empty() || now < self.next_ending {
+            return;
+        }
+        for (pid, since) in std::mem::take(&mut self.ending) {
+            self.read(pid);
+            if let Some(again) = self.ending.get_mut(&pid) {
+                *again = since;
+            }
+        }
+        let recent = |since: &Instant| now.duration_since(*since) < ENDING_LATE * 2;
+        let soon = self.ending.values().any(recent);
+        self.next_ending = now + if soon { ENDING } else { ENDING_LATE };
+    }
+
+    /// Reads a process, and remembers to look again if it is a zombie.
+    fn read(&mut self, pid: HostPid) {
+        self.host.read(pid);
+        let is_zombie = |state| matches!(state, 'Z' | 'X');
+        if self.ending.len() < ENDINGS
+            && self
+                .host
+                .model
+                .process(pid)
+                .is_some_and(|process| is_zombie(process.state))
+            && !self.ending.contains_key(&pid)
+        {
+            let now = Instant::now();
+            self.ending.insert(pid, now);
+            self.next_ending = self.next_ending.clamp(now, now + ENDING);
+        }
+    }
+
+    /// Goes on with a scan, or begins one when it is time.
+    fn correct(&mut self, now: Instant) -> Result<(), Failure> {
+        for _ in 0..READ_AT_ONCE {
+            let Some(pid) = self.scan.pop() else {
+                break;
+            };
+            self.read(pid);
+        }
+        if !self.scan.is_empty() || now < self.next_scan {
+            return Ok(());
+        }
+        let listed = self.host.list()?;
+        // One that is known and not in the list may have been born after it was made: its number
+        // is read like the others'.
+        let mut all: BTreeSet<HostPid> = self.host.model.pids().collect();
+        all.extend(listed);
+        self.scan = all.into_iter().rev().collect();
+        self.host.model.doubt();
+        self.scanned = now;
+        self.next_scan = now + self.pace();
+        Ok(())
+    }
+
+    const fn pace(&self) -> Duration {
+        match self.source {
+            Source::Asked(..) | Source::Events(_) => self.settings.correction,
+            Source::Polling(_) => self.settings.polling,
+        }
+    }
+}
+
+impl Source {
+    const fn events(&self) -> Option<&Events> {
+        match self {
+            Self::Asked(events, _) | Self::Events(events) | Self::Polling(Some(events)) => {
+                Some(events)
+            }
+            Self::Polling(None) => None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The files of `/proc/PID`, from bytes to values. No I/O, and no trust in what the bytes are.
+//!
+//! See proc_pid_stat(5), proc_pid_status(5), proc_pid_cgroup(5), user_namespaces(7) and
+//! namespaces(7).
+
+use porthole_protocol::container::IdRange;
+use porthole_protocol::id::{ContainerId, NamespaceInode, SessionId};
+
+/// What is used of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat<'a> {
+    /// The name, as the process chose it.
+    pub command: &'a [u8],
+    /// One letter.
+    pub state: char,
+    /// The parent's PID; 0 for those that the kernel started.
+    pub parent: i32,
+    /// The controlling terminal's device number, 0 where it has none.
+    pub tty: u32,
+    /// Whether it is a thread of the kernel.
+    pub kernel: bool,
+    /// How many threads it has.
+    pub threads: u32,
+    /// Clock ticks since boot.
+    pub start_ticks: u64,
+    /// Resident memory in pages.
+    pub rss_pages: u64,
+}
+
+/// `PF_KTHREAD` of `linux/sched.h`.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// `/proc/PID/stat`. The name stands in parentheses and may itself hold parentheses, spaces and
+/// newlines: only the last `)` ends it, because the fields after it are a letter and numbers.
+pub fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
+    let open = bytes.iter().position(|b| *b == b'(')?;
+    let close = bytes.iter().rposition(|b| *b == b')')?;
+    let command = bytes.get(open + 1..close)?;
+    let mut fields = bytes
+        .get(close + 1..)?
+        .split(|b| b.is_ascii_whitespace())
+        .skip(1);
+    // Numbered as proc_pid_stat(5) does: the state is field 3.
+    let state = match fields.next()? {
+        [letter] if letter.is_ascii_alphabetic() => char::from(*letter),
+        _ => return None,
+    };
+    let parent = signed(fields.next()?)?;
+    let tty = signed(fields.nth(2)?)?.cast_unsigned();
+    let flags: u32 = number(fields.nth(1)?)?.try_into().ok()?;
+    let threads = number(fields.nth(10)?)?.try_into().ok()?;
+    let start_ticks = number(fields.nth(1)?)?;
+    let rss_pages = number(fields.nth(1)?)?;
+    Some(Stat {
+        command,
+        state,
+        parent,
+        tty,
+        kernel: flags & KERNEL_THREAD != 0,
+        threads,
+        start_ticks,
+        rss_pages,
+    })
+}
+
+/// The line `NSpid` of `/proc/PID/status`: its PID in each PID namespace, outermost first.
+pub fn ns_pids(status: &[u8]) -> Option<Vec<i32>> {
+    let pids: Vec<i32> = status
+        .split(|b| *b == b'\n')
+        .find_map(|line| line.strip_prefix(b"NSpid:"))?
+        .split(|b| b.is_ascii_whitespace())
+        .filter(|field| !field.is_empty())
+        .map(signed)
+        .collect::<Option<_>>()?;
+    (!pids.is_empty()).then_some(pids)
+}
+
+/// The path of `/proc/PID/cgroup` in the cgroup2 tree.
+pub fn cgroup2(bytes: &[u8]) -> Option<&[u8]> {
+    let path = bytes
+        .split(|b| *b == b'\n')
+        .find_map(|line| line.strip_prefix(b"0::"))?;
+    // A zombie may be the last that knows a group that has been removed.
+    Some(path.strip_suffix(b" (deleted)").unwrap_or(path))
+}
+
+/// Whose a process of this group is: `<base>/<container id>` or `<base>/<container
+/// id>/<session id>`. What a container makes below its own group is still the container's.
+pub fn ours(path: &[u8], base: &str) -> Option<(ContainerId, Option<SessionId>)> {
+    let below = path.strip_prefix(base.trim_end_matches('/').as_bytes())?;
+    let mut names = below.strip_prefix(b"/")?.split(|b| *b == b'/');
+    let container = str::from_utf8(names.next()?).ok()?.parse().ok()?;
+    let session = names
+        .next()
+        .and_then(|name| str::from_utf8(name).ok()?.parse().ok());
+    Some((container, session))
+}
+
+/// The inode in what a link of `/proc/PID/ns` says: `pid:[4026531836]`.
+pub fn namespace(link: &[u8]) -> Option<NamespaceInode> {
+    let open = link.iter().position(|b| *b == b'[')?;
+    let digits = link.get(open + 1..)?.strip_suffix(b"]")?;
+    number(digits).map(NamespaceInode)
+}
+
+/// `/proc/PID/uid_map` or `gid_map`; empty as long as nobody has written it.
+pub fn id_map(bytes: &[u8]) -> Option<Vec<IdRange>> {
+    bytes
+        .split(|b| *b == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let mut fields = line
+                .split(|b| b.is_ascii_whitespace())
+                .filter(|field| !field.is_empty())
+                .map(|field| u32::try_from(number(field)?).ok());
+            let range = IdRange(fields.next()??, fields.next()??, fields.next()??);
+            fields.next().is_none().then_some(range)
+        })
+        .collect()
+}
+
+/// This id as the ranges number it inside.
+pub fn inside(map: &[IdRange], outside: u32) -> Option<u32> {
+    map.iter().find_map(|range| range.inside(outside))
+}
+
+/// A terminal's device number as ps(1) names it.
+pub fn tty(device: u32) -> Option<String> {
+    if device == 0 {
+        return None;
+    }
+    let major = (device >> 8) & 0xfff;
+    let minor = (device & 0xff) | ((device >> 12) & 0xf_ff00);
+    Some(match (major, minor) {
+        // Devices.txt of the kernel: 136 to 143 are the slaves of /dev/pts.
+        (136..=143, _) => format!("pts/{}", minor + (major - 136) * 256),
+        (4, 0..=63) => format!("tty{minor}"),
+        (4, _) => format!("ttyS{}", minor - 64),
+        (5, 1) => "console".to_owned(),
+        (204, 64..) => format!("ttyAMA{}", minor - 64),
+        (229, _) => format!("hvc{minor}"),
+        _ => format!("{major}:{minor}"),
+    })
+}
+
+/// A directory entry of `/proc` that is a process.
+pub fn pid(name: &[u8]) -> Option<i32> {
+    // "+1" and "01" are no names of processes.
+    if !matches!(name.first(), Some(b'1'..=b'9')) {
+        return None;
+    }
+    number(name)?.try_into().ok()
+}
+
+fn signed(digits: &[u8]) -> Option<i32> {
+    match digits.strip_prefix(b"-") {
+        Some(rest) => i32::try_from(-i64::try_from(number(rest)?).ok()?).ok(),
+        None => i32::try_from(number(digits)?).ok(),
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+#[cfg(test)]
+mod tests;

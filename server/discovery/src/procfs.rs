@@ -1,0 +1,295 @@
+//! Reading `/proc`: each file once, relative to the directory of its process, into one buffer.
+//!
+//! The descriptor of `/proc/PID` names one process for good: once that is gone, what is read
+//! through it fails, and never comes from a later process with the same number.
+
+use std::mem::MaybeUninit;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use porthole_protocol::container::{IdRange, Timestamp};
+use porthole_protocol::id::{HostPid, NamespaceInode};
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
+use porthole_protocol::observation::Process;
+use porthole_sys::nsfs;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, RawDir, fstat, open, openat, readlinkat_raw};
+use rustix::io::{Errno, read};
+use rustix::path::DecInt;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{parse, printable};
+
+/// Holds every file that is read here but for a status with thousands of groups.
+const BUFFER: usize = 16 * 1024;
+
+/// No file is read beyond this. 65,536 groups, the most that a process can have, make a status
+/// of 700 KiB.
+const FILE_LIMIT: usize = 1024 * 1024;
+
+/// A process as it was read, with the means to ask more about it.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// Its ids inside are not filled in: they need the maps of its user namespace.
+    pub(crate) process: Process,
+    /// Its directory in `/proc`.
+    pub(crate) directory: OwnedFd,
+}
+
+/// What became of a look at a process.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// It is there.
+    Found(Box<Reading>),
+    /// There is no such process.
+    Gone,
+    /// It could not be read this time (no memory, no descriptor); nothing is known.
+    Unclear,
+}
+
+/// A namespace and what it hangs from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Relation {
+    pub(crate) kind: NamespaceType,
+    pub(crate) inode: NamespaceInode,
+    pub(crate) owner: Option<NamespaceInode>,
+    pub(crate) parent: Option<NamespaceInode>,
+}
+
+/// The maps of a user namespace, for users and for groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct IdMaps {
+    pub(crate) users: Vec<IdRange>,
+    pub(crate) groups: Vec<IdRange>,
+}
+
+/// The reader of one `/proc`.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    proc: OwnedFd,
+    buffer: Vec<u8>,
+    /// The PID namespace that this `/proc` shows: a process in it has no other PID.
+    own_pids: Option<NamespaceInode>,
+    cgroup_base: Option<String>,
+    page: u64,
+    ticks_per_second: u64,
+    /// The moment of the boot, in milliseconds since 1970.
+    boot: u64,
+}
+
+impl Reader {
+    /// Opens `/proc`.
+    pub(crate) fn open(cgroup_base: Option<String>) -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = open("/proc", flags, Mode::empty())?;
+        let own_pids = namespace_link(proc.as_fd(), "self/ns/pid");
+        Ok(Self {
+            proc,
+            buffer: vec![0; BUFFER],
+            own_pids,
+            cgroup_base,
+            page: rustix::param::page_size() as u64,
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+            boot: boot(),
+        })
+    }
+
+    /// The numbers of all processes.
+    pub(crate) fn list(&self) -> Result<Vec<HostPid>, Errno> {
+        // A description of its own, so that its position is the beginning.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(&self.proc, ".", flags, Mode::empty())?;
+        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(directory, &mut buffer);
+        let mut pids = Vec::with_capacity(1024);
+        while let Some(entry) = entries.next() {
+            pids.extend(parse::pid(entry?.file_name().to_bytes()).map(HostPid));
+        }
+        Ok(pids)
+    }
+
+    /// The namespaces of the first process, or where they may not be read its own: the host's.
+    pub(crate) fn initial(&self) -> NamespaceSet {
+        PerNamespace::build(|kind| {
+            ["1", "self"].iter().find_map(|who| {
+                namespace_link(self.proc.as_fd(), &format!("{who}/ns/{}", kind.name()))
+            })
+        })
+    }
+
+    /// Reads a process.
+    pub(crate) fn look(&mut self, pid: HostPid) -> Look {
+        match self.process(pid) {
+            Ok(Some(reading)) => Look::Found(Box::new(reading)),
+            Err(Errno::NOENT | Errno::SRCH) => Look::Gone,
+            Ok(None) | Err(_) => Look::Unclear,
+        }
+    }
+
+    fn process(&mut self, pid: HostPid) -> Result<Option<Reading>, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(&self.proc, DecInt::new(pid.0), flags, Mode::empty())?;
+        let at = directory.as_fd();
+        // The directory of a process belongs to its effective ids, dumpable or not
+        // (task_dump_owner in fs/proc/base.c).
+        let owner = fstat(at)?;
+        let length = read_file(at, "stat", &mut self.buffer)?;
+        let Some(stat) = parse::stat(&self.buffer[..length]) else {
+            return Ok(None);
+        };
+        let mut process = Process {
+            host_pid: pid,
+            pids: vec![pid.0],
+            parent: (stat.parent > 0).then_some(HostPid(stat.parent)),
+            uid: owner.st_uid,
+            uid_inside: None,
+            gid: owner.st_gid,
+            gid_inside: None,
+            command: printable::line(stat.command),
+            args: Vec::new(),
+            tty: parse::tty(stat.tty),
+            state: stat.state,
+            started_at: Timestamp(self.boot + stat.start_ticks * 1000 / self.ticks_per_second),
+            start_ticks: stat.start_ticks,
+            threads: stat.threads,
+            rss: stat.rss_pages * self.page,
+            namespaces: PerNamespace::build(|kind| namespace_link(at, path_of(kind))),
+            container: None,
+            session: None,
+        };
+        // A thread of the kernel is in no container and has no arguments.
+        if !stat.kernel {
+            if process.namespaces.pid.is_none() || process.namespaces.pid != self.own_pids {
+                let length = read_file(at, "status", &mut self.buffer)?;
+                process.pids = parse::ns_pids(&self.buffer[..length]).unwrap_or(process.pids);
+            }
+            self.user_part(at, &mut process)?;
+        }
+        Ok(Some(Reading { process, directory }))
+    }
+
+    fn user_part(&mut self, at: BorrowedFd<'_>, process: &mut Process) -> Result<(), Errno> {
+        let file = openat(
+            at,
+            "cmdline",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        // Never more of it, and in one go: it is read from the memory of the process.
+        let length = read(&file, &mut self.buffer[..printable::ARGS_BYTES])?;
+        process.args = printable::args(&self.buffer[..length]);
+        if let Some(base) = &self.cgroup_base {
+            let length = read_file(at, "cgroup", &mut self.buffer)?;
+            let ours =
+                parse::cgroup2(&self.buffer[..length]).and_then(|path| parse::ours(path, base));
+            if let Some((container, session)) = ours {
+                process.container = Some(container);
+                process.session = session;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the namespace of this type hangs from that the process is in, and what that hangs
+    /// from in turn, as far as it is not `known`. `None` if the process has left it meanwhile.
+    pub(crate) fn relations(
+        &self,
+        directory: &OwnedFd,
+        kind: NamespaceType,
+        inode: NamespaceInode,
+        known: impl Fn(NamespaceInode) -> bool,
+    ) -> Option<Vec<Relation>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let namespace = openat(directory, path_of(kind), flags, Mode::empty()).ok()?;
+        if inode_of(&namespace)? != inode {
+            return None;
+        }
+        let mut found = Vec::new();
+        // The kernel allows 32 levels of PID and user namespaces each.
+        let mut open = vec![(kind, inode, namespace)];
+        while let Some((kind, inode, namespace)) = open.pop() {
+            let mut hang = |kind, from: std::io::Result<OwnedFd>| {
+                let from = from.ok()?;
+                let inode = inode_of(&from)?;
+                if !known(inode) {
+                    open.push((kind, inode, from));
+                }
+                Some(inode)
+            };
+            let owner = hang(NamespaceType::User, nsfs::owner(&namespace));
+            let parent = match kind {
+                // The owner of a user namespace is its parent.
+                NamespaceType::User => owner,
+                NamespaceType::Pid => hang(NamespaceType::Pid, nsfs::parent(&namespace)),
+                _ => None,
+            };
+            if found.iter().all(|r: &Relation| r.inode != inode) {
+                found.push(Relation {
+                    kind,
+                    inode,
+                    owner,
+                    parent,
+                });
+            }
+        }
+        Some(found)
+    }
+
+    /// The maps of the user namespace that the process is in. `None` if it cannot be told now;
+    /// empty while they are not written.
+    pub(crate) fn id_maps(&mut self, directory: &OwnedFd) -> Option<IdMaps> {
+        let at = directory.as_fd();
+        let length = read_file(at, "uid_map", &mut self.buffer).ok()?;
+        let users = parse::id_map(&self.buffer[..length])?;
+        let length = read_file(at, "gid_map", &mut self.buffer).ok()?;
+        let groups = parse::id_map(&self.buffer[..length])?;
+        Some(IdMaps { users, groups })
+    }
+}
+
+/// Its link's path from the directory of a process.
+const fn path_of(kind: NamespaceType) -> &'static str {
+    match kind {
+        NamespaceType::Mnt => "ns/mnt",
+        NamespaceType::Uts => "ns/uts",
+        NamespaceType::Ipc => "ns/ipc",
+        NamespaceType::Pid => "ns/pid",
+        NamespaceType::Net => "ns/net",
+        NamespaceType::User => "ns/user",
+        NamespaceType::Cgroup => "ns/cgroup",
+        NamespaceType::Time => "ns/time",
+    }
+}
+
+fn namespace_link(at: BorrowedFd<'_>, path: &str) -> Option<NamespaceInode> {
+    let mut link = [0; 64];
+    let length = readlinkat_raw(at, path, &mut link).ok()?;
+    parse::namespace(&link[..length])
+}
+
+fn inode_of(namespace: &OwnedFd) -> Option<NamespaceInode> {
+    fstat(namespace)
+        .ok()
+        .map(|stat| NamespaceInode(stat.st_ino))
+}
+
+/// Reads a file whole: these are made at the first read, so that one read of a buffer that is
+/// not filled has all of it.
+fn read_file(at: BorrowedFd<'_>, name: &str, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+    let file = openat(at, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut length = read(&file, &mut buffer[..])?;
+    while length == buffer.len() && length < FILE_LIMIT {
+        buffer.resize(length * 2, 0);
+        length += read(&file, &mut buffer[length..])?;
+    }
+    Ok(length)
+}
+
+/// The moment of the boot: what the clock shows less what has passed.
+fn boot() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let passed = clock_gettime(ClockId::Boottime);
+    let passed = passed.tv_sec * 1000 + passed.tv_nsec / 1_000_000;
+    (now.as_millis() as u64).saturating_sub(passed.cast_unsigned())
+}
