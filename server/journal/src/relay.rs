@@ -158,6 +158,24 @@ impl Relay {
         })
     }
 
+    /// Writes into the index that the process has ended and all its output is here. Does nothing
+    /// where that is the last thing said: server and monitor may both come to the end.
+    pub fn finish(&mut self, code: i32, now_us: u64) -> io::Result<()> {
+        for number in (0..self.index.count).rev() {
+            match self.index.read().get(number)? {
+                // An intent that no byte followed.
+                Some(Record {
+                    mark: Mark::Output(_),
+                    seq,
+                    ..
+                }) if seq == self.seq() => {}
+                Some(record) if record.mark == Mark::End(code) => return Ok(()),
+                _ => break,
+            }
+        }
+        self.mark(Mark::End(code), now_us)
+    }
+
     /// The place of the next byte.
     pub fn seq(&self) -> Seq {
         Seq(self.end)
