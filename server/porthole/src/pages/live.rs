@@ -1,7 +1,7 @@
 //! What of a page is rendered anew when something has changed.
 //!
-//! The stream (`GET /events?…`), its pace and its bounds are the server's; what is sent is decided
-//! here.
+//! The stream (`GET /events?at=…`), its pace and its bounds are the server's; what is sent is
+//! decided here. One [`Follower`] belongs to one open stream and knows what its page shows.
 
 use serde::Deserialize;
 
@@ -9,34 +9,43 @@ use crate::AppState;
 use crate::access::Identity;
 use crate::world::Change;
 
-/// What a page follows: the query of `/events`, e.g. `?page=containers&q=web`. The page's own
-/// query is repeated in it, so that filters hold for what is pushed.
+/// What a page follows: the query of `/events`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Subject {
-    /// Which page.
-    pub page: String,
+    /// The page's own path and query below the base path, `/containers?q=web`: filters hold for
+    /// what is pushed.
+    pub at: String,
 }
 
-/// A piece of a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Partial {
-    /// The event's name, which htmx's `sse-swap` waits for.
-    pub event: String,
-    /// The HTML.
-    pub html: String,
+/// One open page: what it follows and what it shows.
+#[derive(Debug, Default)]
+pub struct Follower {
+    subject: Subject,
+    shown: Option<String>,
 }
 
-/// What to send to a page when these changes have happened: at most one piece for each place of
-/// the page. `None`: everything that is live, because the page has just connected or fell behind.
-/// Changes that do not concern the page give an empty list.
-///
-/// Called at most every 100 ms for each open page, with all changes since the last call.
-pub fn render(
-    _state: &AppState,
-    _identity: &Identity,
-    _subject: &Subject,
-    _changes: Option<&[Change]>,
-) -> Vec<Partial> {
-    Vec::new()
+impl Follower {
+    /// A page that has just connected.
+    pub fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            shown: None,
+        }
+    }
+
+    /// What to send when these changes have happened: HTML for one event without a name, whose
+    /// pieces say themselves where they belong. `changes` is `None` for a page that has just
+    /// connected or fell behind. `None` is answered where nothing that the page shows has changed.
+    ///
+    /// Called at most every 100 ms for each open page, with all changes since the last call.
+    pub fn render(
+        &mut self,
+        _state: &AppState,
+        _identity: &Identity,
+        _changes: Option<&[Change]>,
+    ) -> Option<String> {
+        let _ = (&self.subject, &self.shown);
+        None
+    }
 }
