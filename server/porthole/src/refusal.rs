@@ -7,6 +7,8 @@ use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::session::Tried;
 use serde::Serialize;
 
+use crate::store::StoreError;
+
 /// An answer that is no success. The API writes it as JSON, a page as words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
@@ -157,6 +159,34 @@ impl From<Failure> for Refusal {
             },
             tried: failure.tried,
             retry_after: (failure.code == FailureCode::Exhausted).then_some(5),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            StoreError::NameTaken(_) => Self::conflict("name_in_use", message).field("name"),
+            StoreError::NoAccount(_) => Self::not_found("account_not_found", message),
+            StoreError::LastAdministrator => Self::conflict("last_administrator", message),
+            StoreError::NotFirst => Self::conflict("already_set_up", message),
+            StoreError::Sqlite(rusqlite::Error::SqliteFailure(failure, _))
+                if failure.code == rusqlite::ErrorCode::DiskFull =>
+            {
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "storage",
+                    "No space is left where Porthole keeps its state. Free some, then try again.",
+                )
+            }
+            StoreError::Sqlite(_)
+            | StoreError::Migration(_)
+            | StoreError::Newer(_)
+            | StoreError::Ending => {
+                tracing::error!(error = message, "the database");
+                Self::internal()
+            }
         }
     }
 }

@@ -1,14 +1,523 @@
 //! Settings: flags, then `PORTHOLE_*`, then `/etc/porthole/config.toml`.
+//!
+//! Each source gives what it says as [`Given`]; putting them over one another and judging the
+//! result happens once, in [`Given::resolve`], and touches nothing but the two files that it is
+//! told of.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-/// What the server was told.
+use axum::http::Uri;
+use porthole_protocol::container::Invalid;
+use serde::Deserialize;
+
+/// Where the file is, unless `PORTHOLE_CONFIG` names another.
+pub const FILE: &str = "/etc/porthole/config.toml";
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file is there and cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {source}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Where, and what is wrong.
+        source: Box<toml::de::Error>,
+    },
+    /// A value cannot be used.
+    #[error("{name}: \"{value}\" cannot be used: {why}")]
+    Value {
+        /// The setting, as a variable.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What is allowed.
+        why: String,
+    },
+    /// Plain HTTP would leave the machine.
+    #[error(
+        "PORTHOLE_LISTEN is {0}, which other machines reach, and this would be plain HTTP: everybody on the way could read passwords and terminals. Listen on 127.0.0.1 behind a proxy that speaks TLS, or pass --insecure-http if the network is trusted."
+    )]
+    Insecure(SocketAddr),
+    /// TLS is not there yet.
+    #[error(
+        "PORTHOLE_TLS_CERT and PORTHOLE_TLS_KEY: this version does not speak TLS itself. Put a proxy that does in front of it (docs/operating.md) and set PORTHOLE_PUBLIC_URL to its address."
+    )]
+    Tls,
+}
+
+/// Where people reach Porthole behind a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The name, in lower case.
+    pub host: String,
+    /// The port, where it is not the scheme's own.
+    pub port: Option<u16>,
+    /// `""` or `/porthole`.
+    pub base_path: String,
+}
+
+impl FromStr for PublicUrl {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        const WHY: Invalid = Invalid("it is an address such as https://example.org/porthole");
+        let uri: Uri = text.parse().map_err(|_| WHY)?;
+        let scheme = match uri.scheme_str() {
+            Some("http") => "http",
+            Some("https") => "https",
+            _ => return Err(WHY),
+        };
+        let authority = uri.authority().ok_or(WHY)?;
+        let base_path = uri.path().trim_end_matches('/');
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
+        if authority.as_str().contains('@')
+            || uri.query().is_some()
+            || !base_path.bytes().all(plain)
+            || base_path.contains("//")
+            || base_path.split('/').any(|part| part == ".." || part == ".")
+        {
+            return Err(WHY);
+        }
+        Ok(Self {
+            scheme,
+            host: authority
+                .host()
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_ascii_lowercase(),
+            port: authority.port_u16(),
+            base_path: base_path.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scheme,
+            host,
+            port,
+            base_path,
+        } = self;
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]")?;
+        } else {
+            write!(f, "{scheme}://{host}")?;
+        }
+        if let Some(port) = port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(base_path)
+    }
+}
+
+/// What one source says. Also the form of the file, and of `porthole serve`'s flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Given {
+    /// Address to listen at [default: 127.0.0.1:7678]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Socket for local users of the group porthole [default: RUN/porthole.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Where people reach it behind a proxy
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// State [default: /var/lib/porthole]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub root: Option<PathBuf>,
+    /// Sockets [default: /run/porthole]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub run: Option<PathBuf>,
+    /// Allow plain HTTP to be reached from other machines
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub insecure_http: Option<bool>,
+    /// Password of the account admin, made where there is no account
+    // A command line shows in every process list: from the environment or the file only.
+    #[arg(skip)]
+    pub admin_password: Option<String>,
+    /// A file that holds it
+    #[arg(long, value_name = "FILE")]
+    pub admin_password_file: Option<PathBuf>,
+}
+
+impl Given {
+    /// What the environment says.
+    pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let get = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let path = |name: &str| get(name).map(PathBuf::from);
+        let insecure_http = match get("PORTHOLE_INSECURE_HTTP").as_deref() {
+            None => None,
+            Some("1" | "true" | "yes") => Some(true),
+            Some("0" | "false" | "no") => Some(false),
+            Some(value) => {
+                return Err(SettingsError::Value {
+                    name: "PORTHOLE_INSECURE_HTTP",
+                    value: value.to_owned(),
+                    why: "it is 1 or 0".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            listen: get("PORTHOLE_LISTEN"),
+            socket: path("PORTHOLE_SOCKET"),
+            tls_cert: path("PORTHOLE_TLS_CERT"),
+            tls_key: path("PORTHOLE_TLS_KEY"),
+            public_url: get("PORTHOLE_PUBLIC_URL"),
+            root: path("PORTHOLE_ROOT"),
+            run: path("PORTHOLE_RUN"),
+            insecure_http,
+            admin_password: get("PORTHOLE_ADMIN_PASSWORD"),
+            admin_password_file: path("PORTHOLE_ADMIN_PASSWORD_FILE"),
+        })
+    }
+
+    /// What the file says; nothing where there is none.
+    pub fn from_file(path: &Path) -> Result<Self, SettingsError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(source) => {
+                return Err(SettingsError::Unreadable {
+                    path: path.display().to_string(),
+                    source,
+                });
+            }
+        };
+        toml::from_str(&text).map_err(|source| SettingsError::Malformed {
+            path: path.display().to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    /// This, and where it says nothing, the other.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        // A password and a file of one are the same setting: the nearer source's counts.
+        let (admin_password, admin_password_file) =
+            if self.admin_password.is_some() || self.admin_password_file.is_some() {
+                (self.admin_password, self.admin_password_file)
+            } else {
+                (other.admin_password, other.admin_password_file)
+            };
+        Self {
+            listen: self.listen.or(other.listen),
+            socket: self.socket.or(other.socket),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
+            public_url: self.public_url.or(other.public_url),
+            root: self.root.or(other.root),
+            run: self.run.or(other.run),
+            insecure_http: self.insecure_http.or(other.insecure_http),
+            admin_password,
+            admin_password_file,
+        }
+    }
+
+    /// Flags, then the environment, then the file.
+    pub fn gather(flags: Self) -> Result<Self, SettingsError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let file = variable("PORTHOLE_CONFIG").unwrap_or_else(|| FILE.to_owned());
+        Ok(flags
+            .or(Self::from_env(variable)?)
+            .or(Self::from_file(Path::new(&file))?))
+    }
+
+    /// What is in force.
+    pub fn resolve(self) -> Result<Settings, SettingsError> {
+        if self.tls_cert.is_some() || self.tls_key.is_some() {
+            return Err(SettingsError::Tls);
+        }
+        let listen = self.listen.as_deref().map_or(
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 7678))),
+            parse_listen,
+        )?;
+        let insecure_http = self.insecure_http.unwrap_or(false);
+        if !listen.ip().is_loopback() && !insecure_http {
+            return Err(SettingsError::Insecure(listen));
+        }
+        let public_url = match self.public_url {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|why: Invalid| SettingsError::Value {
+                name: "PORTHOLE_PUBLIC_URL",
+                value: text.clone(),
+                why: why.to_string(),
+            })?),
+        };
+        let root = self.root.unwrap_or_else(|| "/var/lib/porthole".into());
+        let run = self.run.unwrap_or_else(|| "/run/porthole".into());
+        for (name, path) in [("PORTHOLE_ROOT", &root), ("PORTHOLE_RUN", &run)] {
+            if !path.is_absolute() {
+                return Err(SettingsError::Value {
+                    name,
+                    value: path.display().to_string(),
+                    why: "it is an absolute path".to_owned(),
+                });
+            }
+        }
+        let admin_password = match (self.admin_password, self.admin_password_file) {
+            (Some(password), _) => Some(password),
+            (None, None) => None,
+            (None, Some(path)) => {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|source| SettingsError::Unreadable {
+                        path: path.display().to_string(),
+                        source,
+                    })?;
+                Some(text.trim_end_matches(['\n', '\r']).to_owned())
+            }
+        };
+        Ok(Settings {
+            listen,
+            insecure_http,
+            socket: self.socket.unwrap_or_else(|| run.join("porthole.sock")),
+            base_path: public_url
+                .as_ref()
+                .map(|url: &PublicUrl| url.base_path.clone())
+                .unwrap_or_default(),
+            public_url,
+            root,
+            run,
+            admin_password: admin_password.map(Password),
+        })
+    }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, SettingsError> {
+    let parsed = match text.strip_prefix("localhost:") {
+        Some(port) => port
+            .parse()
+            .ok()
+            .map(|port| SocketAddr::from((IpAddr::from(Ipv4Addr::LOCALHOST), port))),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| SettingsError::Value {
+        name: "PORTHOLE_LISTEN",
+        value: text.to_owned(),
+        why: "it is an address and a port, such as 127.0.0.1:7678 or [::1]:7678".to_owned(),
+    })
+}
+
+/// A password that does not show in debugging output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(a password)")
+    }
+}
+
+/// What is in force.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Path below which a proxy shows Porthole, `""` or `/porthole`: stands before every address.
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether plain HTTP may leave the machine.
+    pub insecure_http: bool,
+    /// The socket for local users.
+    pub socket: PathBuf,
+    /// Where people reach it behind a proxy.
+    pub public_url: Option<PublicUrl>,
+    /// Path below which people see Porthole, `""` or `/porthole`: stands before every address.
     pub base_path: String,
     /// State.
     pub root: PathBuf,
     /// Sockets.
     pub run: PathBuf,
+    /// For the account `admin`, where there is no account yet.
+    pub admin_password: Option<Password>,
+}
+
+impl Settings {
+    /// Where the database is.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("server/porthole.db")
+    }
+
+    /// Where journals are.
+    pub fn journals(&self) -> PathBuf {
+        self.root.join("server/journals")
+    }
+
+    /// Where the keeper listens.
+    pub fn keeper_socket(&self) -> PathBuf {
+        self.run.join("keeper.sock")
+    }
+
+    /// The address that a person opens, without a slash at its end.
+    pub fn address(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.to_string(),
+            None if self.listen.ip().is_unspecified() => {
+                format!("http://127.0.0.1:{}", self.listen.port())
+            }
+            None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// The same settings as variables, for the supervisor and the server that it starts.
+    pub fn to_env(&self) -> Vec<(&'static str, String)> {
+        let mut env = vec![
+            ("PORTHOLE_LISTEN", self.listen.to_string()),
+            ("PORTHOLE_SOCKET", self.socket.display().to_string()),
+            ("PORTHOLE_ROOT", self.root.display().to_string()),
+            ("PORTHOLE_RUN", self.run.display().to_string()),
+            (
+                "PORTHOLE_INSECURE_HTTP",
+                u8::from(self.insecure_http).to_string(),
+            ),
+        ];
+        if let Some(url) = &self.public_url {
+            env.push(("PORTHOLE_PUBLIC_URL", url.to_string()));
+        }
+        if let Some(Password(password)) = &self.admin_password {
+            env.push(("PORTHOLE_ADMIN_PASSWORD", password.clone()));
+        }
+        env
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(address: &str) -> Given {
+        Given {
+            listen: Some(address.into()),
+            ..Given::default()
+        }
+    }
+
+    #[test]
+    fn flags_then_environment_then_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("config.toml");
+        std::fs::write(
+            &path,
+            "listen = \"127.0.0.1:1\"\nroot = \"/file\"\nrun = \"/file\"\n",
+        )
+        .expect("written");
+        let file = Given::from_file(&path).expect("read");
+        let env = Given::from_env(|name| match name {
+            "PORTHOLE_LISTEN" => Some("127.0.0.1:2".into()),
+            "PORTHOLE_ROOT" => Some("/env".into()),
+            "PORTHOLE_PUBLIC_URL" => Some(String::new()),
+            _ => None,
+        })
+        .expect("read");
+        let settings = listen("127.0.0.1:3")
+            .or(env)
+            .or(file)
+            .resolve()
+            .expect("resolved");
+        assert_eq!(settings.listen.port(), 3, "the flag's");
+        assert_eq!(settings.root, Path::new("/env"), "the environment's");
+        assert_eq!(settings.run, Path::new("/file"), "the file's");
+        assert_eq!(settings.public_url, None, "an empty variable says nothing");
+        assert_eq!(settings.socket, Path::new("/file/porthole.sock"));
+    }
+
+    #[test]
+    fn the_defaults() {
+        let settings = Given::default().resolve().expect("resolved");
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:7678");
+        assert_eq!(settings.socket, Path::new("/run/porthole/porthole.sock"));
+        assert_eq!(settings.root, Path::new("/var/lib/porthole"));
+        assert_eq!(settings.address(), "http://127.0.0.1:7678");
+    }
+
+    #[test]
+    fn plain_http_beyond_loopback_must_be_asked_for() {
+        for address in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+            let error = listen(address).resolve().expect_err(address);
+            assert!(error.to_string().contains("--insecure-http"), "{error}");
+            let told = Given {
+                insecure_http: Some(true),
+                ..listen(address)
+            };
+            assert!(told.resolve().is_ok(), "{address}");
+        }
+        for address in ["127.0.0.2:80", "[::1]:80", "localhost:80"] {
+            assert!(listen(address).resolve().is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said() {
+        let tls = Given {
+            tls_cert: Some("c.pem".into()),
+            ..Given::default()
+        };
+        assert!(matches!(tls.resolve(), Err(SettingsError::Tls)));
+        for address in ["7678", "localhost", "127.0.0.1", "127.0.0.1:70000", "x:1"] {
+            let error = listen(address).resolve().expect_err(address).to_string();
+            assert!(error.contains("PORTHOLE_LISTEN"), "{error}");
+        }
+        for url in [
+            "example.org",
+            "ftp://x",
+            "http://u@x/",
+            "http://x/?q",
+            "https://x/a/../b",
+        ] {
+            assert!(url.parse::<PublicUrl>().is_err(), "{url}");
+        }
+        let url: PublicUrl = "https://X.example:8443/hole/".parse().expect("valid");
+        assert_eq!(url.to_string(), "https://x.example:8443/hole");
+    }
+
+    #[test]
+    fn an_unknown_setting_in_the_file_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, "listne = \"127.0.0.1:1\"\n").expect("written");
+        let error = Given::from_file(&path).expect_err("refused").to_string();
+        assert!(error.contains("listne"), "{error}");
+        let nowhere = Given::from_file(&directory.path().join("none"));
+        assert_eq!(nowhere.expect("nothing"), Given::default());
+    }
+
+    #[test]
+    fn what_is_handed_on_resolves_to_the_same() {
+        let given = Given {
+            public_url: Some("https://x.example/hole".into()),
+            admin_password: Some("correct horse".into()),
+            run: Some("/r".into()),
+            ..listen("127.0.0.1:5")
+        };
+        let settings = given.resolve().expect("resolved");
+        let env = settings.to_env();
+        let again = Given::from_env(|name| {
+            env.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.clone())
+        });
+        let again = again.expect("read").resolve().expect("resolved");
+        assert_eq!(format!("{again:?}"), format!("{settings:?}"));
+        assert_eq!(again.admin_password, settings.admin_password);
+    }
 }

@@ -3,8 +3,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::access::Access;
 use crate::keeper::Keeper;
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::world::World;
 
 /// What every handler can reach: `State(state): State<AppState>`. Cloning it is cheap.
@@ -17,6 +19,10 @@ pub struct Shared {
     pub settings: Settings,
     /// What is so now.
     pub world: World,
+    /// What outlives the process.
+    pub store: Store,
+    /// Who may do what.
+    pub access: Access,
     /// The connection to the keeper.
     pub keeper: Keeper,
 }

@@ -1,0 +1,165 @@
+//! What every request passes before its route: is it for us, who sends it, did a page elsewhere
+//! cause it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use porthole_protocol::container::{Owner, Timestamp};
+
+use super::identity::{Account, Authenticated, Identity, Role, Via};
+use super::origin::{self, Address};
+use super::{cookie, secret};
+use crate::{AppState, Refusal};
+
+/// Who is at the other end of the connection. Put into every request by the listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Somebody on the network.
+    Network(SocketAddr),
+    /// A local user who could open the unix socket.
+    Local {
+        /// Their user id.
+        uid: u32,
+    },
+}
+
+/// The address that a request comes from, for counting wrong tries. `None` for the unix socket.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+/// The layer around all routes.
+pub async fn gate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    match admit(&state, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn admit(state: &AppState, request: &mut Request) -> Result<(), Refusal> {
+    let peer = request.extensions().get::<Peer>().copied();
+    let (address, identity) = match peer {
+        Some(Peer::Local { uid }) => (
+            local_address(),
+            token(state, request.headers())?.or_else(|| local(uid)),
+        ),
+        Some(Peer::Network(_)) | None => {
+            let address = state
+                .access
+                .names
+                .address(request.uri(), request.headers())?;
+            let identity = who(state, &address, request.headers())?;
+            (address, identity)
+        }
+    };
+    if origin::changes(request.method(), request.headers()) {
+        let by_cookie = matches!(&identity, Some(i) if matches!(i.via, Via::Login(_)));
+        origin::check(&address, request.headers(), by_cookie)?;
+    }
+    let client = ClientAddress(match peer {
+        Some(Peer::Network(peer)) => Some(forwarded(state, peer.ip(), request.headers())),
+        _ => None,
+    });
+    let extensions = request.extensions_mut();
+    extensions.insert(client);
+    extensions.insert(address);
+    extensions.insert(Authenticated(identity.map(Arc::new)));
+    Ok(())
+}
+
+fn who(
+    state: &AppState,
+    address: &Address,
+    headers: &HeaderMap,
+) -> Result<Option<Identity>, Refusal> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return token(state, headers);
+    }
+    let Some(cookie) = cookie::read(address, headers) else {
+        return Ok(None);
+    };
+    let hash = secret::hash(cookie);
+    Ok(state.store.login(&hash)?.map(|account| Identity {
+        account,
+        via: Via::Login(hash),
+    }))
+}
+
+fn token(state: &AppState, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, secret)) = bearer else {
+        return Ok(None);
+    };
+    let hash = secret::hash(secret.trim());
+    Ok(state.store.token(&hash)?.map(|account| Identity {
+        account,
+        via: Via::Token(hash),
+    }))
+}
+
+/// Who could open the unix socket is root or was put into the group `porthole` by root: an
+/// administrator, as the group `docker` is Docker's.
+fn local(uid: u32) -> Option<Identity> {
+    let name = if uid == 0 {
+        "root@local".to_owned()
+    } else {
+        format!("{uid}@local")
+    };
+    Some(Identity {
+        account: Account {
+            id: 0,
+            name: Owner::try_from(name).ok()?,
+            role: Role::Admin,
+            created_at: Timestamp::default(),
+        },
+        via: Via::Local,
+    })
+}
+
+fn local_address() -> Address {
+    Address {
+        scheme: "http",
+        host: "localhost".to_owned(),
+        authority: "localhost".to_owned(),
+    }
+}
+
+/// The address that a proxy on this machine names last, where people come through one.
+fn forwarded(state: &AppState, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if state.settings.public_url.is_none() || !peer.is_loopback() {
+        return peer;
+    }
+    headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.rsplit(',').next())
+        .and_then(|last| last.trim().parse().ok())
+        .unwrap_or(peer)
+}
+
+macro_rules! put_by_the_gate {
+    ($name:ident) => {
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = Refusal;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+                parts.extensions.get::<Self>().cloned().ok_or_else(|| {
+                    tracing::error!("a request came past the gate");
+                    Refusal::internal()
+                })
+            }
+        }
+    };
+}
+put_by_the_gate!(Address);
+put_by_the_gate!(ClientAddress);
