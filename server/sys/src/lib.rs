@@ -14,11 +14,13 @@
 //! | [`terminal`] | portable-pty, which hands out raw descriptors and reads the environment |
 //! | [`nsfs`] | how namespaces are related, ioctl_ns(2) |
 //! | [`packet`] | peer credentials of local sockets |
+//! | [`passing`] | dup2(2) and close_range(2) before exec: descriptors for the next program |
 pub mod memfd;
 pub mod mount;
 pub mod namespace;
 pub mod nsfs;
 pub mod packet;
+pub mod passing;
 pub mod process;
 pub mod signals;
 pub mod terminal;
