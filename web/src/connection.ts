@@ -349,11 +349,6 @@ export class Connection {
       if (this.#received === null) this.#received = this.#parsed = hello.seq;
       this.#acknowledged = Math.max(this.#parsed, Math.min(hello.seq, this.#received));
       const lost = this.#input.resume(hello.accepted, hello.viewer === this.#viewer);
-      if (lost > 0) {
-        this.listener.notice(
-          `The server was restarted while you typed: the last ${lost === 1 ? "byte" : `${lost} bytes`} may not have arrived.`,
-        );
-      }
       this.#viewer = hello.viewer;
       this.around.viewer.set(hello.viewer);
       this.#cancel("connect", "count");
@@ -362,6 +357,7 @@ export class Connection {
       });
       this.#pulse();
       this.#set({ kind: "live" });
+      if (lost > 0) this.listener.notice(`The server was restarted while you typed: the last ${lost} bytes may not have arrived.`);
     }
     this.listener.hello(hello.flags, hello.cols, hello.rows);
     this.#sizedAt = -Infinity;

@@ -1,0 +1,348 @@
+// One tab of the terminal page: a terminal, its connection, and what is said about both.
+//
+//   opening ─► attached ─► over ─► opening …      (Enter or "Start again" begins a new session)
+//      └─► failed ─► opening …                    (a session that could not be opened says why)
+
+import { type Api, Refusal, type Session } from "./api.ts";
+import { type Clock, Connection, type Listener, type Socket, type State, type Viewer } from "./connection.ts";
+import { element } from "./dom.ts";
+import { FindBar } from "./find.ts";
+import { LineInput } from "./line-input.ts";
+import type { Flags } from "./protocol.ts";
+import { TerminalView } from "./terminal.ts";
+
+const TITLE_LIMIT = 80;
+
+const clock: Clock = {
+  now: () => performance.now(),
+  after: (milliseconds, run) => {
+    const timer = setTimeout(run, milliseconds);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** What a tab needs of its page. */
+export interface Page {
+  readonly api: Api;
+  readonly container: string;
+  readonly base: string;
+  /** The viewer ids of this browser tab, by session. */
+  readonly viewers: { get(session: string): string | null; set(session: string, id: string): void };
+  screenReader(): boolean;
+  /** Something that the page shows of this tab has changed. */
+  changed(tab: SessionTab): void;
+  leave(): void;
+  link(address: string): void;
+}
+
+/** What the status line shows of a tab. */
+export interface Status {
+  readonly kind: State["kind"] | "failed";
+  readonly text: string;
+  readonly where: string;
+  readonly size: string;
+  readonly watching: string;
+  readonly canDrive: boolean;
+}
+
+export class SessionTab {
+  readonly panel: HTMLElement;
+  readonly #host: HTMLElement;
+  readonly #message: HTMLElement;
+  readonly #notice: HTMLElement;
+  readonly #find: FindBar;
+  #view: TerminalView | null = null;
+  #connection: Connection | null = null;
+  #session: Session | null = null;
+  #id: string | null = null;
+  #state: Status["kind"] = "connecting";
+  #stateText = "connecting";
+  #flags: Flags | null = null;
+  #viewers: readonly Viewer[] = [];
+  #title = "";
+  #lines = new LineInput();
+
+  constructor(
+    private readonly page: Page,
+    id: string,
+  ) {
+    this.#host = element("div", { class: "t-pane" });
+    this.#message = element("div", { class: "t-message", hidden: true, tabindex: "-1" });
+    this.#notice = element("div", { role: "status" });
+    this.#find = new FindBar({
+      find: (text, backwards) => this.#view?.find(text, backwards),
+      endFind: () => this.#view?.endFind(),
+      focus: () => this.focus(),
+    });
+    this.panel = element(
+      "div",
+      { class: "t-panel", role: "tabpanel", id, hidden: true },
+      this.#find.element,
+      this.#message,
+      element("div", { class: "t-screen" }, this.#host),
+      this.#notice,
+    );
+  }
+
+  get session(): Session | null {
+    return this.#session;
+  }
+
+  /** The session that it shows or is about to show. */
+  get id(): string | null {
+    return this.#id;
+  }
+
+  /** What runs in it, or what the program calls its window; text, never markup. */
+  get title(): string {
+    const command = this.#session?.command[0]?.replace(/^.*\//, "").replace(/^-/, "") ?? "terminal";
+    return this.#title === "" ? command : this.#title;
+  }
+
+  /** Whether closing it would end a running program. */
+  get running(): boolean {
+    return this.#session !== null && this.#state !== "ended" && this.#state !== "failed" && this.#state !== "refused";
+  }
+
+  get status(): Status {
+    const session = this.#session;
+    const where =
+      session?.host_pid == null
+        ? ""
+        : [
+            `host ${session.host_pid}`,
+            ...(session.container_pid === null ? [] : [`inside ${session.container_pid}`]),
+            session.tty ? (session.tty_name?.replace("/dev/", "") ?? "tty") : "pipes, errors red",
+          ].join(" · ");
+    const others = this.#viewers.length - 1;
+    const drives = this.#flags?.drives ?? true;
+    const live = this.#state === "live";
+    return {
+      kind: this.#state,
+      text: this.#stateText,
+      where,
+      size: this.#view === null ? "" : `${this.#view.cols}×${this.#view.rows}${drives ? "" : ", another window's size"}`,
+      watching: live && others > 0 ? `${others} more watching` : "",
+      canDrive: live && !drives && this.#flags?.write === true,
+    };
+  }
+
+  /** Comes back to a session that is there, or opens one. */
+  async open(id: string | null): Promise<void> {
+    this.#id = id;
+    this.#say("connecting", "connecting");
+    this.#tell("");
+    this.#show(null);
+    try {
+      this.#view ??= await TerminalView.open(this.#host, this.#outside(), this.page.screenReader());
+      const { cols, rows } = this.#view;
+      this.#session = id === null ? await this.page.api.open(this.page.container, cols, rows) : await this.page.api.session(id);
+    } catch (error) {
+      this.#fail(error, id);
+      return;
+    }
+    this.#attach(this.#session);
+  }
+
+  focus(): void {
+    if (this.#message.hidden) this.#view?.focus();
+    else this.#message.querySelector("button")?.focus();
+  }
+
+  find(): void {
+    this.#find.open();
+  }
+
+  drive(): void {
+    this.#connection?.drive(true);
+    this.focus();
+  }
+
+  screenReader(on: boolean): void {
+    this.#view?.screenReader(on);
+  }
+
+  restyle(): void {
+    this.#view?.restyle();
+  }
+
+  visible(visible: boolean): void {
+    this.#connection?.visible(visible);
+  }
+
+  wake(): void {
+    this.#connection?.wake();
+  }
+
+  /** Ends the session and everything that runs in it. */
+  async end(): Promise<void> {
+    if (this.#session !== null && this.running) await this.page.api.end(this.#session.id);
+  }
+
+  dispose(): void {
+    this.#connection?.dispose();
+    this.#view?.dispose();
+    this.panel.remove();
+  }
+
+  #attach(session: Session): void {
+    this.#id = session.id;
+    this.#connection?.dispose();
+    this.#view?.clear();
+    this.#title = "";
+    this.#lines = new LineInput();
+    const connection = new Connection(this.page.api.attach(session.id), "write", this.#listener(), {
+      clock,
+      random: Math.random,
+      open: (address, subprotocol) => new WebSocket(address, subprotocol) as Socket,
+      probe: () => this.page.api.status(session.id),
+      viewer: {
+        get: () => this.page.viewers.get(session.id),
+        set: (id) => this.page.viewers.set(session.id, id),
+      },
+    });
+    this.#connection = connection;
+    if (this.#view !== null) connection.resize(this.#view.cols, this.#view.rows);
+    connection.start();
+    this.page.changed(this);
+    if (!this.panel.hidden) this.focus();
+  }
+
+  #listener(): Listener {
+    return {
+      state: (state) => this.#moved(state),
+      hello: (flags, cols, rows) => {
+        this.#flags = flags;
+        this.#host.toggleAttribute("data-watching", !flags.drives);
+        this.#view?.role(flags);
+        if (!flags.drives) this.#view?.size(cols, rows);
+        this.page.changed(this);
+      },
+      output: (bytes, stream, end) => this.#view?.output(bytes, stream, end),
+      snapshot: (bytes, cols, rows, end) => this.#view?.snapshot(bytes, cols, rows, end),
+      size: (cols, rows) => this.#view?.size(cols, rows),
+      viewers: (viewers) => {
+        this.#viewers = viewers;
+        this.page.changed(this);
+      },
+      notice: (text) => this.#tell(text),
+    };
+  }
+
+  #outside(): Parameters<typeof TerminalView.open>[1] {
+    return {
+      typed: (text) => this.#typed(text),
+      reported: (bytes) => this.#type(bytes),
+      room: (cols, rows) => this.#connection?.resize(cols, rows),
+      sized: () => this.page.changed(this),
+      parsed: (place) => this.#connection?.parsed(place),
+      title: (text) => {
+        // eslint-disable-next-line no-control-regex
+        this.#title = text.replace(/[\x00-\x1f\x7f-\x9f]/g, "").slice(0, TITLE_LIMIT);
+        this.page.changed(this);
+      },
+      link: (address) => this.page.link(address),
+      find: () => this.#find.open(),
+      found: (at, count) => this.#find.found(at, count),
+      leave: () => this.page.leave(),
+      notice: (text) => this.#tell(text),
+    };
+  }
+
+  #typed(text: string): void {
+    if (this.#state === "ended") {
+      if (text === "\r") void this.open(null);
+      return;
+    }
+    if (this.#flags === null || this.#flags.tty) {
+      this.#type(new TextEncoder().encode(text));
+      return;
+    }
+    const { echo, send, end } = this.#lines.take(text);
+    this.#view?.echo(echo);
+    if (send !== "") this.#type(new TextEncoder().encode(send));
+    if (end) this.#connection?.endInput();
+  }
+
+  #type(bytes: Uint8Array): void {
+    const connection = this.#connection;
+    if (connection === null || connection.type(bytes) || connection.state.kind === "ended") return;
+    if (this.#flags?.write === false) return;
+    const waiting = Math.ceil(connection.waiting / 1024);
+    this.#tell(`That was not sent: ${waiting} KiB of earlier input still wait until the program reads them.`);
+  }
+
+  #moved(state: State): void {
+    switch (state.kind) {
+      case "connecting":
+      case "live":
+        return this.#say(state.kind, state.kind);
+      case "reconnecting":
+        return this.#say(state.kind, state.seconds > 0 ? `reconnecting in ${state.seconds} s` : "reconnecting");
+      case "ended": {
+        const code = state.how === "lost" ? "its exit code is lost" : `exit code ${state.code}`;
+        this.#say("ended", `ended (${code})`);
+        const reason = state.reason === "" ? "" : ` ${sentence(state.reason)}`;
+        return this.#tell(`The session has ended: ${code}.${reason} Enter starts a new one.`);
+      }
+      case "refused":
+        this.#say("refused", "not connected");
+        return this.#refused(state.code, state.text);
+    }
+  }
+
+  #refused(code: number, text: string): void {
+    if (code === 4401) {
+      const here = encodeURIComponent(location.pathname + location.search);
+      const link = element("a", { class: "btn pri", href: `${this.page.base}/login?next=${here}` }, "Sign in");
+      this.#show([element("h2", {}, "Signed out"), element("p", {}, text), link]);
+    } else {
+      this.#show([element("h2", {}, "Not connected"), element("p", {}, text), this.#again("Open a new session", null)]);
+    }
+  }
+
+  #fail(error: unknown, id: string | null): void {
+    const refusal = error instanceof Refusal ? error : new Refusal(0, String(error));
+    this.#session = null;
+    this.#say("failed", "not connected");
+    if (refusal.status === 401) return this.#refused(4401, "You are signed out. Sign in again to go on.");
+    const gone = id !== null && refusal.status === 404;
+    if (gone) this.#id = null;
+    const kernel = [refusal.stage, refusal.errno].filter((part) => part !== null).join(": ");
+    this.#show([
+      element("h2", {}, gone ? "This session is not there any more" : "No terminal could be opened"),
+      element("p", {}, gone ? "It was removed, or it never was. Its container may still run." : refusal.message),
+      ...(kernel === "" ? [] : [element("p", { class: "m" }, kernel)]),
+      this.#again(gone ? "Open a new session" : "Try again", gone ? null : id),
+    ]);
+  }
+
+  #again(words: string, id: string | null): HTMLElement {
+    return element("button", { type: "button", class: "btn pri", click: () => void this.open(id) }, words);
+  }
+
+  /** Shows this instead of the terminal, or the terminal again. */
+  #show(message: Node[] | null): void {
+    this.#message.hidden = message === null;
+    this.#message.replaceChildren(...(message ?? []));
+    if (message !== null && !this.panel.hidden) this.focus();
+  }
+
+  #say(kind: Status["kind"], text: string): void {
+    this.#state = kind;
+    this.#stateText = text;
+    this.page.changed(this);
+  }
+
+  /** A notice below the terminal; it stays until it is closed or another comes. */
+  #tell(text: string): void {
+    if (text === "") return this.#notice.replaceChildren();
+    const close = element("button", { type: "button", class: "t-button", "aria-label": "Close", click: () => this.#tell("") }, "×");
+    this.#notice.replaceChildren(element("div", { class: "t-notice" }, element("span", {}, text), close));
+  }
+}
+
+function sentence(text: string): string {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+}
