@@ -1,1 +1,11 @@
-//! Containers, compared with what the kernel says.
+//! Containers and sessions of a real Porthole, compared with what the kernel says. As root.
+//!
+//! Each test has an instance of its own, and the harness fails it if anything of that is left.
+#![forbid(unsafe_code)]
+
+mod confinement;
+mod escape;
+mod life;
+mod limits;
+mod sessions;
+mod survival;

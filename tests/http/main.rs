@@ -1,1 +1,8 @@
-//! The HTTP API, asked from outside.
+//! The HTTP API of a real Porthole, asked from outside.
+#![forbid(unsafe_code)]
+
+mod access;
+mod bad_input;
+mod events;
+mod setup;
+mod trouble;

@@ -26,6 +26,7 @@ pub const PASSWORD: &str = "correct horse battery staple";
 #[derive(Debug, Clone)]
 pub struct Builder {
     account: bool,
+    small_disk: bool,
     environment: Vec<(String, String)>,
 }
 
@@ -85,6 +86,13 @@ impl Builder {
         self
     }
 
+    /// With its state on a disk of a few megabytes, which only its own processes see.
+    #[must_use]
+    pub fn on_small_disk(mut self) -> Self {
+        self.small_disk = true;
+        self
+    }
+
     /// With this variable in its environment.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -98,6 +106,7 @@ impl Instance {
     pub fn builder() -> Builder {
         Builder {
             account: true,
+            small_disk: false,
             environment: Vec::new(),
         }
     }
@@ -126,9 +135,20 @@ impl Instance {
 
     /// The command that starts it.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(Self::program());
+        let mut command = if self.builder.small_disk {
+            let mut command = Command::new("unshare");
+            command
+                .args(["--mount", "--propagation", "private", "sh", "-c"])
+                .arg("mkdir -p \"$1\" && mount -t tmpfs -o size=6m,mode=0711 none \"$1\" && exec \"$0\" serve")
+                .arg(Self::program())
+                .arg(self.root());
+            command
+        } else {
+            let mut command = Command::new(Self::program());
+            command.arg("serve");
+            command
+        };
         command
-            .arg("serve")
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("PORTHOLE_LISTEN", self.address.to_string())
