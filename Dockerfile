@@ -1,0 +1,43 @@
+# Porthole in a container. NOT VERIFIED: it was written where no Docker engine could run it.
+#
+#   docker build -t porthole .
+#   docker run --rm -it --privileged --pid=host --cgroupns=host --network=host \
+#     -v porthole-state:/var/lib/porthole porthole
+#
+# It needs the host's PID namespace and cgroups, because that is what it shows and manages. The
+# state is a volume, because an overlay cannot lie on the overlay of a container's own file system.
+# The image `host` is not available inside, for the same reason.
+ARG NODE=node:20-bookworm-slim
+ARG RUST=rust:1.95-slim-bookworm
+ARG BASE=debian:bookworm-slim
+
+FROM ${NODE} AS web
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY web ./
+COPY static ../static
+RUN npm run build
+
+FROM ${RUST} AS build
+RUN rustup target add x86_64-unknown-linux-musl \
+ && apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY server server
+COPY templates templates
+COPY static static
+COPY tests tests
+COPY --from=web /src/web web
+RUN cargo build --locked --release -p porthole \
+ && cargo build --locked --release -p porthole-keeper --target x86_64-unknown-linux-musl
+
+FROM ${BASE}
+RUN apt-get update && apt-get install --yes --no-install-recommends busybox-static \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin porthole
+COPY --from=build /src/target/release/porthole /src/target/x86_64-unknown-linux-musl/release/porthole-keeper /usr/local/bin/
+VOLUME /var/lib/porthole
+ENTRYPOINT ["porthole"]
+CMD ["serve"]
