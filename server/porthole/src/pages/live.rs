@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::view::live::Region;
 use crate::AppState;
 use crate::access::Identity;
 use crate::world::Change;
@@ -22,7 +23,7 @@ pub struct Subject {
 #[derive(Debug, Default)]
 pub struct Follower {
     subject: Subject,
-    shown: Option<String>,
+    shown: Option<Region>,
 }
 
 impl Follower {

@@ -15,6 +15,7 @@ use crate::routes::Routes;
 use crate::{AppState, Refusal};
 
 pub mod live;
+pub mod view;
 
 /// Adds the pages' routes, e.g. `.get("/containers", Permission::See, containers::list)`.
 pub fn routes(routes: Routes) -> Routes {

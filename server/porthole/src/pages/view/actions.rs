@@ -1,0 +1,47 @@
+//! What can be done with a container: the same buttons in the list and on its own pages.
+
+use askama::Template;
+use porthole_protocol::container::{Container, ContainerState};
+
+use super::{Scene, words::visible};
+
+/// The buttons.
+#[derive(Debug, Clone, PartialEq, Eq, Template)]
+#[template(path = "partials/actions.html")]
+pub struct Actions {
+    /// What addresses begin with.
+    pub base: String,
+    /// The container.
+    pub id: String,
+    /// Its name, for addresses and for the question.
+    pub name: String,
+    /// Its processes are there.
+    pub running: bool,
+    /// It may be started.
+    pub startable: bool,
+    /// Who looks may change it.
+    pub may_change: bool,
+    /// In a list, where space is short.
+    pub small: bool,
+}
+
+impl Actions {
+    /// For this container.
+    pub fn of(container: &Container, scene: Scene<'_>, small: bool) -> Self {
+        Self {
+            base: scene.base.to_owned(),
+            id: container.id.to_string(),
+            name: visible(container.name.as_str()),
+            running: matches!(
+                container.state,
+                ContainerState::Running | ContainerState::Paused
+            ),
+            startable: matches!(
+                container.state,
+                ContainerState::Created | ContainerState::Exited
+            ),
+            may_change: scene.who.may_change(&container.owner),
+            small,
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The list of containers.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use askama::Template;
+use porthole_protocol::container::{Container, ContainerState};
+use serde::{Deserialize, Serialize};
+
+use super::actions::Actions;
+use super::fingerprint::{Fingerprint, HEADING};
+use super::live::{Part, Region, Slot};
+use super::shell::Shell;
+use super::words::{When, count, visible};
+use super::{Scene, html};
+use crate::world::World;
+
+/// What the address of the list says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    /// Words that name, id, image, command or owner hold, all of them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub q: String,
+    /// Only those in this state.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state: String,
+    /// Only those of this account.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// `name image state pid owner created`, falling with `-` before it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sort: String,
+}
+
+/// What a list can be sorted by, with the column's heading.
+const COLUMNS: [(&str, &str); 6] = [
+    ("name", "Name"),
+    ("state", "State"),
+    ("image", "Image"),
+    ("pid", "PID"),
+    ("owner", "Owner"),
+    ("created", "Created"),
+];
+
+impl Listing {
+    fn key(&self) -> (&str, bool) {
+        match self.sort.strip_prefix('-') {
+            Some(key) => (key, true),
+            None if self.sort.is_empty() => ("created", true),
+            None => (&self.sort, false),
+        }
+    }
+
+    /// This list's address with another order: the other way round where it is this one already.
+    fn sorted_by(&self, key: &str) -> String {
+        let (now, falling) = self.key();
+        let first_falls = key == "created";
+        let falls = if now == key { !falling } else { first_falls };
+        self.with(|listing| listing.sort = format!("{}{key}", if falls { "-" } else { "" }))
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Self)) -> String {
+        let mut other = self.clone();
+        change(&mut other);
+        other.query()
+    }
+
+    /// As the query of an address, with its question mark where there is anything to say.
+    pub fn query(&self) -> String {
+        let query = serde_urlencoded::to_string(self).unwrap_or_default();
+        if query.is_empty() {
+            query
+        } else {
+            format!("?{query}")
+        }
+    }
+
+    fn holds(&self, container: &Container) -> bool {
+        (self.state.is_empty() || self.state == container.state.name())
+            && (self.owner.is_empty() || self.owner == container.owner.as_str())
+            && self.q.to_lowercase().split_whitespace().all(|word| {
+                container.name.as_str().to_lowercase().contains(word)
+                    || container.id.as_str().starts_with(word)
+                    || container.spec.image.as_str().to_lowercase().contains(word)
+                    || container.owner.as_str().to_lowercase().contains(word)
+                    || container
+                        .spec
+                        .command
+                        .iter()
+                        .any(|w| w.as_str().to_lowercase().contains(word))
+                    || container.pid.is_some_and(|pid| pid.to_string() == word)
+            })
+    }
+
+    fn order(&self, a: &Container, b: &Container) -> Ordering {
+        let (key, falling) = self.key();
+        let order = match key {
+            "image" => a.spec.image.cmp(&b.spec.image),
+            "state" => a.state.name().cmp(b.state.name()),
+            "pid" => a.pid.cmp(&b.pid),
+            "owner" => a.owner.cmp(&b.owner),
+            "created" => a.created_at.cmp(&b.created_at),
+            _ => a.name.cmp(&b.name),
+        };
+        let order = if falling { order.reverse() } else { order };
+        order.then_with(|| a.name.cmp(&b.name))
+    }
+
+    /// The containers of the list in its order.
+    pub fn select(&self, mut all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
+        all.retain(|container| self.holds(container));
+        all.sort_by(|a, b| self.order(a, b));
+        all
+    }
+}
+
+/// A container's state in words, with the class that colours it.
+#[derive(Debug, Clone, PartialEq, Eq, Template)]
+#[template(path = "partials/state.html")]
+pub struct StateView {
+    /// Its class.
+    pub class: &'static str,
+    /// `running`, `exited (0)`, `not started`.
+    pub word: String,
+    /// Since when.
+    pub since: Option<When>,
+    /// Why the last start failed.
+    pub error: Option<String>,
+}
+
+impl StateView {
+    /// Of this container.
+    pub fn of(container: &Container) -> Self {
+        let (class, word, since) = match container.state {
+            ContainerState::Created if container.error.is_some() => {
+                ("failed", "failed to start".to_owned(), None)
+            }
+            ContainerState::Created => ("created", "not started".to_owned(), None),
+            ContainerState::Running => ("running", "running".to_owned(), container.started_at),
+            ContainerState::Paused => ("paused", "paused".to_owned(), container.started_at),
+            ContainerState::Exited => {
+                let code = container.exit.as_ref().map(|exit| exit.code);
+                let word = code.map_or_else(|| "exited".to_owned(), |c| format!("exited ({c})"));
+                ("exited", word, container.finished_at)
+            }
+            ContainerState::Unknown => ("unknown", "unknown".to_owned(), None),
+        };
+        Self {
+            class,
+            word,
+            since: since.map(When::from),
+            error: container.error.as_deref().map(visible),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "partials/container_row.html")]
+struct ContainerRow {
+    base: String,
+    id: String,
+    short: String,
+    name: String,
+    state: StateView,
+    image: String,
+    fingerprint: Option<Fingerprint>,
+    pid: Option<i32>,
+    inside: Option<i32>,
+    owner: String,
+    created: When,
+    actions: Actions,
+}
+
+impl ContainerRow {
+    fn of(container: &Container, world: &World, scene: Scene<'_>) -> Self {
+        let init = container.pid.and_then(|pid| world.process(pid));
+        Self {
+            base: scene.base.to_owned(),
+            id: container.id.to_string(),
+            short: container.id.short().to_owned(),
+            name: visible(container.name.as_str()),
+            state: StateView::of(container),
+            image: visible(container.spec.image.as_str()),
+            fingerprint: Fingerprint::of(container, false),
+            pid: container.pid.map(|pid| pid.0),
+            inside: init.and_then(|process| process.pids.last().copied()),
+            owner: container.owner.to_string(),
+            created: container.created_at.into(),
+            actions: Actions::of(container, scene, true),
+        }
+    }
+}
+
+struct Column {
+    title: &'static str,
+    query: String,
+    aria: Option<&'static str>,
+}
+
+struct Choice {
+    label: String,
+    query: String,
+    now: bool,
+}
+
+/// The page.
+#[derive(Template)]
+#[template(path = "containers.html")]
+pub struct ContainersPage {
+    shell: Shell,
+    listing: Listing,
+    region: Region,
+    may_create: bool,
+    columns: Vec<Column>,
+    states: Vec<Choice>,
+    owners: Vec<String>,
+}
+
+impl ContainersPage {
+    /// The page for this list.
+    pub fn new(world: &World, scene: Scene<'_>, listing: &Listing, shell: Shell) -> Self {
+        let (key, falling) = listing.key();
+        let columns = COLUMNS.map(|(name, title)| Column {
+            title,
+            query: listing.sorted_by(name),
+            aria: (name == key).then_some(if falling { "descending" } else { "ascending" }),
+        });
+        let states = ["", "running", "exited", "created"].map(|state| Choice {
+            label: match state {
+                "" => "All".to_owned(),
+                "created" => "Not started".to_owned(),
+                state => state[..1].to_uppercase() + &state[1..],
+            },
+            query: listing.with(|l| state.clone_into(&mut l.state)),
+            now: listing.state == state,
+        });
+        let mut owners: Vec<_> = world
+            .containers()
+            .iter()
+            .map(|c| c.owner.to_string())
+            .chain([scene.who.name().to_string()])
+            .collect();
+        owners.sort();
+        owners.dedup();
+        Self {
+            shell,
+            listing: listing.clone(),
+            region: region(world, scene, listing),
+            may_create: scene.who.may_create(),
+            columns: columns.into(),
+            states: states.into(),
+            owners,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "partials/containers_empty.html")]
+struct Empty {
+    base: String,
+    any: bool,
+    known: bool,
+    may_create: bool,
+}
+
+/// What of the list is live.
+pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
+    let all = world.containers();
+    let total = all.len();
+    let shown = listing.select(all);
+    let parts = shown
+        .iter()
+        .map(|container| Part {
+            id: format!("c-{}", container.id),
+            html: html(&ContainerRow::of(container, world, scene)),
+        })
+        .collect();
+    let number = if shown.len() == total {
+        count(total, "container", "containers")
+    } else {
+        format!("{} of {total}", shown.len())
+    };
+    let empty = if shown.is_empty() {
+        html(&Empty {
+            base: scene.base.to_owned(),
+            any: total > 0,
+            known: world.keeper().hello.is_some(),
+            may_create: scene.who.may_create(),
+        })
+    } else {
+        String::new()
+    };
+    Region {
+        slots: vec![
+            Slot { id: "rows", parts },
+            Slot::whole("count", number),
+            Slot::whole("empty", empty),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn words_state_and_owner_narrow_the_list() {
+        let world = sample::world();
+        let names = |listing: &Listing| -> Vec<String> {
+            listing
+                .select(world.containers())
+                .iter()
+                .map(|c| c.name.to_string())
+                .collect()
+        };
+        let q = |q: &str| Listing {
+            q: q.to_owned(),
+            sort: "name".to_owned(),
+            ..Listing::default()
+        };
+        assert_eq!(names(&q("SIDE")), ["sidecar"]);
+        assert_eq!(names(&q("nginx busybox")), Vec::<String>::new());
+        let exited = Listing {
+            state: "exited".to_owned(),
+            ..Listing::default()
+        };
+        assert_eq!(names(&exited), ["old-lab"]);
+    }
+
+    #[test]
+    fn an_address_says_only_what_is_chosen() {
+        assert_eq!(Listing::default().query(), "");
+        let listing = Listing {
+            q: "a&b".to_owned(),
+            ..Listing::default()
+        };
+        assert_eq!(listing.sorted_by("name"), "?q=a%26b&sort=name");
+        assert_eq!(listing.sorted_by("created"), "?q=a%26b&sort=created");
+    }
+
+    #[test]
+    fn a_name_is_text() {
+        let world = sample::world();
+        let who = sample::admin();
+        let scene = Scene {
+            base: "",
+            who: &who,
+        };
+        let html = region(&world, scene, &Listing::default()).slot("rows");
+        assert!(!html.contains("<script>"), "{html}");
+        assert!(html.contains("&#60;script&#62;"), "{html}");
+    }
+}

@@ -1,0 +1,206 @@
+//! Every page with the sample's data: what all of them keep to, and, with `PORTHOLE_GALLERY=DIR`,
+//! the pages as files to look at.
+
+use std::collections::BTreeSet;
+
+use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
+
+use super::container::{ContainerPage, LogsPage, Tab, TerminalPage};
+use super::containers::{ContainersPage, Listing};
+use super::create::{CreatePage, Errors, Typed};
+use super::gate::{LoginPage, RefusedPage, SetupPage};
+use super::sessions::{Listing as SessionListing, SessionsPage};
+use super::settings::{SettingsPage, TokenRow, Trouble, UserRow};
+use super::shell::{Host, Shell};
+use super::{Scene, html, sample};
+use crate::access::Role;
+use crate::world::World;
+
+fn host() -> Host {
+    Host {
+        name: "lab-host".to_owned(),
+        kernel: "6.18.44".to_owned(),
+    }
+}
+
+fn shell(world: &World, scene: Scene<'_>, section: &'static str) -> Shell {
+    let mut shell = Shell::new(world, &host(), scene, section).following("/containers");
+    shell.origin = "http://127.0.0.1:7678".to_owned();
+    shell
+}
+
+/// A host with 200 containers.
+fn many() -> World {
+    let world = sample::world();
+    for number in 0..200u8 {
+        let mut container = (*world.find("sidecar").expect("there")).clone();
+        let mut bytes = [9; 32];
+        bytes[0] = number;
+        container.id = porthole_protocol::id::ContainerId::from_bytes(bytes);
+        container.name = format!("job-{number:03}").parse().expect("valid");
+        world.apply(Event::Container(Box::new(container)));
+    }
+    world
+}
+
+fn containers(world: &World, scene: Scene<'_>, listing: &Listing) -> String {
+    html(&ContainersPage::new(world, scene, listing, shell(world, scene, "containers")))
+}
+
+fn of_container(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'_>) {
+    for (name, tabs) in [
+        ("web", Tab::ALL.as_slice()),
+        ("sidecar", &[Tab::Namespaces]),
+        ("old-lab", &[Tab::Overview, Tab::Processes, Tab::Namespaces]),
+        ("a-name-as-long-as-docker-lets-it-be-0123456789-0123456789-01234", &[Tab::Overview]),
+    ] {
+        let container = world.find(name).expect("there");
+        for tab in tabs {
+            let shell = shell(world, scene, "containers");
+            let page = match tab {
+                Tab::Terminal => html(&TerminalPage::new(world, scene, &container, "", shell)),
+                Tab::Logs => html(&LogsPage::new(world, scene, &container, shell)),
+                tab => html(&ContainerPage::new(world, scene, &container, *tab, shell)),
+            };
+            pages.push((format!("container-{}-{}", &name[..3], tab.title().to_lowercase()), page));
+        }
+    }
+}
+
+fn of_nobody(pages: &mut Vec<(String, String)>) {
+    let setup = |done, field: &str, error: &str| {
+        html(&SetupPage {
+            shell: Shell::outside(""),
+            done,
+            code: String::new(),
+            user: String::new(),
+            field: field.to_owned(),
+            error: error.to_owned(),
+        })
+    };
+    pages.push(("setup".to_owned(), setup(false, "", "")));
+    pages.push(("setup-wrong".to_owned(), setup(false, "password", "The password has 5 characters. Use at least 12.")));
+    pages.push(("setup-done".to_owned(), setup(true, "", "")));
+    for (name, error) in [("login", ""), ("login-wrong", "Name or password is wrong.")] {
+        let page = LoginPage {
+            shell: Shell::outside(""),
+            user: "admin".to_owned(),
+            error: error.to_owned(),
+            next: "/containers".to_owned(),
+        };
+        pages.push((name.to_owned(), html(&page)));
+    }
+}
+
+fn of_settings(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'_>) {
+    let mut page = SettingsPage::new(scene, shell(world, scene, "settings"));
+    page.tokens = vec![TokenRow {
+        id: 1,
+        name: "backup".to_owned(),
+        created: sample::NOW.into(),
+        used: None,
+    }];
+    page.fresh_token = "ph_0123456789abcdef0123456789abcdef0123456789abcdef".to_owned();
+    page.users = [("admin", "admin", true), ("ada", "user", false), ("grace", "viewer", false)]
+        .map(|(name, role, own)| UserRow {
+            name: name.to_owned(),
+            role,
+            created: sample::NOW.into(),
+            own,
+        })
+        .into();
+    page.trouble = Trouble {
+        form: "user",
+        field: "name".to_owned(),
+        message: "There is an account of this name already.".to_owned(),
+        typed: "ada".to_owned(),
+    };
+    pages.push(("settings".to_owned(), html(&page)));
+}
+
+fn pages() -> Vec<(String, String)> {
+    let mut pages = Vec::new();
+    let world = sample::world();
+    let admin = sample::admin();
+    let scene = Scene { base: "", who: &admin };
+    pages.push(("containers".to_owned(), containers(&world, scene, &Listing::default())));
+    pages.push(("containers-many".to_owned(), containers(&many(), scene, &Listing::default())));
+    let none = Listing { q: "nothing".to_owned(), ..Listing::default() };
+    pages.push(("containers-none".to_owned(), containers(&world, scene, &none)));
+    let empty = World::new();
+    empty.keeper_came(Hello {
+        version: VERSION,
+        pid: 1,
+        policy: Policy::default(),
+        lacking: vec!["No cgroup2 is mounted and none can be: sessions are not tracked by group. Mount one at /sys/fs/cgroup/unified.".to_owned()],
+    });
+    pages.push(("containers-empty".to_owned(), containers(&empty, scene, &Listing::default())));
+    let viewer = sample::identity("grace", Role::Viewer);
+    let looks = Scene { base: "", who: &viewer };
+    pages.push(("containers-viewer".to_owned(), containers(&world, looks, &Listing::default())));
+    of_container(&mut pages, &world, scene);
+    let typed = Typed { init: "on".to_owned(), ..Typed::fresh(Some("host")) };
+    let fresh = CreatePage::new(&world, scene, typed.clone(), Errors::new(), shell(&world, scene, "containers"));
+    pages.push(("create".to_owned(), html(&fresh)));
+    let bad = Typed {
+        name: "../x".to_owned(),
+        env: "oops".to_owned(),
+        monotonic: "soon".to_owned(),
+        ..typed
+    };
+    let errors = bad.parse().expect_err("wrong");
+    let wrong = CreatePage::new(&world, scene, bad, errors, shell(&world, scene, "containers"));
+    pages.push(("create-wrong".to_owned(), html(&wrong)));
+    let list = SessionListing::default();
+    pages.push(("sessions".to_owned(), html(&SessionsPage::new(&world, scene, &list, shell(&world, scene, "sessions")))));
+    of_settings(&mut pages, &world, scene);
+    of_nobody(&mut pages);
+    let refused = RefusedPage {
+        shell: shell(&world, scene, ""),
+        status: 404,
+        title: super::gate::title(404),
+        message: "There is no container \"web2\".".to_owned(),
+    };
+    pages.push(("refused".to_owned(), html(&refused)));
+    pages
+}
+
+#[test]
+fn every_page_keeps_to_the_rules_of_its_policy() {
+    for (name, page) in pages() {
+        assert!(page.starts_with("<!doctype html>"), "{name} was not rendered");
+        for forbidden in [" style=", "<style", " onclick", " onload", "javascript:", "hx-on", "js:"] {
+            assert!(!page.contains(forbidden), "{name} holds {forbidden}");
+        }
+        for script in page.split("<script").skip(1) {
+            assert!(
+                script.starts_with(" src=") || script.starts_with("&#62;"),
+                "{name} holds a script of its own"
+            );
+        }
+        assert!(!page.contains("{{") && !page.contains("{%"), "{name}");
+    }
+}
+
+#[test]
+fn an_id_names_one_element_of_a_page() {
+    for (name, page) in pages() {
+        let mut seen = BTreeSet::new();
+        for rest in page.split(" id=\"").skip(1) {
+            let id = rest.split('"').next().unwrap_or_default();
+            assert!(seen.insert(id), "{name} has two elements {id}");
+        }
+    }
+}
+
+#[test]
+fn the_pages_can_be_looked_at() {
+    // Only for people: nothing to write to, nothing to do.
+    let Some(directory) = std::env::var_os("PORTHOLE_GALLERY") else {
+        return;
+    };
+    let directory = std::path::PathBuf::from(directory);
+    for (name, page) in pages() {
+        std::fs::write(directory.join(format!("{name}.html")), page).expect("written");
+    }
+}

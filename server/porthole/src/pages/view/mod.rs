@@ -1,0 +1,41 @@
+//! What pages show: pure functions of the world and of who looks at it.
+//!
+//! Nothing here reads a file, a clock or a request. A view is a structure whose fields are ready
+//! to be written into its template; every text that comes from a container or a person has gone
+//! through [`words::visible`], and askama escapes it.
+
+pub mod actions;
+pub mod container;
+pub mod containers;
+pub mod create;
+pub mod fingerprint;
+pub mod gate;
+pub mod live;
+pub mod namespaces;
+pub mod pid_map;
+pub mod processes;
+pub mod sessions;
+pub mod settings;
+pub mod shell;
+pub mod words;
+
+#[cfg(test)]
+mod gallery;
+#[cfg(test)]
+mod sample;
+
+use crate::access::Identity;
+
+/// Where a page is: what its links begin with, and who reads it.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The path that a proxy puts before every address, without a slash at its end.
+    pub base: &'a str,
+    /// Who looks.
+    pub who: &'a Identity,
+}
+
+/// A template as text. Rendering fails only where a `Display` of ours does, and none does.
+fn html(template: &impl askama::Template) -> String {
+    template.render().unwrap_or_default()
+}

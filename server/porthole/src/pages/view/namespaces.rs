@@ -1,0 +1,118 @@
+//! A container's eight namespaces.
+
+use askama::Template;
+use porthole_protocol::container::Container;
+use porthole_protocol::namespace::{Isolation, NamespaceType};
+
+use super::live::{Part, Slot};
+use super::words::visible;
+use super::{Scene, html};
+use crate::world::World;
+
+#[derive(Template)]
+#[template(path = "partials/namespace_row.html")]
+struct NamespaceRow {
+    base: String,
+    kind: &'static str,
+    inode: Option<String>,
+    path: Option<String>,
+    isolation: &'static str,
+    whose: &'static str,
+    shared_with: Vec<String>,
+    isolates: &'static str,
+    processes: Option<u32>,
+    nsenter: Option<String>,
+    lsns: Option<String>,
+}
+
+/// What nsenter(1) calls a type.
+const fn nsenter_flag(kind: NamespaceType) -> &'static str {
+    match kind {
+        NamespaceType::Mnt => "--mount",
+        NamespaceType::Uts => "--uts",
+        NamespaceType::Ipc => "--ipc",
+        NamespaceType::Pid => "--pid",
+        NamespaceType::Net => "--net",
+        NamespaceType::User => "--user",
+        NamespaceType::Cgroup => "--cgroup",
+        NamespaceType::Time => "--time",
+    }
+}
+
+/// The eight rows.
+pub fn slot(container: &Container, world: &World, scene: Scene<'_>) -> Slot {
+    let parts = NamespaceType::ALL
+        .into_iter()
+        .map(|kind| Part {
+            id: format!("n-{kind}"),
+            html: html(&row(kind, container, world, scene)),
+        })
+        .collect();
+    Slot { id: "rows", parts }
+}
+
+fn row(
+    kind: NamespaceType,
+    container: &Container,
+    world: &World,
+    scene: Scene<'_>,
+) -> NamespaceRow {
+    let namespace = container.namespaces.get(kind);
+    let running = container.pid;
+    let shared_with = namespace
+        .shared_with
+        .iter()
+        .map(|id| {
+            world
+                .container(id)
+                .map_or_else(|| id.short().to_owned(), |c| visible(c.name.as_str()))
+        })
+        .collect();
+    NamespaceRow {
+        base: scene.base.to_owned(),
+        kind: kind.name(),
+        inode: namespace.inode.map(|inode| format!("{kind}:[{inode}]")),
+        path: running.map(|pid| format!("/proc/{pid}/ns/{kind}")),
+        isolation: namespace.isolation.name(),
+        whose: match namespace.isolation {
+            Isolation::Own => "its own",
+            Isolation::Host => "the host's",
+            Isolation::Shared => "shared",
+        },
+        shared_with,
+        isolates: kind.isolates(),
+        processes: namespace
+            .inode
+            .and_then(|inode| world.namespace(inode))
+            .map(|namespace| namespace.processes),
+        nsenter: running.map(|pid| format!("nsenter --target {pid} {}", nsenter_flag(kind))),
+        lsns: running.map(|pid| format!("lsns --type {kind} --task {pid}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_shared_network_names_the_other_container() {
+        let world = sample::world();
+        let who = sample::admin();
+        let scene = Scene {
+            base: "/p",
+            who: &who,
+        };
+        let sidecar = world.find("sidecar").expect("there");
+        let slot = slot(&sidecar, &world, scene);
+        let net = slot.parts.iter().find(|p| p.id == "n-net").expect("there");
+        assert!(
+            net.html.contains("href=\"/p/containers/web\""),
+            "{}",
+            net.html
+        );
+        assert!(net.html.contains("/proc/7901/ns/net"), "{}", net.html);
+        assert!(net.html.contains("nsenter --target 7901 --net"));
+        assert_eq!(slot.parts.len(), 8);
+    }
+}

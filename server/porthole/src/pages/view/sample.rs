@@ -1,0 +1,255 @@
+//! A host as pages meet it, for tests: containers in every state, and a name that is no markup.
+
+use porthole_protocol::container::{Container, ContainerState, IdRange, Timestamp};
+use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, NamespaceInode, SessionId};
+use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
+use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
+use porthole_protocol::observation::{Namespace, Process, Update};
+use porthole_protocol::session::{Exit, ExitKind, Session, Size};
+
+use crate::access::{Account, Identity, Role, Via};
+use crate::world::World;
+
+/// When everything here happened.
+pub const NOW: Timestamp = Timestamp(1_795_500_000_000);
+
+/// An administrator.
+pub fn admin() -> Identity {
+    identity("admin", Role::Admin)
+}
+
+/// Somebody with this name and role.
+pub fn identity(name: &str, role: Role) -> Identity {
+    Identity {
+        account: Account {
+            id: 1,
+            name: name.parse().expect("valid"),
+            role,
+            created_at: NOW,
+        },
+        via: Via::Local,
+    }
+}
+
+/// The identifier that is this digit all over.
+pub fn id(digit: u8) -> ContainerId {
+    ContainerId::from_bytes([digit; 32])
+}
+
+fn container(digit: u8, name: &str, image: &str, command: &[&str]) -> Container {
+    let spec = serde_json::json!({ "image": image, "command": command, "hostname": name });
+    Container {
+        id: id(digit),
+        name: name.parse().expect("valid"),
+        engine: "porthole".to_owned(),
+        owner: "admin".parse().expect("valid"),
+        spec: serde_json::from_value(spec).expect("valid"),
+        state: ContainerState::Created,
+        error: None,
+        pid: None,
+        exit: None,
+        created_at: Timestamp(NOW.0 - 3_600_000 * u64::from(digit)),
+        started_at: None,
+        finished_at: None,
+        namespaces: PerNamespace::build(|kind| porthole_protocol::container::ContainerNamespace {
+            inode: None,
+            isolation: if kind == NamespaceType::Time {
+                Isolation::Host
+            } else {
+                Isolation::Own
+            },
+            shared_with: Vec::new(),
+        }),
+        uid_map: vec![IdRange(0, 100_000, 65_536)],
+        gid_map: vec![IdRange(0, 100_000, 65_536)],
+        cgroup: None,
+    }
+}
+
+fn running(mut container: Container, pid: i32, first_inode: u64) -> Container {
+    container.state = ContainerState::Running;
+    container.pid = Some(HostPid(pid));
+    container.started_at = Some(Timestamp(container.created_at.0 + 400));
+    container.cgroup = Some(format!("/porthole-1a2b3c4d/{}", container.id));
+    let mut inode = first_inode;
+    container.namespaces = PerNamespace::build(|kind| {
+        inode += 1;
+        let mut namespace = container.namespaces.get(kind).clone();
+        namespace.inode = Some(NamespaceInode(if kind == NamespaceType::Time {
+            4_026_531_834
+        } else {
+            inode
+        }));
+        namespace
+    });
+    container
+}
+
+/// A process of the sample.
+pub fn process(pid: i32, parent: i32, pids: &[i32], command: &str) -> Process {
+    Process {
+        host_pid: HostPid(pid),
+        pids: pids.to_vec(),
+        parent: (parent > 0).then_some(HostPid(parent)),
+        uid: 0,
+        uid_inside: Some(0),
+        gid: 0,
+        gid_inside: Some(0),
+        command: command.to_owned(),
+        args: vec![format!("/usr/bin/{command}")],
+        tty: None,
+        state: 'S',
+        started_at: NOW,
+        start_ticks: 1,
+        threads: 1,
+        rss: 4 << 20,
+        namespaces: PerNamespace::build(|kind| {
+            (kind == NamespaceType::Pid).then_some(NamespaceInode(if pids.len() > 1 {
+                4_026_532_181
+            } else {
+                4_026_531_836
+            }))
+        }),
+        container: None,
+        session: None,
+    }
+}
+
+fn inside(mut process: Process, container: ContainerId, uid: u32) -> Process {
+    process.uid = 100_000 + uid;
+    process.uid_inside = Some(uid);
+    process.gid = process.uid;
+    process.gid_inside = Some(uid);
+    process.container = Some(container);
+    process
+}
+
+/// A session of `web`.
+pub fn session(digit: u8, exit: Option<Exit>) -> Session {
+    Session {
+        id: SessionId::from_bytes([digit; 16]),
+        container: id(1),
+        owner: "admin".parse().expect("valid"),
+        command: vec!["/bin/bash".to_owned()],
+        tty: true,
+        size: Size::DEFAULT,
+        host_pid: Some(HostPid(7604)),
+        container_pid: Some(ContainerPid(14)),
+        tty_name: Some("/dev/pts/0".to_owned()),
+        started_at: NOW,
+        tried: Vec::new(),
+        exit,
+    }
+}
+
+fn exit(code: i32, reason: &str) -> Exit {
+    Exit {
+        code,
+        kind: ExitKind::Exited,
+        reason: reason.to_owned(),
+        at: NOW,
+    }
+}
+
+fn processes() -> Vec<Process> {
+    let mut master = process(7561, 7548, &[7561, 6], "nginx");
+    master.args = ["nginx: master process /usr/sbin/nginx", "-g", "daemon off;"]
+        .map(str::to_owned)
+        .into();
+    let mut worker = process(7563, 7561, &[7563, 8], "nginx");
+    worker.args = vec!["nginx: worker process".to_owned()];
+    worker.state = 'R';
+    let mut shell = process(7604, 7603, &[7604, 14], "bash");
+    shell.args = vec!["/bin/bash".to_owned(), "-l".to_owned()];
+    shell.tty = Some("pts/0".to_owned());
+    shell.session = Some(SessionId::from_bytes([0xa5; 16]));
+    vec![
+        process(1, 0, &[1], "systemd"),
+        process(912, 1, &[912], "porthole-keeper"),
+        process(914, 912, &[914], "porthole-keeper"),
+        process(7540, 914, &[7540], "porthole-keeper"),
+        process(7603, 914, &[7603], "porthole-keeper"),
+        inside(process(7548, 7540, &[7548, 1], "init"), id(1), 0),
+        inside(master, id(1), 0),
+        inside(worker, id(1), 33),
+        inside(shell, id(1), 0),
+        inside(process(7901, 914, &[7901, 1], "sleep"), id(2), 0),
+    ]
+}
+
+/// The host.
+pub fn world() -> World {
+    let world = World::new();
+    world.keeper_came(Hello {
+        version: VERSION,
+        pid: 914,
+        policy: Policy::default(),
+        lacking: Vec::new(),
+    });
+    let web = running(
+        container(1, "web", "host", &["nginx", "-g", "daemon off;"]),
+        7548,
+        4_026_532_173,
+    );
+    let mut sidecar = running(
+        container(2, "sidecar", "busybox", &["sleep", "1d"]),
+        7901,
+        4_026_532_289,
+    );
+    sidecar.namespaces.net.isolation = Isolation::Shared;
+    sidecar.namespaces.net.inode = web.namespaces.net.inode;
+    sidecar.namespaces.net.shared_with = vec![web.id.clone()];
+    let mut broken = container(
+        3,
+        "a-name-as-long-as-docker-lets-it-be-0123456789-0123456789-01234",
+        "host",
+        &["<script>alert(1)</script>"],
+    );
+    broken.error = Some("The command \"<script>alert(1)</script>\" was not found: looked in /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin, /bin.".to_owned());
+    broken.owner = "<script>"
+        .parse()
+        .unwrap_or_else(|_| "mallory@example.org".parse().expect("valid"));
+    let mut old = container(4, "old-lab", "busybox", &[]);
+    old.state = ContainerState::Exited;
+    old.started_at = Some(old.created_at);
+    old.finished_at = Some(NOW);
+    old.exit = Some(exit(0, "exited by itself"));
+    old.owner = "ada".parse().expect("valid");
+    for container in [web, sidecar, broken, old] {
+        world.apply(Event::Container(Box::new(container)));
+    }
+    world.apply(Event::Session(Box::new(session(0xa5, None))));
+    world.apply(Event::Session(Box::new(session(
+        0xb6,
+        Some(exit(130, "exited by itself")),
+    ))));
+    for image in images() {
+        world.apply(Event::Image(Box::new(image)));
+    }
+    world.apply(Event::Synced);
+    world.observe(Update {
+        full: true,
+        processes: processes(),
+        namespaces: vec![Namespace {
+            kind: NamespaceType::Pid,
+            inode: NamespaceInode(4_026_531_836),
+            initial: true,
+            owner: None,
+            parent: None,
+            processes: 214,
+            leader: Some(HostPid(1)),
+        }],
+        ..Update::default()
+    });
+    world
+}
+
+/// The images of the sample.
+pub fn images() -> Vec<porthole_protocol::container::Image> {
+    [
+        serde_json::json!({"name": "host", "description": "this machine's own programs, writable on top", "command": ["/bin/bash"], "unavailable": null}),
+        serde_json::json!({"name": "busybox", "description": "one small program that is two hundred", "command": ["/bin/sh"], "unavailable": "busybox-static is not installed. As root: apt-get install busybox-static"}),
+    ]
+    .map(|image| serde_json::from_value(image).expect("valid"))
+    .into()
+}

@@ -1,0 +1,244 @@
+//! Sessions: of a container, and all of them.
+
+use std::sync::Arc;
+
+use askama::Template;
+use porthole_protocol::container::Container;
+use porthole_protocol::session::{ExitKind, Session};
+use serde::{Deserialize, Serialize};
+
+use super::live::{Part, Region, Slot};
+use super::shell::Shell;
+use super::words::{When, command_line, count, visible};
+use super::{Scene, html};
+use crate::world::World;
+
+/// A session's row.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/session_row.html")]
+struct SessionRow {
+    base: String,
+    id: String,
+    short: String,
+    container: Option<String>,
+    in_list: bool,
+    command: String,
+    owner: String,
+    running: bool,
+    class: &'static str,
+    state: String,
+    reason: String,
+    host_pid: Option<i32>,
+    container_pid: Option<i32>,
+    tty: String,
+    started: When,
+    ended: Option<When>,
+    may_open: bool,
+    may_end: bool,
+}
+
+impl SessionRow {
+    fn of(session: &Session, world: &World, scene: Scene<'_>, in_list: bool) -> Self {
+        let container = world.container(&session.container);
+        let state = match &session.exit {
+            None => "running".to_owned(),
+            Some(exit) => match exit.kind {
+                ExitKind::Exited => format!("exited ({})", exit.code),
+                ExitKind::Signal => format!("killed ({})", exit.code),
+                ExitKind::Ended => "ended".to_owned(),
+                ExitKind::Lost => "lost".to_owned(),
+            },
+        };
+        Self {
+            base: scene.base.to_owned(),
+            id: session.id.to_string(),
+            short: session.id.short().to_owned(),
+            container: container.map(|c| visible(c.name.as_str())),
+            in_list,
+            command: command_line(&session.command),
+            owner: session.owner.to_string(),
+            running: session.exit.is_none(),
+            class: match &session.exit {
+                None => "running",
+                Some(exit) if exit.kind == ExitKind::Lost => "unknown",
+                Some(_) => "exited",
+            },
+            state,
+            reason: session
+                .exit
+                .as_ref()
+                .map_or_else(String::new, |exit| visible(&exit.reason)),
+            host_pid: session.host_pid.map(|pid| pid.0),
+            container_pid: session.container_pid.map(|pid| pid.0),
+            tty: match (&session.tty_name, session.tty) {
+                (Some(name), _) => visible(name.trim_start_matches("/dev/")),
+                (None, true) => "terminal".to_owned(),
+                (None, false) => "pipes".to_owned(),
+            },
+            started: session.started_at.into(),
+            ended: session.exit.as_ref().map(|exit| exit.at.into()),
+            may_open: scene.who.may_look_into(&session.owner),
+            may_end: scene.who.may_change_session(session),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "partials/session_table.html")]
+struct SessionTable {
+    rows: Vec<SessionRow>,
+    base: String,
+    name: String,
+    running: bool,
+    may_open: bool,
+}
+
+/// A container's sessions as a table.
+pub fn table_of(world: &World, container: &Container, scene: Scene<'_>) -> String {
+    let mut rows: Vec<_> = world
+        .sessions_of(&container.id)
+        .iter()
+        .map(|session| SessionRow::of(session, world, scene, false))
+        .collect();
+    // The running ones first, each half the newest first as it came.
+    rows.sort_by_key(|row| !row.running);
+    rows.truncate(20);
+    html(&SessionTable {
+        rows,
+        base: scene.base.to_owned(),
+        name: visible(container.name.as_str()),
+        running: container.pid.is_some(),
+        may_open: scene.who.may_change(&container.owner),
+    })
+}
+
+/// What the address of the list says.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listing {
+    /// Words that container, command, owner or id hold.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub q: String,
+    /// `running`, `ended` or all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state: String,
+}
+
+impl Listing {
+    fn with_state(&self, state: &str) -> String {
+        let other = Self {
+            q: self.q.clone(),
+            state: state.to_owned(),
+        };
+        match serde_urlencoded::to_string(&other) {
+            Ok(query) if !query.is_empty() => format!("?{query}"),
+            _ => String::new(),
+        }
+    }
+
+    fn holds(&self, session: &Session, world: &World) -> bool {
+        let state = match self.state.as_str() {
+            "running" => session.exit.is_none(),
+            "ended" => session.exit.is_some(),
+            _ => true,
+        };
+        state && {
+            let container = world.container(&session.container);
+            let text = format!(
+                "{} {} {} {}",
+                container.as_ref().map_or("", |c| c.name.as_str()),
+                session.command.join(" "),
+                session.owner,
+                session.id
+            )
+            .to_lowercase();
+            self.q
+                .to_lowercase()
+                .split_whitespace()
+                .all(|word| text.contains(word))
+        }
+    }
+
+    fn select(&self, world: &World) -> Vec<Arc<Session>> {
+        let mut all = world.sessions();
+        all.retain(|session| self.holds(session, world));
+        all.sort_by_key(|s| (s.exit.is_some(), std::cmp::Reverse(s.started_at)));
+        all
+    }
+}
+
+struct Choice {
+    label: &'static str,
+    query: String,
+    now: bool,
+}
+
+/// The page.
+#[derive(Template)]
+#[template(path = "sessions.html")]
+pub struct SessionsPage {
+    shell: Shell,
+    listing: Listing,
+    states: [Choice; 3],
+    region: Region,
+}
+
+impl SessionsPage {
+    /// The page for this list.
+    pub fn new(world: &World, scene: Scene<'_>, listing: &Listing, shell: Shell) -> Self {
+        let states =
+            [("All", ""), ("Running", "running"), ("Ended", "ended")].map(|(label, state)| {
+                Choice {
+                    label,
+                    query: listing.with_state(state),
+                    now: listing.state == state,
+                }
+            });
+        Self {
+            shell,
+            listing: listing.clone(),
+            states,
+            region: region(world, scene, listing),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "partials/sessions_empty.html")]
+struct Empty {
+    base: String,
+    any: bool,
+}
+
+/// What of the list is live.
+pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
+    let shown = listing.select(world);
+    let total = world.sessions().len();
+    let parts: Vec<_> = shown
+        .iter()
+        .map(|session| Part {
+            id: format!("s-{}", session.id),
+            html: html(&SessionRow::of(session, world, scene, true)),
+        })
+        .collect();
+    let number = if parts.len() == total {
+        count(total, "session", "sessions")
+    } else {
+        format!("{} of {total}", parts.len())
+    };
+    let empty = if parts.is_empty() {
+        html(&Empty {
+            base: scene.base.to_owned(),
+            any: total > 0,
+        })
+    } else {
+        String::new()
+    };
+    Region {
+        slots: vec![
+            Slot { id: "rows", parts },
+            Slot::whole("count", number),
+            Slot::whole("empty", empty),
+        ],
+    }
+}
