@@ -17,7 +17,7 @@ pub(crate) struct Host {
 impl Host {
     /// Nothing is read yet.
     pub(crate) fn open(cgroup_base: Option<String>) -> Result<Self, Failure> {
-        let reader = Reader::open(cgroup_base).map_err(at(Step::OpenProc))?;
+        let mut reader = Reader::open(cgroup_base).map_err(at(Step::OpenProc))?;
         let model = Model::new(reader.initial());
         Ok(Self { reader, model })
     }

@@ -22,6 +22,9 @@ use crate::{parse, printable};
 /// Holds every file that is read here but for a status with thousands of groups.
 const BUFFER: usize = 16 * 1024;
 
+/// The kernel's first thread, in the first PID namespace.
+const KTHREADD: HostPid = HostPid(2);
+
 /// No file is read beyond this. 65,536 groups, the most that a process can have, make a status
 /// of 700 KiB.
 const FILE_LIMIT: usize = 1024 * 1024;
@@ -69,6 +72,8 @@ pub(crate) struct Reader {
     buffer: Vec<u8>,
     /// The PID namespace that this `/proc` shows: a process in it has no other PID.
     own_pids: Option<NamespaceInode>,
+    /// Those of kthreadd, the parent of the kernel's threads, once it has been read.
+    of_kernel: Option<NamespaceSet>,
     cgroup_base: Option<String>,
     page: u64,
     ticks_per_second: u64,
@@ -86,6 +91,7 @@ impl Reader {
             proc,
             buffer: vec![0; BUFFER],
             own_pids,
+            of_kernel: None,
             cgroup_base,
             page: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
@@ -107,10 +113,16 @@ impl Reader {
         Ok(pids)
     }
 
-    /// The namespaces of the first process, or where they may not be read its own: the host's.
-    pub(crate) fn initial(&self) -> NamespaceSet {
+    /// The namespaces that the host began with: those of its first process. Where these may not
+    /// be read, those of the kernel's threads, which nobody can move; else the reader's own.
+    pub(crate) fn initial(&mut self) -> NamespaceSet {
+        let _ = self.process(KTHREADD);
+        let who: &[&str] = match self.of_kernel {
+            Some(_) => &["1", "2", "self"],
+            None => &["1", "self"],
+        };
         PerNamespace::build(|kind| {
-            ["1", "self"].iter().find_map(|who| {
+            who.iter().find_map(|who| {
                 namespace_link(self.proc.as_fd(), &format!("{who}/ns/{}", kind.name()))
             })
         })
@@ -136,6 +148,17 @@ impl Reader {
         let Some(stat) = parse::stat(&self.buffer[..length]) else {
             return Ok(None);
         };
+        let kernel = stat.kernel;
+        let read = |kind| namespace_link(at, path_of(kind));
+        let namespaces = match self.of_kernel {
+            // The kernel's threads are in the namespaces of the one that makes them, without a way
+            // out but for one (devtmpfs, drivers/base/devtmpfs.c), which has other mounts.
+            Some(of_kernel) if kernel && stat.parent == KTHREADD.0 => NamespaceSet {
+                mnt: read(NamespaceType::Mnt),
+                ..of_kernel
+            },
+            _ => PerNamespace::build(read),
+        };
         let mut process = Process {
             host_pid: pid,
             pids: vec![pid.0],
@@ -152,12 +175,16 @@ impl Reader {
             start_ticks: stat.start_ticks,
             threads: stat.threads,
             rss: stat.rss_pages * self.page,
-            namespaces: PerNamespace::build(|kind| namespace_link(at, path_of(kind))),
+            namespaces,
             container: None,
             session: None,
         };
         // A thread of the kernel is in no container and has no arguments.
-        if !stat.kernel {
+        if kernel {
+            if pid == KTHREADD {
+                self.of_kernel = Some(namespaces);
+            }
+        } else {
             if process.namespaces.pid.is_none() || process.namespaces.pid != self.own_pids {
                 let length = read_file(at, "status", &mut self.buffer)?;
                 process.pids = parse::ns_pids(&self.buffer[..length]).unwrap_or(process.pids);
@@ -168,20 +195,13 @@ impl Reader {
     }
 
     fn user_part(&mut self, at: BorrowedFd<'_>, process: &mut Process) -> Result<(), Errno> {
-        let file = openat(
-            at,
-            "cmdline",
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        // Never more of it, and in one go: it is read from the memory of the process.
-        let length = read(&file, &mut self.buffer[..printable::ARGS_BYTES])?;
+        let limit = printable::ARGS_BYTES;
+        let length = unless_gone(read_start(at, "cmdline", &mut self.buffer[..limit]))?;
         process.args = printable::args(&self.buffer[..length]);
         if let Some(base) = &self.cgroup_base {
-            let length = read_file(at, "cgroup", &mut self.buffer)?;
-            let ours =
-                parse::cgroup2(&self.buffer[..length]).and_then(|path| parse::ours(path, base));
-            if let Some((container, session)) = ours {
+            let length = unless_gone(read_file(at, "cgroup", &mut self.buffer))?;
+            let path = parse::cgroup2(&self.buffer[..length]);
+            if let Some((container, session)) = path.and_then(|path| parse::ours(path, base)) {
                 process.container = Some(container);
                 process.session = session;
             }
@@ -270,6 +290,20 @@ fn inode_of(namespace: &OwnedFd) -> Option<NamespaceInode> {
     fstat(namespace)
         .ok()
         .map(|stat| NamespaceInode(stat.st_ino))
+}
+
+/// Reads as much of a file as fits, in one go: arguments come from the memory of the process.
+fn read_start(at: BorrowedFd<'_>, name: &str, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let file = openat(at, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    read(&file, buffer)
+}
+
+/// A file that may not be read is as good as an empty one, as long as the process is there.
+fn unless_gone(read: Result<usize, Errno>) -> Result<usize, Errno> {
+    match read {
+        Err(errno) if !matches!(errno, Errno::NOENT | Errno::SRCH) => Ok(0),
+        other => other,
+    }
 }
 
 /// Reads a file whole: these are made at the first read, so that one read of a buffer that is
