@@ -445,3 +445,30 @@ fn a_name_is_text_and_never_markup() {
         "the control: the API has it as it is"
     );
 }
+
+#[test]
+fn the_policy_of_root_opens_the_hosts_namespaces_to_administrators() {
+    let mut porthole = Instance::start();
+    let host = json!({"image": "busybox", "command": ["sleep", "infinity"], "namespaces": {"net": "host", "uts": "host"}});
+    porthole
+        .admin()
+        .post("/api/v1/containers", &host)
+        .refused(403);
+    porthole.terminate();
+    std::fs::write(porthole.policy_path(), "host_namespaces = true\n").expect("a policy");
+    porthole.serve();
+    let container = porthole.create(&host);
+    assert_eq!(container["state"], "running", "{container}");
+    for kind in ["net", "uts"] {
+        assert_eq!(
+            container["namespaces"][kind]["isolation"], "host",
+            "{container}"
+        );
+    }
+    assert_eq!(
+        container["namespaces"]["pid"]["isolation"], "own",
+        "{container}"
+    );
+    let ann = porthole.account("ann", "user");
+    ann.post("/api/v1/containers", &host).refused(403);
+}

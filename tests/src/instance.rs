@@ -155,6 +155,9 @@ impl Instance {
             .env("PORTHOLE_ROOT", self.root())
             .env("PORTHOLE_RUN", self.run())
             .env("PORTHOLE_SOCKET", self.run().join("porthole.sock"))
+            // What the machine's own Porthole is told is not for this one.
+            .env("PORTHOLE_CONFIG", self.path().join("config.toml"))
+            .env("PORTHOLE_POLICY", self.policy_path())
             .stdin(Stdio::null());
         if self.builder.account {
             command.env("PORTHOLE_ADMIN_PASSWORD", PASSWORD);
@@ -206,6 +209,11 @@ impl Instance {
     /// Its sockets.
     pub fn run(&self) -> PathBuf {
         self.path().join("run")
+    }
+
+    /// Its policy; there is no file unless a test writes one.
+    pub fn policy_path(&self) -> PathBuf {
+        self.path().join("policy.toml")
     }
 
     fn log_path(&self) -> PathBuf {
