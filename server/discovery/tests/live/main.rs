@@ -84,13 +84,16 @@ fn agrees(view: &View, line: &str) -> bool {
         process.threads.to_string(),
         process.tty.clone().unwrap_or_else(|| "?".to_owned()),
     ];
+    // A worker of the kernel is named by what it does at the moment, without an event.
+    let name = fields[6]
+        .split_inclusive("kworker/")
+        .next()
+        .unwrap_or_default();
     found
         .iter()
         .zip(&fields[1..6])
         .all(|(found, field)| found == field)
-        && fields
-            .get(6)
-            .is_some_and(|name| process.command.starts_with(name))
+        && process.command.starts_with(name)
 }
 
 #[test]
