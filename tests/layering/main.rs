@@ -3,6 +3,8 @@
 //! Dependencies point one way only, and what runs as root stays small: neither tokio nor anything
 //! that compiles C is in the keeper's tree.
 
+#![forbid(unsafe_code)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -51,6 +53,8 @@ struct Workspace {
     uses: BTreeMap<String, Vec<String>>,
     /// Ids of the packages of this workspace.
     members: Vec<String>,
+    /// Name of a package of this workspace, and the first file of its library or a program.
+    roots: Vec<(String, String)>,
 }
 
 fn workspace() -> Workspace {
@@ -89,14 +93,31 @@ fn workspace() -> Workspace {
             (text(&node["id"]), product)
         })
         .collect();
-    let members = list(&metadata["workspace_members"])
+    let members: Vec<String> = list(&metadata["workspace_members"])
         .iter()
         .map(text)
+        .collect();
+    let roots = list(&metadata["packages"])
+        .iter()
+        .filter(|package| members.contains(&text(&package["id"])))
+        .flat_map(|package| {
+            let name = text(&package["name"]);
+            let targets = list(&package["targets"]);
+            targets
+                .iter()
+                .filter(|target| {
+                    let kinds = list(&target["kind"]);
+                    kinds.iter().any(|kind| kind == "lib" || kind == "bin")
+                })
+                .map(|target| (name.clone(), text(&target["src_path"])))
+                .collect::<Vec<_>>()
+        })
         .collect();
     Workspace {
         names,
         uses,
         members,
+        roots,
     }
 }
 
@@ -157,4 +178,23 @@ fn the_keeper_has_no_tokio_and_builds_no_c() {
     // The same look finds both in the server, so it can see them.
     let server = workspace.tree("porthole");
     assert!(server.contains("tokio") && server.contains("cc"));
+}
+
+#[test]
+fn unsafe_code_is_in_one_crate() {
+    let workspace = workspace();
+    let without: Vec<_> = workspace
+        .roots
+        .iter()
+        .filter(|(name, _)| name != "porthole-sys")
+        .filter(|(_, root)| {
+            let source = std::fs::read_to_string(root).expect("a source file");
+            !source.contains("#![forbid(unsafe_code)]")
+        })
+        .collect();
+    assert!(
+        without.is_empty(),
+        "without forbid(unsafe_code): {without:?}"
+    );
+    assert!(workspace.roots.len() > LAYERS.len());
 }
