@@ -1,3 +1,65 @@
-// Small scripts of the pages.
+// The small scripts of the pages. Everything works on what bubbles up to the document, so that it
+// holds for what arrives later; whatever a live change has replaced is put right after the swap.
 
-export {};
+import "./pages-dialogs.ts";
+import "./pages-filter.ts";
+import "./pages-keys.ts";
+import "./pages-live.ts";
+import { startLogs } from "./pages-logs.ts";
+import { lightMap } from "./pages-map.ts";
+import { writeAges } from "./pages-time.ts";
+
+function afterChange(): void {
+  writeAges();
+  lightMap();
+}
+
+// The one-time code of the first start stands behind '#', which no server and no log sees. It is
+// taken out of the address, so that it does not stay in the browser's history.
+function takeCode(): void {
+  const field = document.querySelector<HTMLInputElement>("[data-from-hash]");
+  const code = decodeURIComponent(location.hash.slice(1));
+  if (field === null || code === "") return;
+  field.value = code;
+  history.replaceState(null, "", location.pathname + location.search);
+  document.querySelector<HTMLElement>("#password")?.focus();
+}
+
+function themeChoice(): void {
+  const choices = [...document.querySelectorAll<HTMLInputElement>("[data-theme-choice]")];
+  if (choices.length === 0) return;
+  const now = document.documentElement.dataset["theme"] ?? "system";
+  for (const choice of choices) {
+    choice.checked = choice.value === now;
+    choice.addEventListener("change", () => {
+      if (choice.value === "system") {
+        localStorage.removeItem("porthole-theme");
+        delete document.documentElement.dataset["theme"];
+      } else {
+        localStorage.setItem("porthole-theme", choice.value);
+        document.documentElement.dataset["theme"] = choice.value;
+      }
+    });
+  }
+}
+
+function start(): void {
+  takeCode();
+  themeChoice();
+  startLogs();
+  afterChange();
+  document.addEventListener("htmx:after:swap", afterChange);
+  document.addEventListener("htmx:after:settle", afterChange);
+  setInterval(writeAges, 5000);
+  document.addEventListener("change", (event) => {
+    if (event.target instanceof HTMLSelectElement && event.target.matches("[data-submit]")) {
+      event.target.form?.requestSubmit();
+    }
+  });
+}
+
+if (document.readyState === "loading") {
+  document.addEventListener("DOMContentLoaded", start);
+} else {
+  start();
+}

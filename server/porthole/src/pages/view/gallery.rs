@@ -44,7 +44,12 @@ fn many() -> World {
 }
 
 fn containers(world: &World, scene: Scene<'_>, listing: &Listing) -> String {
-    html(&ContainersPage::new(world, scene, listing, shell(world, scene, "containers")))
+    html(&ContainersPage::new(
+        world,
+        scene,
+        listing,
+        shell(world, scene, "containers"),
+    ))
 }
 
 fn of_container(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'_>) {
@@ -52,7 +57,10 @@ fn of_container(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'
         ("web", Tab::ALL.as_slice()),
         ("sidecar", &[Tab::Namespaces]),
         ("old-lab", &[Tab::Overview, Tab::Processes, Tab::Namespaces]),
-        ("a-name-as-long-as-docker-lets-it-be-0123456789-0123456789-01234", &[Tab::Overview]),
+        (
+            "a-name-as-long-as-docker-lets-it-be-0123456789-0123456789-01234",
+            &[Tab::Overview],
+        ),
     ] {
         let container = world.find(name).expect("there");
         for tab in tabs {
@@ -62,7 +70,10 @@ fn of_container(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'
                 Tab::Logs => html(&LogsPage::new(world, scene, &container, shell)),
                 tab => html(&ContainerPage::new(world, scene, &container, *tab, shell)),
             };
-            pages.push((format!("container-{}-{}", &name[..3], tab.title().to_lowercase()), page));
+            pages.push((
+                format!("container-{}-{}", &name[..3], tab.title().to_lowercase()),
+                page,
+            ));
         }
     }
 }
@@ -79,7 +90,14 @@ fn of_nobody(pages: &mut Vec<(String, String)>) {
         })
     };
     pages.push(("setup".to_owned(), setup(false, "", "")));
-    pages.push(("setup-wrong".to_owned(), setup(false, "password", "The password has 5 characters. Use at least 12.")));
+    pages.push((
+        "setup-wrong".to_owned(),
+        setup(
+            false,
+            "password",
+            "The password has 5 characters. Use at least 12.",
+        ),
+    ));
     pages.push(("setup-done".to_owned(), setup(true, "", "")));
     for (name, error) in [("login", ""), ("login-wrong", "Name or password is wrong.")] {
         let page = LoginPage {
@@ -101,14 +119,18 @@ fn of_settings(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'_
         used: None,
     }];
     page.fresh_token = "ph_0123456789abcdef0123456789abcdef0123456789abcdef".to_owned();
-    page.users = [("admin", "admin", true), ("ada", "user", false), ("grace", "viewer", false)]
-        .map(|(name, role, own)| UserRow {
-            name: name.to_owned(),
-            role,
-            created: sample::NOW.into(),
-            own,
-        })
-        .into();
+    page.users = [
+        ("admin", "admin", true),
+        ("ada", "user", false),
+        ("grace", "viewer", false),
+    ]
+    .map(|(name, role, own)| UserRow {
+        name: name.to_owned(),
+        role,
+        created: sample::NOW.into(),
+        own,
+    })
+    .into();
     page.trouble = Trouble {
         form: "user",
         field: "name".to_owned(),
@@ -122,11 +144,26 @@ fn pages() -> Vec<(String, String)> {
     let mut pages = Vec::new();
     let world = sample::world();
     let admin = sample::admin();
-    let scene = Scene { base: "", who: &admin };
-    pages.push(("containers".to_owned(), containers(&world, scene, &Listing::default())));
-    pages.push(("containers-many".to_owned(), containers(&many(), scene, &Listing::default())));
-    let none = Listing { q: "nothing".to_owned(), ..Listing::default() };
-    pages.push(("containers-none".to_owned(), containers(&world, scene, &none)));
+    let scene = Scene {
+        base: "",
+        who: &admin,
+    };
+    pages.push((
+        "containers".to_owned(),
+        containers(&world, scene, &Listing::default()),
+    ));
+    pages.push((
+        "containers-many".to_owned(),
+        containers(&many(), scene, &Listing::default()),
+    ));
+    let none = Listing {
+        q: "nothing".to_owned(),
+        ..Listing::default()
+    };
+    pages.push((
+        "containers-none".to_owned(),
+        containers(&world, scene, &none),
+    ));
     let empty = World::new();
     empty.keeper_came(Hello {
         version: VERSION,
@@ -134,13 +171,31 @@ fn pages() -> Vec<(String, String)> {
         policy: Policy::default(),
         lacking: vec!["No cgroup2 is mounted and none can be: sessions are not tracked by group. Mount one at /sys/fs/cgroup/unified.".to_owned()],
     });
-    pages.push(("containers-empty".to_owned(), containers(&empty, scene, &Listing::default())));
+    pages.push((
+        "containers-empty".to_owned(),
+        containers(&empty, scene, &Listing::default()),
+    ));
     let viewer = sample::identity("grace", Role::Viewer);
-    let looks = Scene { base: "", who: &viewer };
-    pages.push(("containers-viewer".to_owned(), containers(&world, looks, &Listing::default())));
+    let looks = Scene {
+        base: "",
+        who: &viewer,
+    };
+    pages.push((
+        "containers-viewer".to_owned(),
+        containers(&world, looks, &Listing::default()),
+    ));
     of_container(&mut pages, &world, scene);
-    let typed = Typed { init: "on".to_owned(), ..Typed::fresh(Some("host")) };
-    let fresh = CreatePage::new(&world, scene, typed.clone(), Errors::new(), shell(&world, scene, "containers"));
+    let typed = Typed {
+        init: "on".to_owned(),
+        ..Typed::fresh(Some("host"))
+    };
+    let fresh = CreatePage::new(
+        &world,
+        scene,
+        typed.clone(),
+        Errors::new(),
+        shell(&world, scene, "containers"),
+    );
     pages.push(("create".to_owned(), html(&fresh)));
     let bad = Typed {
         name: "../x".to_owned(),
@@ -149,10 +204,24 @@ fn pages() -> Vec<(String, String)> {
         ..typed
     };
     let errors = bad.parse().expect_err("wrong");
-    let wrong = CreatePage::new(&world, scene, bad, errors, shell(&world, scene, "containers"));
+    let wrong = CreatePage::new(
+        &world,
+        scene,
+        bad,
+        errors,
+        shell(&world, scene, "containers"),
+    );
     pages.push(("create-wrong".to_owned(), html(&wrong)));
     let list = SessionListing::default();
-    pages.push(("sessions".to_owned(), html(&SessionsPage::new(&world, scene, &list, shell(&world, scene, "sessions")))));
+    pages.push((
+        "sessions".to_owned(),
+        html(&SessionsPage::new(
+            &world,
+            scene,
+            &list,
+            shell(&world, scene, "sessions"),
+        )),
+    ));
     of_settings(&mut pages, &world, scene);
     of_nobody(&mut pages);
     let refused = RefusedPage {
@@ -168,8 +237,19 @@ fn pages() -> Vec<(String, String)> {
 #[test]
 fn every_page_keeps_to_the_rules_of_its_policy() {
     for (name, page) in pages() {
-        assert!(page.starts_with("<!doctype html>"), "{name} was not rendered");
-        for forbidden in [" style=", "<style", " onclick", " onload", "javascript:", "hx-on", "js:"] {
+        assert!(
+            page.starts_with("<!doctype html>"),
+            "{name} was not rendered"
+        );
+        for forbidden in [
+            " style=",
+            "<style",
+            " onclick",
+            " onload",
+            "javascript:",
+            "hx-on",
+            "js:",
+        ] {
             assert!(!page.contains(forbidden), "{name} holds {forbidden}");
         }
         for script in page.split("<script").skip(1) {

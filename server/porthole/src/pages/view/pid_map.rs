@@ -71,6 +71,8 @@ fn namespace(world: &World, process: &Process) -> String {
 /// arguments; its name where it has no command line.
 fn named(process: &Process) -> String {
     match process.args.split_first() {
+        // A program that has rewritten its command line left one word with spaces in it.
+        Some((first, [])) if first.contains(' ') => visible(first),
         Some((first, rest)) => {
             let program = first.rsplit('/').next().unwrap_or(first);
             let mut words = vec![program.to_owned()];

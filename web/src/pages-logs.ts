@@ -1,0 +1,118 @@
+// What a container's command wrote: the last lines, then each as it comes. The end is followed
+// until the reader scrolls away from it.
+
+const KEPT = 5000;
+const TAIL = 2000;
+
+type Stream = "tty" | "stdout" | "stderr";
+
+// Colours and cursor movements mean nothing in a list of lines; whatever else would not be seen is
+// shown by its picture.
+const SEQUENCES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\^_])/g;
+const CONTROLS = /[\u0000-\u0008\u000a-\u001f\u007f]/g;
+
+/** A line without sequences for a terminal, its other control characters made visible. */
+export function readable(line: string): string {
+  return line
+    .replace(SEQUENCES, "")
+    .replace(/\r+$/, "")
+    .replace(CONTROLS, (c) => (c === "\u007f" ? "\u2421" : String.fromCharCode(0x2400 + c.charCodeAt(0))));
+}
+
+class Tail {
+  private follow = true;
+  private readonly waiting: HTMLElement[] = [];
+  private count = 0;
+
+  constructor(
+    private readonly pre: HTMLElement,
+    private readonly state: HTMLElement | null,
+    private readonly lines: HTMLElement | null,
+    private readonly box: HTMLInputElement | null,
+  ) {
+    pre.addEventListener("scroll", () => this.setFollow(this.atEnd()), { passive: true });
+    box?.addEventListener("change", () => {
+      this.follow = box.checked;
+      if (this.follow) this.toEnd();
+    });
+  }
+
+  add(stream: Stream, line: string): void {
+    const element = document.createElement("span");
+    element.className = stream;
+    element.textContent = `${readable(line)}\n`;
+    this.waiting.push(element);
+    // A flood is written once a frame, not once a line.
+    if (this.waiting.length === 1) requestAnimationFrame(() => this.write());
+  }
+
+  say(text: string): void {
+    if (this.state !== null) this.state.textContent = text;
+  }
+
+  clear(): void {
+    this.waiting.length = 0;
+    this.count = 0;
+    this.pre.replaceChildren();
+  }
+
+  private write(): void {
+    this.count += this.waiting.length;
+    this.pre.append(...this.waiting.splice(0).slice(-KEPT));
+    for (let extra = this.pre.childElementCount - KEPT; extra > 0; extra -= 1) this.pre.firstChild?.remove();
+    if (this.lines !== null) {
+      const kept = this.pre.childElementCount;
+      this.lines.textContent = this.count > kept ? `last ${kept} lines` : `${kept} ${kept === 1 ? "line" : "lines"}`;
+    }
+    if (this.follow) this.toEnd();
+  }
+
+  private atEnd(): boolean {
+    return this.pre.scrollHeight - this.pre.scrollTop - this.pre.clientHeight < 8;
+  }
+
+  private toEnd(): void {
+    this.pre.scrollTop = this.pre.scrollHeight;
+  }
+
+  private setFollow(follow: boolean): void {
+    this.follow = follow;
+    if (this.box !== null) this.box.checked = follow;
+  }
+}
+
+function follow(tail: Tail, source: string): void {
+  const events = new EventSource(`${source}?follow=true&tail=${TAIL}`);
+  events.addEventListener("open", () => {
+    tail.clear();
+    tail.say("live");
+  });
+  for (const stream of ["tty", "stdout", "stderr"] as const) {
+    events.addEventListener(stream, (event) => tail.add(stream, (event as MessageEvent<string>).data));
+  }
+  events.addEventListener("error", () => {
+    tail.say(events.readyState === EventSource.CLOSED ? "ended" : "reconnecting");
+  });
+}
+
+/** Starts the page's log, where it has one. */
+export function startLogs(): void {
+  const pre = document.getElementById("log");
+  const source = pre?.dataset["source"];
+  if (pre === null || source === undefined) return;
+  const box = document.getElementById("follow");
+  const tail = new Tail(
+    pre,
+    document.getElementById("log-state"),
+    document.getElementById("log-lines"),
+    box instanceof HTMLInputElement ? box : null,
+  );
+  follow(tail, source);
+  const buttons = [...document.querySelectorAll<HTMLButtonElement>("button[data-stream]")];
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      pre.dataset["show"] = button.dataset["stream"] ?? "";
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+    });
+  }
+}
