@@ -167,7 +167,7 @@ sub try_call { my ($name, $number, @arguments) = @_; $! = 0;
     my $result = syscall($number, @arguments);
     printf "%s %d\n", $name, $result == -1 ? $!+0 : 0; }
 my $empty = "\0" x 512;
-try_call("add_key", 248, "user", "porthole", "x", 1, -3);
+try_call("add_key", 248, "no-such-type", "porthole", "x", 1, -3);
 try_call("bpf", 321, 999, $empty, 8);
 try_call("clone3", 435, $empty, 0);
 try_call("init_module", 175, $empty, 0, "");
@@ -273,7 +273,7 @@ fn dev_proc_and_sys_are_its_own_and_guarded() {
         ("mknod /tmp/disk b 254 0", "a disk"),
         ("mount -t tmpfs none /mnt", "a mount"),
         ("mount -o remount,rw /sys", "a remount"),
-        ("umount /proc/kcore", "taking a mask away"),
+        ("umount /proc/keys", "taking a mask away"),
     ];
     for (attempt, what) in attempts {
         let answer = porthole.sh(
