@@ -172,6 +172,20 @@ impl<T> PerNamespace<T> {
         }
     }
 
+    /// The value for one of the eight, to be changed.
+    pub const fn get_mut(&mut self, kind: NamespaceType) -> &mut T {
+        match kind {
+            NamespaceType::Mnt => &mut self.mnt,
+            NamespaceType::Uts => &mut self.uts,
+            NamespaceType::Ipc => &mut self.ipc,
+            NamespaceType::Pid => &mut self.pid,
+            NamespaceType::Net => &mut self.net,
+            NamespaceType::User => &mut self.user,
+            NamespaceType::Cgroup => &mut self.cgroup,
+            NamespaceType::Time => &mut self.time,
+        }
+    }
+
     /// The eight with their values, in the order in which they are shown.
     pub fn iter(&self) -> impl Iterator<Item = (NamespaceType, &T)> {
         NamespaceType::ALL
