@@ -15,6 +15,7 @@ pub mod access;
 pub mod actions;
 pub mod api;
 pub mod assets;
+pub mod hubs;
 pub mod keeper;
 pub mod pages;
 pub mod refusal;

@@ -4,6 +4,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::access::Access;
+use crate::actions::sessions::Openings;
+use crate::hubs::Hubs;
 use crate::keeper::Keeper;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -23,6 +25,10 @@ pub struct Shared {
     pub store: Store,
     /// Who may do what.
     pub access: Access,
+    /// Sessions that are being opened.
+    pub openings: Openings,
+    /// The hubs of what runs.
+    pub hubs: Hubs,
     /// The connection to the keeper.
     pub keeper: Keeper,
 }

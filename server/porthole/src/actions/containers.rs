@@ -1,68 +1,248 @@
-//! Containers: create, start, stop, kill, restart, remove.
+//! Containers: create, start, stop, kill, restart, wait, remove.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use porthole_protocol::container::{Container, ContainerSpec};
+use axum::http::StatusCode;
+use porthole_protocol::container::{Container, ContainerSpec, ContainerState, NamespaceChoice};
+use porthole_protocol::id::ContainerId;
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::session::{Exit, Target};
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
 
+use super::audit;
 use crate::access::Identity;
+use crate::hubs::create_journal;
+use crate::store::Act;
+use crate::world::Change;
 use crate::{AppState, Refusal};
+
+/// How long SIGTERM has where no timeout is given.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest timeout that can be asked for.
+pub const LONGEST_STOP: Duration = Duration::from_secs(3600);
 
 /// Makes a container and, where its spec says so, starts it. A failed start keeps the container,
 /// in state `created`, with its `error`.
 pub async fn create(
-    _state: &AppState,
-    _identity: &Identity,
-    _spec: ContainerSpec,
+    state: &AppState,
+    identity: &Identity,
+    mut spec: ContainerSpec,
 ) -> Result<Arc<Container>, Refusal> {
-    Err(Refusal::keeper_away())
+    spec.check()
+        .map_err(|(field, why)| Refusal::unusable(field, why.to_string()))?;
+    check_namespaces(state, identity, &mut spec)?;
+    let start_it = spec.start;
+    let named = spec.name.as_ref().map(ToString::to_string);
+    let detail =
+        json!({"image": spec.image, "command": spec.command, "namespaces": spec.namespaces});
+    let object = named.unwrap_or_default();
+    audit(state, identity, Act::ContainerCreate, &object, detail).await?;
+    let created = state.keeper.create(spec, identity.name().clone()).await?;
+    if !start_it {
+        return Ok(Arc::new(created));
+    }
+    match start_audited(state, &created.id).await {
+        Ok(container) => Ok(container),
+        Err(refusal) => {
+            // It exists, and its page says why it does not run.
+            let mut container = state
+                .world
+                .container(&created.id)
+                .map_or(created, |container| Container::clone(&container));
+            container.error.get_or_insert(refusal.message);
+            Ok(Arc::new(container))
+        }
+    }
+}
+
+/// Namespaces of the host are for administrators; those of another container for who may change
+/// it. What was named is replaced by its identifier: a name may mean another container by then.
+fn check_namespaces(
+    state: &AppState,
+    identity: &Identity,
+    spec: &mut ContainerSpec,
+) -> Result<(), Refusal> {
+    for (kind, choice) in &mut spec.namespaces {
+        let field = format!("namespaces.{kind}");
+        match choice {
+            NamespaceChoice::Own => {}
+            NamespaceChoice::Host if *kind == NamespaceType::Time || identity.is_admin() => {}
+            NamespaceChoice::Host => {
+                return Err(Refusal::forbidden(format!(
+                    "Only administrators make containers in the host's {kind} namespace."
+                ))
+                .field(field));
+            }
+            NamespaceChoice::Container(reference) => {
+                let other = state
+                    .world
+                    .find(reference)
+                    .map_err(|error| Refusal::unusable(field.as_str(), error.to_string()))?;
+                if !identity.may_change_container(&other) {
+                    return Err(Refusal::forbidden(format!(
+                        "The container \"{}\" is another person's: its namespaces cannot be shared.",
+                        other.name
+                    ))
+                    .field(field));
+                }
+                *reference = other.id.to_string();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Starts a container.
 pub async fn start(
-    _state: &AppState,
-    _identity: &Identity,
-    _container: &Container,
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
 ) -> Result<Arc<Container>, Refusal> {
-    Err(Refusal::keeper_away())
+    audit(
+        state,
+        identity,
+        Act::ContainerStart,
+        container.id.as_str(),
+        json!({}),
+    )
+    .await?;
+    start_audited(state, &container.id).await
+}
+
+async fn start_audited(state: &AppState, id: &ContainerId) -> Result<Arc<Container>, Refusal> {
+    let target = Target::Init(id.clone());
+    let files = create_journal(state, &target).await?;
+    let kept = files.try_clone().map_err(crate::hubs::journal_failed)?;
+    let started = state.keeper.start(id.clone(), files).await?;
+    if let Err(refusal) = state.hubs.ensure(state, &target, kept) {
+        tracing::warn!(container = %id, why = %refusal, "it runs, its output is not followed yet");
+    }
+    Ok(Arc::new(started))
 }
 
 /// Ends a container's init: SIGTERM, and SIGKILL after the timeout (10 s where none is given).
 pub async fn stop(
-    _state: &AppState,
-    _identity: &Identity,
-    _container: &Container,
-    _timeout: Option<Duration>,
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    timeout: Option<Duration>,
 ) -> Result<Arc<Container>, Refusal> {
-    Err(Refusal::keeper_away())
+    let timeout = timeout.unwrap_or(STOP_TIMEOUT);
+    if timeout > LONGEST_STOP {
+        return Err(Refusal::unusable(
+            "timeout",
+            "A timeout has at most 3600 seconds.",
+        ));
+    }
+    let detail = json!({"timeout": timeout.as_secs_f64()});
+    audit(
+        state,
+        identity,
+        Act::ContainerStop,
+        container.id.as_str(),
+        detail,
+    )
+    .await?;
+    let stopped = state.keeper.stop(container.id.clone(), timeout).await?;
+    Ok(Arc::new(stopped))
 }
 
 /// Sends a container's init a signal.
 pub async fn kill(
-    _state: &AppState,
-    _identity: &Identity,
-    _container: &Container,
-    _signal: u8,
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    signal: u8,
 ) -> Result<Arc<Container>, Refusal> {
-    Err(Refusal::keeper_away())
+    let detail = json!({"signal": signal});
+    audit(
+        state,
+        identity,
+        Act::ContainerKill,
+        container.id.as_str(),
+        detail,
+    )
+    .await?;
+    Ok(Arc::new(
+        state.keeper.kill(container.id.clone(), signal).await?,
+    ))
 }
 
 /// Stops it where it runs, and starts it.
 pub async fn restart(
-    _state: &AppState,
-    _identity: &Identity,
-    _container: &Container,
-    _timeout: Option<Duration>,
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    timeout: Option<Duration>,
 ) -> Result<Arc<Container>, Refusal> {
-    Err(Refusal::keeper_away())
+    let runs = |c: &Container| matches!(c.state, ContainerState::Running | ContainerState::Paused);
+    if runs(container) {
+        match stop(state, identity, container, timeout).await {
+            // It ended by itself in the meantime.
+            Err(refusal) if refusal.code == "wrong_state" => {}
+            other => {
+                other?;
+            }
+        }
+    }
+    start(state, identity, container).await
+}
+
+/// Waits until a container that runs has ended.
+pub async fn wait(state: &AppState, container: &Container) -> Result<Exit, Refusal> {
+    let (_, mut changes) = state.world.changes().subscribe();
+    loop {
+        let Some(now) = state.world.container(&container.id) else {
+            return Err(Refusal::not_found(
+                "container_not_found",
+                "The container was removed while it was waited for.",
+            ));
+        };
+        match (now.state, &now.exit) {
+            (ContainerState::Running | ContainerState::Paused, _) => {}
+            (_, Some(exit)) => return Ok(exit.clone()),
+            (_, None) => {
+                return Err(Refusal::new(
+                    StatusCode::CONFLICT,
+                    "wrong_state",
+                    "The container has not run yet. Start it first.",
+                ));
+            }
+        }
+        loop {
+            match changes.recv().await.map(|numbered| numbered.change) {
+                Ok(Change::Container(changed) | Change::ContainerGone(changed))
+                    if changed.id == container.id =>
+                {
+                    break;
+                }
+                Err(RecvError::Lagged(_)) => break,
+                Ok(_) => {}
+                Err(RecvError::Closed) => return Err(Refusal::internal()),
+            }
+        }
+    }
 }
 
 /// Removes a container with everything of it; `force` kills it first where it runs.
 pub async fn remove(
-    _state: &AppState,
-    _identity: &Identity,
-    _container: &Container,
-    _force: bool,
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    force: bool,
 ) -> Result<(), Refusal> {
-    Err(Refusal::keeper_away())
+    let detail = json!({"name": container.name, "force": force});
+    audit(
+        state,
+        identity,
+        Act::ContainerRemove,
+        container.id.as_str(),
+        detail,
+    )
+    .await?;
+    state.keeper.remove(container.id.clone(), force).await?;
+    state.world.forget_container(&container.id);
+    Ok(())
 }

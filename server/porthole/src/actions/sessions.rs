@@ -1,14 +1,23 @@
 //! Sessions: open, end.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use porthole_protocol::container::{AbsolutePath, Argument, Container, EnvName, UserSpec};
+use porthole_protocol::container::{
+    AbsolutePath, Argument, Container, ContainerSpec, EnvName, Owner, UserSpec,
+};
+use porthole_protocol::id::SessionId;
 use porthole_protocol::namespace::NamespaceType;
-use porthole_protocol::session::{Session, Size};
+use porthole_protocol::session::{Session, SessionSpec, Size, Target};
 use serde::Deserialize;
+use serde_json::json;
 
+use super::audit;
 use crate::access::Identity;
+use crate::access::secret::random;
+use crate::hubs::create_journal;
+use crate::keeper::KeeperError;
+use crate::store::Act;
 use crate::{AppState, Refusal};
 
 /// What to run in a container. The body of `POST /api/v1/containers/{container}/sessions`.
@@ -48,22 +57,146 @@ impl Default for OpenSession {
     }
 }
 
+/// Sessions that one account may have running at once.
+pub const PER_ACCOUNT: usize = 32;
+
 /// Runs something in a container. That it was asked for is in the audit trail, on disk, before
 /// its shell exists.
 pub async fn open(
-    _state: &AppState,
-    _identity: &Identity,
-    _container: &Container,
-    _open: OpenSession,
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    open: OpenSession,
 ) -> Result<Arc<Session>, Refusal> {
-    Err(Refusal::keeper_away())
+    let spec = spec(container, open)?;
+    let _opening = Opening::begin(state, identity)?;
+    let id = SessionId::from_bytes(random());
+    let target = Target::Session(id.clone());
+    let detail = json!({"container": container.id, "command": spec.command, "user": spec.user});
+    // Both wait for the disk: beside each other.
+    let (files, ()) = tokio::try_join!(
+        create_journal(state, &target),
+        audit(state, identity, Act::SessionOpen, id.as_str(), detail),
+    )?;
+    let kept = files.try_clone().map_err(crate::hubs::journal_failed)?;
+    let owner = identity.name().clone();
+    let opened = state.keeper.open_session(id, spec, owner, files).await;
+    match opened {
+        Ok(session) => {
+            if let Err(refusal) = state.hubs.ensure(state, &target, kept) {
+                tracing::warn!(session = %session.id, why = %refusal, "it runs, its output is not followed yet");
+            }
+            Ok(Arc::new(session))
+        }
+        Err(error) => {
+            // Where the answer is late it may still come to be, and needs its journal.
+            if matches!(error, KeeperError::Failed(_)) {
+                state.hubs.discard(state, target).await;
+            }
+            Err(error.into())
+        }
+    }
 }
 
-/// Ends every process of a session.
+fn spec(container: &Container, open: OpenSession) -> Result<SessionSpec, Refusal> {
+    let size = Size::new(open.cols, open.rows).map_err(|why| {
+        let wide = Size::new(open.cols, 1).is_err();
+        Refusal::unusable(if wide { "cols" } else { "rows" }, why.to_string())
+    })?;
+    let words: usize = open.command.iter().map(|w| w.as_str().len() + 1).sum();
+    let variables: usize = open
+        .env
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.as_str().len() + 2)
+        .sum();
+    if words + variables > ContainerSpec::WORDS {
+        return Err(Refusal::unusable(
+            "command",
+            "Command and environment have at most 49152 bytes together.",
+        ));
+    }
+    Ok(SessionSpec {
+        container: container.id.clone(),
+        command: open.command,
+        tty: open.tty,
+        size,
+        user: open.user,
+        workdir: open.workdir,
+        env: open.env,
+        join: open.join,
+    })
+}
+
+/// Sessions that are being opened, by account: they count before the world knows them.
+#[derive(Default)]
+pub struct Openings(Mutex<HashMap<Owner, usize>>);
+
+impl Openings {
+    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that is being opened; counted until this is dropped.
+struct Opening<'a> {
+    state: &'a AppState,
+    owner: Owner,
+}
+
+impl<'a> Opening<'a> {
+    fn begin(state: &'a AppState, identity: &Identity) -> Result<Self, Refusal> {
+        let owner = identity.name().clone();
+        let mut counts = state.openings.counts();
+        let running = state
+            .world
+            .sessions()
+            .iter()
+            .filter(|s| s.exit.is_none() && s.owner == owner)
+            .count();
+        let count = counts.entry(owner.clone()).or_default();
+        if running + *count >= PER_ACCOUNT {
+            return Err(Refusal::too_many(
+                format!(
+                    "You have {PER_ACCOUNT} sessions running, which is the limit. End one of them first."
+                ),
+                5,
+            ));
+        }
+        *count += 1;
+        Ok(Self { state, owner })
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.state.openings.counts();
+        if let Some(count) = counts.get_mut(&self.owner) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.owner);
+            }
+        }
+    }
+}
+
+/// Ends every process of a session. One that has ended already stays as it is.
 pub async fn end(
-    _state: &AppState,
-    _identity: &Identity,
-    _session: &Session,
+    state: &AppState,
+    identity: &Identity,
+    session: &Session,
 ) -> Result<Arc<Session>, Refusal> {
-    Err(Refusal::keeper_away())
+    if session.exit.is_some() {
+        return Ok(Arc::new(session.clone()));
+    }
+    audit(
+        state,
+        identity,
+        Act::SessionEnd,
+        session.id.as_str(),
+        json!({}),
+    )
+    .await?;
+    Ok(Arc::new(
+        state.keeper.end_session(session.id.clone()).await?,
+    ))
 }

@@ -1,5 +1,245 @@
 //! The connection to the keeper.
+//!
+//! One task holds it ([`run`]): it connects, says hello, watches, sends what is asked and hands
+//! answers to whoever asked. While the keeper is away everything that is asked fails at once with
+//! [`KeeperError::Away`], and the world keeps what was known, marked.
 
-/// What the keeper is asked through.
-#[derive(Clone, Default)]
-pub struct Keeper {}
+mod connection;
+mod observer;
+mod packet;
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use porthole_journal::Files;
+use porthole_protocol::container::{Container, ContainerSpec, Owner};
+use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::keeper::{Failure, Reply, Request};
+use porthole_protocol::session::{Session, SessionSpec, Target};
+use porthole_protocol::trace::Trace;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Refusal;
+
+pub use connection::run;
+pub use packet::PacketSocket;
+
+/// Requests that may wait to be sent. More wait in their tasks.
+const WAITING: usize = 64;
+
+/// How long an answer may take, beyond the time that the request itself asks for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why a request got no answer that it can use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeeperError {
+    /// It is not there, or went away before it answered.
+    #[error("the keeper is away")]
+    Away,
+    /// It did not answer in time. What was asked may still happen.
+    #[error("the keeper did not answer in time")]
+    Late,
+    /// It answered something else than what was asked for.
+    #[error("the keeper's answer is none to what was asked")]
+    Confused,
+    /// It did not do it.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl From<KeeperError> for Refusal {
+    fn from(error: KeeperError) -> Self {
+        use axum::http::StatusCode;
+        match error {
+            KeeperError::Away => Self::keeper_away(),
+            KeeperError::Late => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "keeper_late",
+                "The keeper did not answer in time. It may still do what was asked: look before you try again.",
+            ),
+            KeeperError::Confused => {
+                tracing::error!("the keeper's answer is none to what was asked");
+                Self::internal()
+            }
+            KeeperError::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+type Answer = Result<(Reply, Vec<OwnedFd>), KeeperError>;
+
+/// Something to ask, and where the answer goes.
+struct Ask {
+    request: Request,
+    descriptors: Vec<OwnedFd>,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// What the keeper is asked through. Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// The other end of [`Keeper`], for [`run`].
+pub struct Asks(mpsc::Receiver<Ask>);
+
+impl Keeper {
+    /// A way to ask, and the end that [`run`] takes.
+    pub fn new() -> (Self, Asks) {
+        let (asks, receiver) = mpsc::channel(WAITING);
+        (Self { asks }, Asks(receiver))
+    }
+
+    async fn ask(&self, request: Request, descriptors: Vec<OwnedFd>, patience: Duration) -> Answer {
+        let (answer, receiver) = oneshot::channel();
+        let ask = Ask {
+            request,
+            descriptors,
+            answer,
+        };
+        let asked = async {
+            self.asks.send(ask).await.map_err(|_| KeeperError::Away)?;
+            receiver.await.unwrap_or(Err(KeeperError::Away))
+        };
+        let (reply, descriptors) = tokio::time::timeout(patience, asked)
+            .await
+            .unwrap_or(Err(KeeperError::Late))?;
+        match reply {
+            Reply::Failed(failure) => Err(failure.into()),
+            reply => Ok((reply, descriptors)),
+        }
+    }
+
+    async fn container(
+        &self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+        patience: Duration,
+    ) -> Result<Container, KeeperError> {
+        match self.ask(request, descriptors, patience).await? {
+            (Reply::Container(container), _) => Ok(*container),
+            _ => Err(KeeperError::Confused),
+        }
+    }
+
+    async fn session(
+        &self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Session, KeeperError> {
+        match self.ask(request, descriptors, PATIENCE).await? {
+            (Reply::Session(session), _) => Ok(*session),
+            _ => Err(KeeperError::Confused),
+        }
+    }
+
+    async fn done(&self, request: Request) -> Result<(), KeeperError> {
+        match self.ask(request, Vec::new(), PATIENCE).await? {
+            (Reply::Done, _) => Ok(()),
+            _ => Err(KeeperError::Confused),
+        }
+    }
+
+    /// Makes a container, without starting it.
+    pub async fn create(
+        &self,
+        spec: ContainerSpec,
+        owner: Owner,
+    ) -> Result<Container, KeeperError> {
+        let spec = Box::new(spec);
+        self.container(Request::Create { spec, owner }, Vec::new(), PATIENCE)
+            .await
+    }
+
+    /// Starts a container, whose output goes into this journal.
+    pub async fn start(
+        &self,
+        container: ContainerId,
+        files: Files,
+    ) -> Result<Container, KeeperError> {
+        self.container(Request::Start { container }, both(files), PATIENCE)
+            .await
+    }
+
+    /// Ends a container's init.
+    pub async fn stop(
+        &self,
+        container: ContainerId,
+        timeout: Duration,
+    ) -> Result<Container, KeeperError> {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let request = Request::Stop {
+            container,
+            timeout_ms,
+        };
+        self.container(request, Vec::new(), timeout.saturating_add(PATIENCE))
+            .await
+    }
+
+    /// Sends a container's init a signal.
+    pub async fn kill(&self, container: ContainerId, signal: u8) -> Result<Container, KeeperError> {
+        self.container(Request::Kill { container, signal }, Vec::new(), PATIENCE)
+            .await
+    }
+
+    /// Removes a container.
+    pub async fn remove(&self, container: ContainerId, force: bool) -> Result<(), KeeperError> {
+        self.done(Request::Remove { container, force }).await
+    }
+
+    /// Runs something in a container; its output goes into this journal.
+    pub async fn open_session(
+        &self,
+        session: SessionId,
+        spec: SessionSpec,
+        owner: Owner,
+        files: Files,
+    ) -> Result<Session, KeeperError> {
+        let request = Request::OpenSession {
+            session,
+            spec: Box::new(spec),
+            owner,
+        };
+        self.session(request, both(files)).await
+    }
+
+    /// Ends every process of a session.
+    pub async fn end_session(&self, session: SessionId) -> Result<Session, KeeperError> {
+        self.session(Request::EndSession { session }, Vec::new())
+            .await
+    }
+
+    /// An ended session's record is no longer needed.
+    pub async fn forget_session(&self, session: SessionId) -> Result<(), KeeperError> {
+        self.done(Request::ForgetSession { session }).await
+    }
+
+    /// Becomes the reader of a target's output: the connection to its monitor.
+    pub async fn attach(&self, target: Target) -> Result<OwnedFd, KeeperError> {
+        match self
+            .ask(Request::Attach { target }, Vec::new(), PATIENCE)
+            .await?
+        {
+            (Reply::Attached, mut descriptors) if descriptors.len() == 1 => {
+                descriptors.pop().ok_or(KeeperError::Confused)
+            }
+            _ => Err(KeeperError::Confused),
+        }
+    }
+
+    /// The calls that made a container or a session.
+    pub async fn trace(&self, target: Target) -> Result<Trace, KeeperError> {
+        match self
+            .ask(Request::Trace { target }, Vec::new(), PATIENCE)
+            .await?
+        {
+            (Reply::Trace(trace), _) => Ok(trace),
+            _ => Err(KeeperError::Confused),
+        }
+    }
+}
+
+fn both(files: Files) -> Vec<OwnedFd> {
+    vec![files.journal.into(), files.index.into()]
+}

@@ -215,13 +215,7 @@ impl World {
                 if let Some(told) = &mut state.told {
                     told.containers.insert(container.id.clone());
                 }
-                let container = Arc::new(*container);
-                let before = state
-                    .containers
-                    .insert(container.id.clone(), container.clone());
-                if before.as_deref() != Some(&*container) {
-                    self.changes.tell(Change::Container(container));
-                }
+                self.put_container(&mut state, *container);
             }
             Event::ContainerGone(id) => {
                 if let Some(last) = state.containers.remove(&id) {
@@ -232,11 +226,7 @@ impl World {
                 if let Some(told) = &mut state.told {
                     told.sessions.insert(session.id.clone());
                 }
-                let session = Arc::new(*session);
-                let before = state.sessions.insert(session.id.clone(), session.clone());
-                if before.as_deref() != Some(&*session) {
-                    self.changes.tell(Change::Session(session));
-                }
+                self.put_session(&mut state, *session);
             }
             Event::SessionGone(id) => {
                 if let Some(last) = state.sessions.remove(&id) {
@@ -254,6 +244,39 @@ impl World {
                 }
             }
             Event::Synced => self.synced(&mut state),
+        }
+    }
+
+    /// What an answer of the keeper's says of a container.
+    pub fn learn_container(&self, container: &Container) {
+        self.put_container(&mut self.write(), container.clone());
+    }
+
+    /// A container was removed, as the keeper has answered.
+    pub fn forget_container(&self, id: &ContainerId) {
+        self.apply(Event::ContainerGone(id.clone()));
+    }
+
+    /// What an answer of the keeper's says of a session.
+    pub fn learn_session(&self, session: &Session) {
+        self.put_session(&mut self.write(), session.clone());
+    }
+
+    fn put_container(&self, state: &mut State, container: Container) {
+        let container = Arc::new(container);
+        let id = container.id.clone();
+        let before = state.containers.insert(id, container.clone());
+        if before.as_deref() != Some(&*container) {
+            self.changes.tell(Change::Container(container));
+        }
+    }
+
+    fn put_session(&self, state: &mut State, session: Session) {
+        let session = Arc::new(session);
+        let id = session.id.clone();
+        let before = state.sessions.insert(id, session.clone());
+        if before.as_deref() != Some(&*session) {
+            self.changes.tell(Change::Session(session));
         }
     }
 

@@ -1,0 +1,174 @@
+//! The connection between a hub and the monitor of its process.
+//!
+//! ```text
+//! attach ──▶ reading ──▶ exited ──▶ lingering ──▶ gone
+//!    ▲          │ (it hung up: killed keeper or monitor, another reader)
+//!    └──────────┘
+//! ```
+
+use std::time::Duration;
+
+use porthole_protocol::keeper::{FailureCode, MESSAGE_LIMIT};
+use porthole_protocol::monitor::ToReader;
+use porthole_protocol::session::{Exit, Target};
+use porthole_terminal::{Descriptors, HubHandle};
+
+use super::known;
+use crate::AppState;
+use crate::keeper::{KeeperError, PacketSocket};
+use crate::world::Change;
+
+/// The first wait before attaching again, doubled up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+/// The longest wait: a terminal goes on within two seconds of a keeper's return.
+const LONGEST_WAIT: Duration = Duration::from_millis(640);
+/// How long an ended target's hub stays when nobody looks.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Holds the line of one run for as long as it lasts.
+pub(super) fn start(state: AppState, target: Target, hub: HubHandle, run: u64) {
+    tokio::spawn(async move {
+        let telling = tokio::spawn(tell_viewers(state.clone(), target.clone(), hub.clone()));
+        hold(&state, &target, &hub, run).await;
+        stay(&state, &target, &hub, Some(run)).await;
+        telling.abort();
+    });
+}
+
+/// Lets an ended target's hub go when nobody looks any more.
+pub(super) fn linger(state: AppState, target: Target, hub: HubHandle) {
+    tokio::spawn(async move {
+        let telling = tokio::spawn(tell_viewers(state.clone(), target.clone(), hub.clone()));
+        stay(&state, &target, &hub, None).await;
+        telling.abort();
+    });
+}
+
+/// How an attachment ended.
+enum Ended {
+    /// The process has; everything that it wrote is in the journal.
+    Exited,
+    /// The connection has: attach again.
+    HungUp,
+}
+
+async fn hold(state: &AppState, target: &Target, hub: &HubHandle, run: u64) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        match attach(state, target, hub).await {
+            Ok(Ended::Exited) => return,
+            Ok(Ended::HungUp) => {
+                let _ = hub.detach().await;
+                wait = FIRST_WAIT;
+            }
+            Err(Failed::Keeper(KeeperError::Away | KeeperError::Late)) => {}
+            Err(why) => {
+                if !why.is_over() {
+                    tracing::warn!(?target, %why, "not attached; trying on");
+                }
+            }
+        }
+        // Only a keeper that is there knows: a list from before says nothing.
+        if state.world.keeper().present {
+            match known(state, target) {
+                None => return,
+                Some(known) if known.run != run => return,
+                Some(known) if !known.runs => {
+                    if let Some(exit) = known.exit {
+                        let _ = hub.exited(exit).await;
+                    }
+                    return;
+                }
+                Some(_) => {}
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    #[error("its monitor: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("its monitor: {0}")]
+    Packet(#[from] porthole_sys::packet::PacketError),
+    #[error("its monitor said something that is none of the protocol: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error(transparent)]
+    Attach(#[from] porthole_terminal::AttachError),
+}
+
+impl Failed {
+    /// Whether the process has ended meanwhile, which the world is about to tell.
+    fn is_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Keeper(KeeperError::Failed(failure)) if matches!(
+                failure.code,
+                FailureCode::WrongState
+                    | FailureCode::ContainerNotFound
+                    | FailureCode::SessionNotFound
+            )
+        )
+    }
+}
+
+async fn attach(state: &AppState, target: &Target, hub: &HubHandle) -> Result<Ended, Failed> {
+    let monitor = PacketSocket::from_fd(state.keeper.attach(target.clone()).await?)?;
+    loop {
+        let Some((bytes, fds)) = monitor.receive(MESSAGE_LIMIT).await? else {
+            return Ok(Ended::HungUp);
+        };
+        match serde_json::from_slice(&bytes)? {
+            ToReader::Reader { tty } => hub.attach(Descriptors { tty, fds }).await?,
+            ToReader::Exited(exit) => {
+                exited(hub, exit).await;
+                return Ok(Ended::Exited);
+            }
+        }
+    }
+}
+
+async fn exited(hub: &HubHandle, exit: Exit) {
+    // The hub is gone only where the target was removed: there is nobody to tell.
+    let _ = hub.exited(exit).await;
+}
+
+/// Waits until nobody looks at what has ended, then lets the hub go, unless another run has begun.
+async fn stay(state: &AppState, target: &Target, hub: &HubHandle, run: Option<u64>) {
+    let mut info = hub.watch();
+    loop {
+        if info.wait_for(|info| info.viewers.is_empty()).await.is_err() {
+            return;
+        }
+        let looks = info.wait_for(|info| !info.viewers.is_empty());
+        match tokio::time::timeout(LINGER, looks).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return,
+            Err(_) => break,
+        }
+    }
+    state.hubs.drop_if(target, |entry| entry.line == run);
+}
+
+/// Tells the world who looks at a session.
+async fn tell_viewers(state: AppState, target: Target, hub: HubHandle) {
+    let Target::Session(session) = target else {
+        return;
+    };
+    let mut info = hub.watch();
+    let mut known = (info.borrow().viewers.clone(), info.borrow().size);
+    while info.changed().await.is_ok() {
+        let now = {
+            let info = info.borrow_and_update();
+            (info.viewers.clone(), info.size)
+        };
+        if now != known {
+            known = now;
+            state.world.changes().tell(Change::Viewers(session.clone()));
+        }
+    }
+}
