@@ -10,7 +10,7 @@ use porthole_protocol::id::HostPid;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Process;
 
-use super::words::{command_line, count, visible};
+use super::words::{count, process_line, visible};
 use crate::world::World;
 
 /// Rows of a side at most; the page about processes has them all.
@@ -71,13 +71,12 @@ fn namespace(world: &World, process: &Process) -> String {
 /// arguments; its name where it has no command line.
 fn named(process: &Process) -> String {
     match process.args.split_first() {
-        // A program that has rewritten its command line left one word with spaces in it.
-        Some((first, [])) if first.contains(' ') => visible(first),
+        Some((first, _)) if first.contains(' ') => process_line(&process.args),
         Some((first, rest)) => {
             let program = first.rsplit('/').next().unwrap_or(first);
             let mut words = vec![program.to_owned()];
             words.extend(rest.iter().cloned());
-            command_line(&words)
+            process_line(&words)
         }
         None => visible(&process.command),
     }
@@ -91,7 +90,7 @@ fn row(process: &Process, inside: bool, known_inside: bool) -> Row {
         other: if inside { Some(here) } else { inner },
         pair: here,
         command: named(process),
-        title: command_line(&process.args),
+        title: process_line(&process.args),
         uid: if inside {
             process.uid_inside
         } else {

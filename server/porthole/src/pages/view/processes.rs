@@ -9,7 +9,7 @@ use porthole_protocol::id::HostPid;
 use porthole_protocol::observation::Process;
 
 use super::live::{Part, Slot};
-use super::words::{When, bytes, command_line, visible};
+use super::words::{When, bytes, process_line, visible};
 use super::{Scene, html};
 use crate::world::World;
 
@@ -128,7 +128,7 @@ fn process_row(
         container: visible(container.name.as_str()),
         twig,
         name: visible(&process.command),
-        line: command_line(&process.args),
+        line: process_line(&process.args),
         host_pid: process.host_pid.0,
         pids: process.pids.clone(),
         uid: process.uid,

@@ -43,6 +43,15 @@ pub fn command_line<S: AsRef<str>>(words: &[S]) -> String {
     visible(&shell_words::join(words))
 }
 
+/// A process's command line. One that has rewritten its own, as `nginx: worker process` does, left a
+/// sentence and no words.
+pub fn process_line(args: &[String]) -> String {
+    match args.first() {
+        Some(first) if first.contains(' ') => visible(&args.join(" ")),
+        _ => command_line(args),
+    }
+}
+
 /// A size in bytes: `18.2 MiB`.
 pub fn bytes(size: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
