@@ -6,7 +6,10 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use porthole_journal::{Pumped, Reader, Relay, Sources, create, open};
 use porthole_protocol::id::Seq;
@@ -102,16 +105,20 @@ fn torment(what: &str, stdin: &dyn Fn() -> Stdio) {
 }
 
 /// Lines with numbers, so that a lost or doubled byte shows.
-fn numbers(prefix: &str, mut target: File, stop: &std::sync::atomic::AtomicBool) -> u64 {
-    let mut number = 0_u64;
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-        let lines: String = (number..number + 50)
-            .map(|number| format!("{prefix}{number}\n"))
-            .collect();
-        target.write_all(lines.as_bytes()).expect("writing");
-        number += 50;
-    }
-    number
+///
+/// A thread that a failed test does not wait for.
+fn numbers(prefix: &'static str, mut target: File, stop: Arc<AtomicBool>) -> JoinHandle<u64> {
+    std::thread::spawn(move || {
+        let mut number = 0_u64;
+        while !stop.load(Ordering::Relaxed) {
+            let lines: String = (number..number + 50)
+                .map(|number| format!("{prefix}{number}\n"))
+                .collect();
+            target.write_all(lines.as_bytes()).expect("writing");
+            number += 50;
+        }
+        number
+    })
 }
 
 fn assert_numbers(prefix: &str, bytes: &[u8], count: u64) {
@@ -150,19 +157,17 @@ fn a_killed_reader_of_a_terminal_loses_no_byte() {
         holding.1.as_raw_fd(),
         directory.path().display()
     );
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let count = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| numbers("", slave.try_clone().expect("a descriptor"), &stop));
-        torment(&what, &|| master.try_clone().expect("a descriptor").into());
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        drain(
-            Sources::Tty(master.try_clone().expect("a descriptor")),
-            holding,
-            &files,
-            || writer.is_finished(),
-        );
-        writer.join().expect("the writer")
-    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = numbers("", slave, Arc::clone(&stop));
+    torment(&what, &|| master.try_clone().expect("a descriptor").into());
+    stop.store(true, Ordering::Relaxed);
+    drain(
+        Sources::Tty(master.try_clone().expect("a descriptor")),
+        holding,
+        &files,
+        || writer.is_finished(),
+    );
+    let count = writer.join().expect("the writer");
     assert!(count > 10_000, "only {count} lines were written");
     assert_numbers(
         "",
@@ -187,24 +192,22 @@ fn a_killed_reader_of_pipes_mixes_no_streams() {
         err_read.as_raw_fd(),
         directory.path().display()
     );
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let (out, err) = std::thread::scope(|scope| {
-        let out = scope.spawn(|| numbers("o", out_write.into(), &stop));
-        let err = scope.spawn(|| numbers("e", err_write.into(), &stop));
-        torment(&what, &Stdio::null);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        for source in [&out_read, &err_read] {
-            rustix::fs::fcntl_setfl(source, OFlags::NONBLOCK).expect("non-blocking");
-        }
-        let sources = Sources::Pipes {
-            stdout: out_read,
-            stderr: err_read,
-        };
-        drain(sources, holding, &files, || {
-            out.is_finished() && err.is_finished()
-        });
-        (out.join().expect("a writer"), err.join().expect("a writer"))
+    let stop = Arc::new(AtomicBool::new(false));
+    let out = numbers("o", out_write.into(), Arc::clone(&stop));
+    let err = numbers("e", err_write.into(), Arc::clone(&stop));
+    torment(&what, &Stdio::null);
+    stop.store(true, Ordering::Relaxed);
+    for source in [&out_read, &err_read] {
+        rustix::fs::fcntl_setfl(source, OFlags::NONBLOCK).expect("non-blocking");
+    }
+    let sources = Sources::Pipes {
+        stdout: out_read,
+        stderr: err_read,
+    };
+    drain(sources, holding, &files, || {
+        out.is_finished() && err.is_finished()
     });
+    let (out, err) = (out.join().expect("a writer"), err.join().expect("a writer"));
     let reader = Reader::new(files.journal, files.index);
     let end = reader.end().expect("its end");
     let (mut stdout, mut stderr, mut at) = (Vec::new(), Vec::new(), Seq(0));
@@ -244,7 +247,9 @@ fn drain(
         1,
     );
     let mut relay = relay.expect("taking over");
+    let patience = Instant::now() + Duration::from_secs(30);
     loop {
+        assert!(Instant::now() < patience, "the writers are still waiting");
         let finished = done();
         let mut moved = false;
         for &stream in streams {
