@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use porthole_protocol::container::Container;
@@ -106,7 +106,7 @@ pub(crate) async fn guard(
             }
             next.run(request).await
         }
-        Err(refusal) => guard.refuse(identity.as_deref(), request.uri(), refusal),
+        Err(refusal) => guard.refuse(identity.as_deref(), &request, refusal),
     }
 }
 
@@ -193,9 +193,11 @@ impl Guard {
         self.state.world.session(&id).ok_or_else(not_found)
     }
 
-    fn refuse(&self, identity: Option<&Identity>, uri: &Uri, refusal: Refusal) -> Response {
+    fn refuse(&self, identity: Option<&Identity>, request: &Request, refusal: Refusal) -> Response {
         match self.face {
-            Face::Page => pages::refused(&self.state, identity, uri, refusal),
+            Face::Page => {
+                pages::refused(&self.state, identity, request.uri(), request.headers(), refusal)
+            }
             Face::Api => refusal.into_response(),
         }
     }

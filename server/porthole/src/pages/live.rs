@@ -4,11 +4,14 @@
 //! decided here. One [`Follower`] belongs to one open stream and knows what its page shows.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use super::view::container::{Tab, region, removed};
 use super::view::live::Region;
+use super::view::{Scene, containers, sessions, shell};
 use crate::AppState;
 use crate::access::Identity;
-use crate::world::Change;
+use crate::world::{Change, World};
 
 /// What a page follows: the query of `/events`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -42,11 +45,109 @@ impl Follower {
     /// Called at most every 100 ms for each open page, with all changes since the last call.
     pub fn render(
         &mut self,
-        _state: &AppState,
-        _identity: &Identity,
-        _changes: Option<&[Change]>,
+        state: &AppState,
+        identity: &Identity,
+        changes: Option<&[Change]>,
     ) -> Option<String> {
-        let _ = (&self.subject, &self.shown);
-        None
+        let scene = Scene {
+            base: &state.settings.base_path,
+            who: identity,
+        };
+        let now = drawn(&state.world, super::visit::host(), scene, &self.subject.at);
+        let before = self.shown.as_ref().filter(|_| changes.is_some());
+        let html = now.changes(before);
+        self.shown = Some(now);
+        (!html.is_empty()).then_some(html)
+    }
+}
+
+/// What is live of the page at this address, for who may see it.
+fn drawn(world: &World, host: &shell::Host, scene: Scene<'_>, at: &str) -> Region {
+    let (path, query) = at.split_once('?').unwrap_or((at, ""));
+    let mut parts = path.trim_matches('/').split('/');
+    let mut all = shell::region(world, host, scene);
+    let page = match (parts.next(), parts.next(), parts.next()) {
+        (Some("containers"), None, _) => containers::region(world, scene, &listing(query)),
+        (Some("containers"), Some(reference), tab) => {
+            of_container(world, scene, reference, tab.unwrap_or_default())
+        }
+        (Some("sessions"), None, _) => sessions::region(world, scene, &listing(query)),
+        _ => Region::default(),
+    };
+    all.slots.extend(page.slots);
+    all
+}
+
+fn listing<T: DeserializeOwned + Default>(query: &str) -> T {
+    serde_urlencoded::from_str(query).unwrap_or_default()
+}
+
+fn of_container(world: &World, scene: Scene<'_>, reference: &str, path: &str) -> Region {
+    let tab = Tab::ALL.into_iter().find(|tab| tab.path() == path);
+    match (world.find(reference), tab) {
+        (Ok(container), Some(tab))
+            if !tab.looks_into() || scene.who.may_look_into(&container.owner) =>
+        {
+            region(world, scene, &container, tab)
+        }
+        (Err(_), Some(_)) => removed(),
+        _ => Region::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::sample;
+    use super::*;
+    use crate::access::Role;
+    use porthole_protocol::keeper::Event;
+
+    fn region_at(world: &World, who: &Identity, at: &str) -> Region {
+        drawn(world, &shell::Host::default(), Scene { base: "", who }, at)
+    }
+
+    #[test]
+    fn a_stopped_container_changes_its_row_alone() {
+        let world = sample::world();
+        let who = sample::admin();
+        let before = region_at(&world, &who, "/containers");
+        let mut web = (*world.find("web").expect("there")).clone();
+        web.pid = None;
+        web.state = porthole_protocol::container::ContainerState::Exited;
+        world.apply(Event::Container(Box::new(web)));
+        let changes = region_at(&world, &who, "/containers").changes(Some(&before));
+        let row = format!("#c-{}", sample::id(1));
+        assert!(changes.contains(&row), "{changes}");
+        assert_eq!(changes.matches("<hx-partial").count(), 1, "{changes}");
+    }
+
+    #[test]
+    fn a_filter_holds_for_what_is_pushed() {
+        let world = sample::world();
+        let who = sample::admin();
+        let rows = region_at(&world, &who, "/containers?q=side").slot("rows");
+        assert!(rows.contains("sidecar") && !rows.contains(sample::id(1).as_str()));
+    }
+
+    #[test]
+    fn another_persons_processes_are_not_pushed() {
+        let world = sample::world();
+        let stranger = sample::identity("ada", Role::User);
+        let processes = region_at(&world, &stranger, "/containers/web/processes");
+        assert_eq!(processes.slot("rows"), "");
+        let overview = region_at(&world, &stranger, "/containers/web");
+        assert!(!overview.slot("map").contains("nginx"));
+        assert!(!overview.slot("facts").contains("nginx"));
+        let own = region_at(&world, &sample::admin(), "/containers/web");
+        assert!(own.slot("map").contains("nginx"), "the control");
+    }
+
+    #[test]
+    fn a_removed_container_says_so() {
+        let world = sample::world();
+        let who = sample::admin();
+        world.apply(Event::ContainerGone(sample::id(1)));
+        let gone = region_at(&world, &who, "/containers/web");
+        assert!(gone.slot("failed").contains("removed"));
     }
 }

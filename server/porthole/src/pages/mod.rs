@@ -1,35 +1,196 @@
-//! The pages. Placeholder: each page is a handler here with an askama template.
+//! The pages: handlers here, what they show in [`view`], what of it is live in [`live`].
 //!
-//! Handlers take `State<AppState>` (world, settings, …), [`Identity`] (who is signed in;
-//! `Option<Identity>` on public pages) and, where the route's permission is about an object,
-//! [`TheContainer`](crate::access::TheContainer) or [`TheSession`](crate::access::TheSession),
-//! which is the object that the permission was checked on. Whatever changes something calls
-//! [`actions`](crate::actions) or, from a script, the API. Addresses begin with
-//! `state.settings.base_path`; files are found by [`assets::url`](crate::assets::url).
+//! A handler takes [`Visit`] (who looks, at which address) and, where its route's permission is
+//! about an object, [`TheContainer`](crate::access::TheContainer) or
+//! [`TheSession`](crate::access::TheSession), which is the object that the permission was checked
+//! on. Whatever changes something calls [`actions`](crate::actions), as the API does. A form sent by
+//! htmx is answered with nothing (the change itself arrives by the live stream) or with a notice;
+//! one sent by a browser without scripts, with another page.
 
-use axum::http::Uri;
-use axum::response::{IntoResponse, Response};
+mod account;
+mod containers;
+mod create;
+mod entry;
+pub mod live;
+mod sessions;
+pub mod view;
+mod visit;
 
-use crate::access::Identity;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+
+use crate::access::{Identity, Permission};
+use crate::actions::accounts;
 use crate::routes::Routes;
 use crate::{AppState, Refusal};
+use view::gate::{RefusedPage, Toast, title};
+use view::shell::Shell;
+use view::{Scene, html, words};
 
-pub mod live;
-pub mod view;
+pub use visit::Visit;
 
-/// Adds the pages' routes, e.g. `.get("/containers", Permission::See, containers::list)`.
+/// Adds the pages' routes.
 pub fn routes(routes: Routes) -> Routes {
+    use Permission::{
+        Administer, ChangeContainer, ChangeSession, Create, LookIntoContainer, LookIntoSession,
+        Public, See, SeeContainer, SignedIn,
+    };
     routes
+        .get("/", Public, entry::first)
+        .get("/setup", Public, entry::setup)
+        .post("/setup", Public, entry::set_up)
+        .get("/login", Public, entry::login)
+        .post("/login", Public, entry::sign_in)
+        .post("/logout", SignedIn, entry::sign_out)
+        .get("/containers", See, containers::list)
+        .get("/containers/new", Create, create::form)
+        .post("/containers/new", Create, create::make)
+        .post("/containers/new/preview", Create, create::preview)
+        .get(
+            "/containers/{container}",
+            SeeContainer,
+            containers::overview,
+        )
+        .get(
+            "/containers/{container}/processes",
+            LookIntoContainer,
+            containers::processes,
+        )
+        .get(
+            "/containers/{container}/namespaces",
+            SeeContainer,
+            containers::namespaces,
+        )
+        .get(
+            "/containers/{container}/terminal",
+            LookIntoContainer,
+            containers::terminal,
+        )
+        .get(
+            "/containers/{container}/logs",
+            LookIntoContainer,
+            containers::logs,
+        )
+        .get(
+            "/containers/{container}/inspect",
+            LookIntoContainer,
+            containers::inspect,
+        )
+        .post(
+            "/containers/{container}/start",
+            ChangeContainer,
+            containers::start,
+        )
+        .post(
+            "/containers/{container}/stop",
+            ChangeContainer,
+            containers::stop,
+        )
+        .post(
+            "/containers/{container}/kill",
+            ChangeContainer,
+            containers::kill,
+        )
+        .post(
+            "/containers/{container}/remove",
+            ChangeContainer,
+            containers::remove,
+        )
+        .get("/sessions", See, sessions::list)
+        .get("/sessions/{session}", LookIntoSession, sessions::show)
+        .post("/sessions/{session}/end", ChangeSession, sessions::end)
+        .get("/settings", SignedIn, account::settings)
+        .post("/settings/password", SignedIn, account::change_password)
+        .post("/settings/tokens", SignedIn, account::make_token)
+        .post(
+            "/settings/tokens/{token}/delete",
+            SignedIn,
+            account::delete_token,
+        )
+        .post("/settings/users", Administer, account::make_user)
+        .post(
+            "/settings/users/{user}/role",
+            Administer,
+            account::change_role,
+        )
+        .post(
+            "/settings/users/{user}/delete",
+            Administer,
+            account::delete_user,
+        )
+}
+
+/// A template as an answer.
+fn page(status: StatusCode, template: &impl askama::Template) -> Response {
+    (status, Html(html(template))).into_response()
+}
+
+/// Whether htmx sent the request: what it is answered with goes into a page that stays.
+fn by_htmx(headers: &HeaderMap) -> bool {
+    headers.contains_key("hx-request")
 }
 
 /// The page that says why something was refused. Called for every page route whose permission was
-/// not granted, for addresses that do not exist and for handlers' own refusals; with
-/// 401 it sends a browser to `/login?next=…`.
+/// not granted, for addresses that do not exist and for handlers' own refusals; with 401 it sends
+/// a browser to where one signs in.
 pub fn refused(
-    _state: &AppState,
-    _identity: Option<&Identity>,
-    _uri: &Uri,
+    state: &AppState,
+    identity: Option<&Identity>,
+    uri: &Uri,
+    headers: &HeaderMap,
     refusal: Refusal,
 ) -> Response {
-    refusal.into_response()
+    let base = &state.settings.base_path;
+    if refusal.status == StatusCode::UNAUTHORIZED && identity.is_none() {
+        return sign_in_first(state, uri, headers);
+    }
+    let retry_after = refusal.retry_after;
+    let status = refusal.status;
+    let mut response = if by_htmx(headers) {
+        let tried = refusal.tried.iter();
+        let toast = Toast {
+            title: title(status.as_u16()),
+            message: words::visible_lines(&refusal.message),
+            tried: tried
+                .map(|t| (words::visible(&t.path), words::visible(&t.why)))
+                .collect(),
+        };
+        // Whatever the element would have swapped, this is a notice.
+        let to = [("hx-retarget", "#toasts"), ("hx-reswap", "beforeend")];
+        (to, page(status, &toast)).into_response()
+    } else {
+        let shell = match identity {
+            Some(who) => Shell::new(&state.world, visit::host(), Scene { base, who }, ""),
+            None => Shell::outside(base),
+        };
+        let refused = RefusedPage {
+            shell,
+            status: status.as_u16(),
+            title: title(status.as_u16()),
+            message: words::visible_lines(&refusal.message),
+        };
+        page(status, &refused)
+    };
+    if let Some(seconds) = retry_after {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+fn sign_in_first(state: &AppState, uri: &Uri, headers: &HeaderMap) -> Response {
+    let base = &state.settings.base_path;
+    let to = if accounts::is_new(state).unwrap_or(false) {
+        format!("{base}/setup")
+    } else {
+        let wanted = uri.path_and_query().map_or("/", |p| p.as_str());
+        let query = serde_urlencoded::to_string([("next", view::gate::safe_next(wanted))]);
+        format!("{base}/login?{}", query.unwrap_or_default())
+    };
+    if by_htmx(headers) {
+        // htmx would follow a redirection and put the sign-in page into this one.
+        return (StatusCode::UNAUTHORIZED, [("hx-redirect", to)]).into_response();
+    }
+    Redirect::to(&to).into_response()
 }

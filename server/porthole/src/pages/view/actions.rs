@@ -13,7 +13,9 @@ pub struct Actions {
     pub base: String,
     /// The container.
     pub id: String,
-    /// Its name, for addresses and for the question.
+    /// What its addresses name it by.
+    pub at: String,
+    /// Its name, for the question.
     pub name: String,
     /// Its processes are there.
     pub running: bool,
@@ -31,6 +33,7 @@ impl Actions {
         Self {
             base: scene.base.to_owned(),
             id: container.id.to_string(),
+            at: super::reference(container),
             name: visible(container.name.as_str()),
             running: matches!(
                 container.state,

@@ -102,14 +102,15 @@ pub struct Head {
 impl Head {
     fn new(container: &Container, scene: Scene<'_>, now: Tab) -> Self {
         let name = visible(container.name.as_str());
+        let at = super::reference(container);
         let looks = scene.who.may_look_into(&container.owner);
         let tabs = Tab::ALL
             .into_iter()
             .filter(|tab| looks || !tab.looks_into())
             .map(|tab| TabLink {
                 address: match tab.path() {
-                    "" => format!("{}/containers/{name}", scene.base),
-                    path => format!("{}/containers/{name}/{path}", scene.base),
+                    "" => format!("{}/containers/{at}", scene.base),
+                    path => format!("{}/containers/{at}/{path}", scene.base),
                 },
                 title: tab.title(),
                 key: tab.key(),
@@ -486,5 +487,16 @@ impl LogsPage {
             tty: container.spec.tty,
             shell,
         }
+    }
+}
+
+/// What stays of the page of a container that was removed while it was looked at.
+pub fn removed() -> Region {
+    let gone = "<div class=\"notice warn\"><strong>It was removed.</strong> What you see is what was last known of it.</div>";
+    Region {
+        slots: vec![
+            Slot::whole("head", String::new()),
+            Slot::whole("failed", gone.to_owned()),
+        ],
     }
 }

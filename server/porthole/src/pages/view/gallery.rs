@@ -116,7 +116,6 @@ fn of_settings(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'_
         id: 1,
         name: "backup".to_owned(),
         created: sample::NOW.into(),
-        used: None,
     }];
     page.fresh_token = "ph_0123456789abcdef0123456789abcdef0123456789abcdef".to_owned();
     page.users = [

@@ -22,7 +22,9 @@ pub mod words;
 #[cfg(test)]
 mod gallery;
 #[cfg(test)]
-mod sample;
+pub(super) mod sample;
+
+use porthole_protocol::container::Container;
 
 use crate::access::Identity;
 
@@ -36,6 +38,14 @@ pub struct Scene<'a> {
 }
 
 /// A template as text. Rendering fails only where a `Display` of ours does, and none does.
-fn html(template: &impl askama::Template) -> String {
+pub(super) fn html(template: &impl askama::Template) -> String {
     template.render().unwrap_or_default()
+}
+
+/// What a container's addresses name it by: its name, but for one that is called as a page is.
+pub(super) fn reference(container: &Container) -> String {
+    match container.name.as_str() {
+        "new" => container.id.to_string(),
+        name => name.to_owned(),
+    }
 }

@@ -18,7 +18,7 @@ struct NamespaceRow {
     path: Option<String>,
     isolation: &'static str,
     whose: &'static str,
-    shared_with: Vec<String>,
+    shared_with: Vec<(String, String)>,
     isolates: &'static str,
     processes: Option<u32>,
     nsenter: Option<String>,
@@ -63,9 +63,10 @@ fn row(
         .shared_with
         .iter()
         .map(|id| {
-            world
-                .container(id)
-                .map_or_else(|| id.short().to_owned(), |c| visible(c.name.as_str()))
+            world.container(id).map_or_else(
+                || (id.to_string(), id.short().to_owned()),
+                |c| (super::reference(&c), visible(c.name.as_str())),
+            )
         })
         .collect();
     NamespaceRow {

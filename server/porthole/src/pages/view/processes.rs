@@ -125,7 +125,7 @@ fn process_row(
 ) -> ProcessRow {
     ProcessRow {
         base: scene.base.to_owned(),
-        container: visible(container.name.as_str()),
+        container: super::reference(container),
         twig,
         name: visible(&process.command),
         line: process_line(&process.args),

@@ -20,6 +20,7 @@ struct SessionRow {
     base: String,
     id: String,
     short: String,
+    at: String,
     container: Option<String>,
     in_list: bool,
     command: String,
@@ -53,6 +54,9 @@ impl SessionRow {
             base: scene.base.to_owned(),
             id: session.id.to_string(),
             short: session.id.short().to_owned(),
+            at: container
+                .as_deref()
+                .map_or_else(String::new, super::reference),
             container: container.map(|c| visible(c.name.as_str())),
             in_list,
             command: command_line(&session.command),
@@ -88,7 +92,7 @@ impl SessionRow {
 struct SessionTable {
     rows: Vec<SessionRow>,
     base: String,
-    name: String,
+    at: String,
     running: bool,
     may_open: bool,
 }
@@ -106,7 +110,7 @@ pub fn table_of(world: &World, container: &Container, scene: Scene<'_>) -> Strin
     html(&SessionTable {
         rows,
         base: scene.base.to_owned(),
-        name: visible(container.name.as_str()),
+        at: super::reference(container),
         running: container.pid.is_some(),
         may_open: scene.who.may_change(&container.owner),
     })

@@ -16,8 +16,6 @@ pub struct TokenRow {
     pub name: String,
     /// When it was made.
     pub created: When,
-    /// When it was last used.
-    pub used: Option<When>,
 }
 
 /// An account.

@@ -1,0 +1,129 @@
+//! The list of containers, a container's own pages, and what their buttons do.
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::view::container::{ContainerPage, LogsPage, Tab, TerminalPage};
+use super::view::containers::{ContainersPage, Listing};
+use super::{Visit, page};
+use crate::Refusal;
+use crate::access::TheContainer;
+use crate::actions::containers as actions;
+
+/// SIGKILL.
+const KILL: u8 = 9;
+
+/// What the terminal needs beyond every page's policy: xterm.js writes style elements. Attributes
+/// stay forbidden.
+const TERMINAL_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; style-src-elem 'self' 'unsafe-inline'; style-src-attr 'none'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// `/containers`.
+pub(super) async fn list(
+    visit: Visit,
+    listing: Result<Query<Listing>, QueryRejection>,
+) -> Response {
+    let Query(listing) = listing.unwrap_or_default();
+    let shell = visit.live_shell("containers");
+    page(
+        StatusCode::OK,
+        &ContainersPage::new(&visit.state.world, visit.scene(), &listing, shell),
+    )
+}
+
+fn tab(visit: &Visit, container: &TheContainer, tab: Tab) -> Response {
+    let shell = visit.live_shell("containers");
+    page(
+        StatusCode::OK,
+        &ContainerPage::new(&visit.state.world, visit.scene(), &container.0, tab, shell),
+    )
+}
+
+/// `/containers/{container}`.
+pub(super) async fn overview(visit: Visit, container: TheContainer) -> Response {
+    tab(&visit, &container, Tab::Overview)
+}
+
+/// `/containers/{container}/processes`.
+pub(super) async fn processes(visit: Visit, container: TheContainer) -> Response {
+    tab(&visit, &container, Tab::Processes)
+}
+
+/// `/containers/{container}/namespaces`.
+pub(super) async fn namespaces(visit: Visit, container: TheContainer) -> Response {
+    tab(&visit, &container, Tab::Namespaces)
+}
+
+/// `/containers/{container}/inspect`.
+pub(super) async fn inspect(visit: Visit, container: TheContainer) -> Response {
+    tab(&visit, &container, Tab::Inspect)
+}
+
+/// `/containers/{container}/logs`.
+pub(super) async fn logs(visit: Visit, TheContainer(container): TheContainer) -> Response {
+    let shell = visit.live_shell("containers");
+    page(
+        StatusCode::OK,
+        &LogsPage::new(&visit.state.world, visit.scene(), &container, shell),
+    )
+}
+
+/// What the address of a terminal says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Wanted {
+    /// The session to show first.
+    session: String,
+}
+
+/// `/containers/{container}/terminal?session=`.
+pub(super) async fn terminal(
+    visit: Visit,
+    TheContainer(container): TheContainer,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
+    let Query(wanted) = wanted.unwrap_or_default();
+    let shell = visit.live_shell("containers");
+    let world = &visit.state.world;
+    let terminal = TerminalPage::new(world, visit.scene(), &container, &wanted.session, shell);
+    let mut response = page(StatusCode::OK, &terminal);
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(TERMINAL_POLICY),
+    );
+    response
+}
+
+fn address(container: &TheContainer) -> String {
+    format!("/containers/{}", super::view::reference(&container.0))
+}
+
+fn nothing<T>(result: Result<T, Refusal>) -> Result<(), Refusal> {
+    result.map(drop)
+}
+
+/// Starts it.
+pub(super) async fn start(visit: Visit, container: TheContainer) -> Response {
+    let done = actions::start(&visit.state, &visit.who, &container.0).await;
+    visit.done(nothing(done), &address(&container))
+}
+
+/// Stops it: SIGTERM, and SIGKILL after ten seconds.
+pub(super) async fn stop(visit: Visit, container: TheContainer) -> Response {
+    let done = actions::stop(&visit.state, &visit.who, &container.0, None).await;
+    visit.done(nothing(done), &address(&container))
+}
+
+/// Kills it at once.
+pub(super) async fn kill(visit: Visit, container: TheContainer) -> Response {
+    let done = actions::kill(&visit.state, &visit.who, &container.0, KILL).await;
+    visit.done(nothing(done), &address(&container))
+}
+
+/// Removes it, killing it first where it runs: the page has asked.
+pub(super) async fn remove(visit: Visit, container: TheContainer) -> Response {
+    let done = actions::remove(&visit.state, &visit.who, &container.0, true).await;
+    visit.gone(done, &address(&container), "/containers")
+}

@@ -1,0 +1,74 @@
+//! The form that makes a container.
+
+use axum::extract::Form;
+use axum::extract::rejection::FormRejection;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::view::create::{CreatePage, Errors, Preview, Typed, form_field};
+use super::{Visit, page};
+use crate::Refusal;
+use crate::actions::containers;
+
+/// The image that is chosen for who has not chosen yet: the machine's own, if it can be used.
+fn proposed(visit: &Visit) -> Option<String> {
+    let images = visit.state.world.images();
+    let usable = images.iter().filter(|image| image.unavailable.is_none());
+    usable
+        .clone()
+        .find(|image| image.name.as_str() == "host")
+        .or_else(|| usable.into_iter().next())
+        .map(|image| image.name.to_string())
+}
+
+fn show(visit: &Visit, status: StatusCode, typed: Typed, errors: Errors) -> Response {
+    let shell = visit.shell("containers");
+    let form = CreatePage::new(&visit.state.world, visit.scene(), typed, errors, shell);
+    page(status, &form)
+}
+
+/// `/containers/new`.
+pub(super) async fn form(visit: Visit) -> Response {
+    let typed = Typed::fresh(proposed(&visit).as_deref());
+    show(&visit, StatusCode::OK, typed, Errors::new())
+}
+
+/// What the form would make, as one types.
+pub(super) async fn preview(visit: Visit, typed: Result<Form<Typed>, FormRejection>) -> Response {
+    match typed {
+        Ok(Form(typed)) => {
+            let origin = visit.shell("").origin;
+            page(StatusCode::OK, &Preview::of(&typed, &origin))
+        }
+        Err(why) => visit.refuse(Refusal::malformed(why.body_text())),
+    }
+}
+
+/// Makes it. What cannot be used comes back beside its field, with everything as it was typed.
+pub(super) async fn make(visit: Visit, typed: Result<Form<Typed>, FormRejection>) -> Response {
+    let typed = match typed {
+        Ok(Form(typed)) => typed,
+        Err(why) => return visit.refuse(Refusal::malformed(why.body_text())),
+    };
+    let spec = match typed.parse() {
+        Ok(spec) => spec,
+        Err(errors) => return show(&visit, StatusCode::UNPROCESSABLE_ENTITY, typed, errors),
+    };
+    match containers::create(&visit.state, &visit.who, spec).await {
+        Ok(container) => visit.go(&format!(
+            "/containers/{}",
+            super::view::reference(&container)
+        )),
+        Err(refusal) => {
+            let field = refusal.field.as_deref().map(form_field);
+            let name = field.unwrap_or_else(|| match refusal.code {
+                "name_in_use" => "name".to_owned(),
+                "image_not_found" => "image".to_owned(),
+                "command_not_found" | "not_executable" => "command".to_owned(),
+                _ => String::new(),
+            });
+            let errors = Errors::from([(name, refusal.message)]);
+            show(&visit, refusal.status, typed, errors)
+        }
+    }
+}
