@@ -1,0 +1,497 @@
+//! Doing what the ledger has decided.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use porthole_discovery::Settings;
+use porthole_protocol::container::NamespaceChoice;
+use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::keeper::{
+    Event, Failure, FailureCode, FromKeeper, MESSAGE_LIMIT, Reply, Request, Stage,
+};
+use porthole_protocol::monitor::{FromMonitor, ToMonitor};
+use porthole_protocol::namespace::PerNamespace;
+use porthole_protocol::session::Target;
+use porthole_protocol::trace::Trace;
+use porthole_sys::packet::Packet;
+use porthole_sys::process::{Child, Clone, SingleThreaded};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::connection::Closed;
+use super::worker::{Work, Worker};
+use super::{Broker, Link, Source, identity};
+use crate::ledger::{Config, Effect, Joining, Ticket};
+use crate::log::log;
+use crate::monitor::{self, Assignment, io_failure};
+use crate::poll::READ;
+use crate::{ground, store};
+
+impl Broker {
+    /// A request that a server may make at this point.
+    pub(super) fn request(&mut self, ticket: Ticket, request: Request, descriptors: Vec<OwnedFd>) {
+        if let Ok(pair) = <[OwnedFd; 2]>::try_from(descriptors) {
+            if let Err(failure) = check_journal(&pair) {
+                return self.reply(ticket, Reply::Failed(failure), Vec::new());
+            }
+            // A number that is used twice at once would take the first one's descriptors away.
+            if self.descriptors.contains_key(&ticket) {
+                let failure = Failure::new(FailureCode::BadRequest, "this number is in use");
+                return self.reply(ticket, Reply::Failed(failure), Vec::new());
+            }
+            self.descriptors.insert(ticket, pair);
+        }
+        let mut random = [0; 34];
+        if let Err(failure) = fill_random(&mut random) {
+            return self.reply(ticket, Reply::Failed(failure), Vec::new());
+        }
+        let effects = self.ledger.request(ticket, request, Self::now(), random);
+        self.perform(effects);
+    }
+
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        self.queue.extend(effects);
+        while let Some(effect) = self.queue.pop_front() {
+            self.perform_one(effect);
+        }
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply(ticket, reply) => self.reply(ticket, reply, Vec::new()),
+            Effect::Tell(event) => self.tell(&event),
+            Effect::Watch(connection) => self.begin_to_watch(connection),
+            Effect::Make(config) => self.make(*config),
+            Effect::Unmake(id) => self.work(Work::Unmake(id)),
+            Effect::Save(id) => self.save(&id),
+            Effect::SaveSession(id) => self.save_session(&id),
+            Effect::Forget(id) => self.forget(&id),
+            Effect::Launch(id, ticket) => self.launch(&id, ticket),
+            Effect::Join(joining) => self.join(&joining),
+            Effect::Send(target, message) => self.send(&target, &message),
+            Effect::Attach(target, ticket) => self.attach(&target, ticket),
+            Effect::Trace(target, ticket) => self.trace(&target, ticket),
+            Effect::Observe(ticket) => self.observe(ticket),
+            Effect::Kill(target) => self.kill(&target),
+            Effect::KillMonitor(target) => {
+                if let Some(process) = self.monitors.get(&target).and_then(|l| l.process.as_ref()) {
+                    let _ = porthole_sys::signals::send(process, 9);
+                }
+            }
+        }
+    }
+
+    // ---- To servers
+
+    pub(super) fn reply(&mut self, ticket: Ticket, reply: Reply, descriptors: Vec<OwnedFd>) {
+        self.descriptors.remove(&ticket);
+        let message = FromKeeper::Reply {
+            id: ticket.id,
+            reply: Box::new(reply),
+        };
+        self.send_to(ticket.connection, &message, descriptors);
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let watching: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.watches)
+            .map(|(id, _)| *id)
+            .collect();
+        let message = FromKeeper::Event(Box::new(event.clone()));
+        for id in watching {
+            self.send_to(id, &message, Vec::new());
+        }
+    }
+
+    fn begin_to_watch(&mut self, id: u64) {
+        for event in self.ledger.everything() {
+            self.send_to(id, &FromKeeper::Event(Box::new(event)), Vec::new());
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.watches = true;
+        }
+    }
+
+    fn send_to(&mut self, id: u64, message: &FromKeeper, descriptors: Vec<OwnedFd>) {
+        // Whoever has hung up since needs no answer.
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        match connection.send(message, descriptors) {
+            Ok(false) => {}
+            Ok(true) => self.await_room(id),
+            Err(closed) => {
+                if !matches!(closed, Closed::Send(_)) {
+                    log!("keeper", "a server was cut off: {closed}");
+                }
+                self.hang_up(id);
+            }
+        }
+    }
+
+    // ---- Files
+
+    fn make(&mut self, mut config: Config) {
+        if config.ids.2 == 0 {
+            match porthole_runtime::allocate_ids(&self.ledger.used_ids()) {
+                Ok(ids) => config.ids = ids,
+                Err(failure) => {
+                    let effects = self.ledger.not_made(&config.id, failure);
+                    return self.queue.extend(effects);
+                }
+            }
+            self.ledger.allocated(&config);
+        }
+        self.work(Work::Make(Box::new(config)));
+    }
+
+    pub(super) fn work(&mut self, work: Work) {
+        let forked = Worker::fork(&self.ground, work.clone()).and_then(|worker| {
+            let number = self.number(Source::Worker(self.next_number + 1));
+            self.poll.add(&worker.packet, number, READ)?;
+            self.workers.insert(number, worker);
+            Ok(())
+        });
+        if let Err(error) = forked {
+            let failure = io_failure(&error, "no process can be started");
+            let effects = self.worked(&work, Err(failure));
+            self.queue.extend(effects);
+        }
+    }
+
+    pub(super) fn worked(&mut self, work: &Work, report: Result<(), Failure>) -> Vec<Effect> {
+        if let Err(failure) = &report {
+            log!(
+                "keeper",
+                "container {}: {failure}",
+                work.container().short()
+            );
+        }
+        match (work, report) {
+            (Work::Make(config), Ok(())) => self.ledger.made(&config.id),
+            (Work::Make(config), Err(failure)) => self.ledger.not_made(&config.id, failure),
+            (Work::Unmake(id), report) => self.ledger.removed(id, report),
+        }
+    }
+
+    fn save(&self, id: &ContainerId) {
+        let Some((_, state)) = self.ledger.stored(id) else {
+            return;
+        };
+        let path = self.container_directory(id).join("state.json");
+        if let Err(error) = store::replace(&path, state) {
+            log!("keeper", "{}: {error}", path.display());
+        }
+    }
+
+    fn save_session(&self, id: &SessionId) {
+        let Some(stored) = self.ledger.stored_session(id) else {
+            return;
+        };
+        let directory = monitor::directory(&self.ground.places, &Target::Session(id.clone()));
+        let path = directory.join("session.json");
+        if let Err(error) = store::replace(&path, stored) {
+            log!("keeper", "{}: {error}", path.display());
+        }
+    }
+
+    fn forget(&self, id: &SessionId) {
+        let directory = monitor::directory(&self.ground.places, &Target::Session(id.clone()));
+        if let Err(error) = std::fs::remove_dir_all(&directory)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log!("keeper", "{}: {error}", directory.display());
+        }
+    }
+
+    fn container_directory(&self, id: &ContainerId) -> std::path::PathBuf {
+        monitor::directory(&self.ground.places, &Target::Init(id.clone()))
+    }
+
+    fn trace(&mut self, target: &Target, ticket: Ticket) {
+        let path = monitor::directory(&self.ground.places, target).join("trace.json");
+        let reply = match store::read::<Trace>(&path) {
+            Ok(trace) => Reply::Trace(shortened(trace.unwrap_or_default())),
+            Err(error) => Reply::Failed(io_failure(&error, "the trace cannot be read")),
+        };
+        self.reply(ticket, reply, Vec::new());
+    }
+
+    // ---- Monitors
+
+    fn launch(&mut self, id: &ContainerId, ticket: Ticket) {
+        let target = Target::Init(id.clone());
+        if let Err(failure) = self.try_launch(id, ticket) {
+            let effects = self
+                .ledger
+                .said(&target, FromMonitor::Failed(failure), Self::now());
+            self.queue.extend(effects);
+            let effects = self.ledger.monitor_gone(&target, None, None, Self::now());
+            self.queue.extend(effects);
+        }
+    }
+
+    fn try_launch(&mut self, id: &ContainerId, ticket: Ticket) -> Result<(), Failure> {
+        let [journal, index] = self.take_journal(ticket)?;
+        let directory = self.container_directory(id);
+        for old in ["exit.json", "failure.json"] {
+            match std::fs::remove_file(directory.join(old)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_failure(
+                        &error,
+                        "what the last run left cannot be deleted",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let Some((config, _)) = self.ledger.stored(id) else {
+            return Err(Failure::new(FailureCode::ContainerNotFound, "it is gone"));
+        };
+        let config = config.clone();
+        let shared = self.shared(&config)?;
+        let assignment = Assignment::Container {
+            config: &config,
+            shared,
+        };
+        let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
+            .map_err(|error| io_failure(&error, "no monitor can be started"))?;
+        self.link(Target::Init(id.clone()), packet, Some(child.pidfd), true)
+            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
+    }
+
+    /// The containers whose namespaces this one is to share.
+    fn shared(&self, config: &Config) -> Result<PerNamespace<Option<OwnedFd>>, Failure> {
+        let mut shared = PerNamespace::build(|_| None);
+        for (kind, choice) in &config.spec.namespaces {
+            let NamespaceChoice::Container(reference) = choice else {
+                continue;
+            };
+            let run = reference
+                .parse()
+                .ok()
+                .and_then(|other| self.ledger.run(&other));
+            let pidfd = run.map(|run| identity::open(run.host_pid, run.start_ticks));
+            match pidfd {
+                Some(Ok(pidfd)) => *shared.get_mut(*kind) = Some(pidfd),
+                Some(Err(_)) | None => {
+                    return Err(Failure::new(
+                        FailureCode::WrongState,
+                        format!("the container whose {kind} namespace it shares does not run"),
+                    )
+                    .stage(Stage::Clone));
+                }
+            }
+        }
+        Ok(shared)
+    }
+
+    fn join(&mut self, joining: &Joining) {
+        let target = Target::Session(joining.session.clone());
+        if let Err(failure) = self.try_join(joining) {
+            let effects = self
+                .ledger
+                .said(&target, FromMonitor::Failed(failure), Self::now());
+            self.queue.extend(effects);
+        }
+    }
+
+    fn try_join(&mut self, joining: &Joining) -> Result<(), Failure> {
+        let [journal, index] = self.take_journal(joining.ticket)?;
+        let target = Target::Session(joining.session.clone());
+        let (Some((config, _)), Some(run)) = (
+            self.ledger.stored(&joining.spec.container),
+            self.ledger.run(&joining.spec.container),
+        ) else {
+            return Err(Failure::new(
+                FailureCode::WrongState,
+                "the container does not run",
+            ));
+        };
+        let directory = monitor::directory(&self.ground.places, &target);
+        std::fs::create_dir(&directory)
+            .map_err(|error| io_failure(&error, "the session's directory cannot be made"))?;
+        let assignment = Assignment::Session {
+            joining,
+            config,
+            run,
+        };
+        let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
+            .map_err(|error| io_failure(&error, "no monitor can be started"))?;
+        self.link(target, packet, Some(child.pidfd), true)
+            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
+    }
+
+    fn take_journal(&mut self, ticket: Ticket) -> Result<[OwnedFd; 2], Failure> {
+        // They are gone where the server that asked is gone.
+        self.descriptors
+            .remove(&ticket)
+            .ok_or_else(|| Failure::new(FailureCode::WrongState, "whoever asked for it has gone"))
+    }
+
+    pub(super) fn link(
+        &mut self,
+        target: Target,
+        packet: Packet,
+        process: Option<OwnedFd>,
+        understood: bool,
+    ) -> io::Result<()> {
+        let number = self.number(Source::Monitor(target.clone()));
+        self.poll.add(&packet, number, READ)?;
+        let link = Link {
+            number,
+            packet,
+            process,
+            understood,
+        };
+        if let Some(old) = self.monitors.insert(target, link) {
+            self.poll.remove(&old.packet);
+            self.sources.remove(&old.number);
+        }
+        Ok(())
+    }
+
+    fn send(&self, target: &Target, message: &ToMonitor) {
+        let Some(link) = self.monitors.get(target) else {
+            return;
+        };
+        let sent = serde_json::to_vec(message)
+            .map_err(io::Error::from)
+            .and_then(|bytes| link.packet.send(&bytes, &[]));
+        // One that is gone is noticed by its connection's end.
+        if let Err(error) = sent
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            log!("keeper", "{target:?}: its monitor: {error}");
+        }
+    }
+
+    fn attach(&mut self, target: &Target, ticket: Ticket) {
+        let attached = self.try_attach(target);
+        match attached {
+            Ok(servers) => self.reply(ticket, Reply::Attached, vec![servers]),
+            Err(failure) => self.reply(ticket, Reply::Failed(failure), Vec::new()),
+        }
+    }
+
+    fn try_attach(&self, target: &Target) -> Result<OwnedFd, Failure> {
+        let failed = |error: &io::Error| io_failure(error, "its monitor cannot be asked");
+        let link = self
+            .monitors
+            .get(target)
+            .ok_or_else(|| Failure::new(FailureCode::WrongState, "it has no monitor any more"))?;
+        if !link.understood {
+            return Err(Failure::new(
+                FailureCode::WrongState,
+                "its monitor was started by another version of Porthole and cannot be attached to; it can when it is started anew",
+            ));
+        }
+        let (servers, monitors) = Packet::pair(true).map_err(|error| failed(&error))?;
+        let bytes =
+            serde_json::to_vec(&ToMonitor::Attach).map_err(|error| failed(&error.into()))?;
+        link.packet
+            .send(&bytes, &[monitors.as_fd()])
+            .map_err(|error| failed(&error))?;
+        Ok(servers.into())
+    }
+
+    fn kill(&self, target: &Target) {
+        let killed = match target {
+            Target::Init(id) => self.ground.cgroups.kill(id),
+            Target::Session(id) => match self.ledger.container_of(id) {
+                Some(container) => self.ground.cgroups.kill_session(container, id),
+                None => Ok(()),
+            },
+        };
+        if let Err(failure) = killed {
+            log!("keeper", "{target:?}: {failure}");
+        }
+    }
+
+    // ---- Observers
+
+    fn observe(&mut self, ticket: Ticket) {
+        if let Some(old) = self.observers.remove(&ticket.connection) {
+            let _ = porthole_sys::signals::send(&old.pidfd, 9);
+        }
+        match fork_observer(ground::cgroup_base(&self.ground.cgroups)) {
+            Ok((stream, child)) => {
+                self.observers.insert(ticket.connection, child);
+                self.reply(ticket, Reply::Observing, vec![stream]);
+            }
+            Err(error) => {
+                let failure = io_failure(&error, "no observer can be started");
+                self.reply(ticket, Reply::Failed(failure), Vec::new());
+            }
+        }
+    }
+}
+
+fn fork_observer(cgroup_base: String) -> io::Result<(OwnedFd, Child)> {
+    let (ours, its) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let alone = SingleThreaded::verify()?;
+    let child = porthole_sys::process::clone(alone, &Clone::default(), |forked| -> Infallible {
+        let _ = rustix::thread::set_name(c"porthole-watch");
+        let observed = forked
+            .close_all_but(&[its.as_fd()])
+            .and_then(|()| its.try_clone())
+            .map_err(|error| error.to_string())
+            .and_then(|stream| {
+                // The copy is the only one now, so that the server's end is noticed.
+                porthole_discovery::observe(stream, &Settings::new(Some(cgroup_base)))
+                    .map_err(|failure| failure.to_string())
+            });
+        if let Err(error) = &observed {
+            log!("observer", "{error}");
+        }
+        porthole_sys::process::exit(i32::from(observed.is_err()))
+    })?;
+    Ok((ours, child))
+}
+
+/// Journal and index must be plain files, open for both, into which splice(2) can move.
+fn check_journal(pair: &[OwnedFd; 2]) -> Result<(), Failure> {
+    let fit = |fd: &OwnedFd| {
+        let regular = fstat(fd)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+        let flags = fcntl_getfl(fd).unwrap_or(OFlags::APPEND);
+        regular && flags.contains(OFlags::RDWR) && !flags.contains(OFlags::APPEND)
+    };
+    if pair.iter().all(fit) {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            FailureCode::BadRequest,
+            "journal and index must be regular files, open for reading and writing, not for appending",
+        ))
+    }
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
+    let filled = rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty());
+    match filled {
+        Ok(count) if count == bytes.len() => Ok(()),
+        Ok(_) => Err(Failure::new(
+            FailureCode::Internal,
+            "the kernel gave too few random bytes",
+        )),
+        Err(errno) => Err(io_failure(&errno.into(), "no random bytes")),
+    }
+}
+
+/// As much of a trace as fits a message.
+fn shortened(mut trace: Trace) -> Trace {
+    while serde_json::to_vec(&trace).map_or(0, |json| json.len()) > MESSAGE_LIMIT - 1024 {
+        let kept = trace.steps.len() * 3 / 4;
+        trace.steps.truncate(kept);
+    }
+    trace
+}

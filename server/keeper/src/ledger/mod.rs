@@ -1,0 +1,347 @@
+//! What the keeper knows and decides: pure, so that every order of events can be tried.
+//!
+//! A request, a monitor's message, a clock's tick come in; what is to be done about it comes out
+//! as [`Effect`]s, in the order in which they are to be done. Nothing here does I/O.
+//!
+//! ```text
+//!              Create             Start               Started
+//!   (nothing) -------> Making --> Created ---------> Starting --------> Running
+//!                         |          ^  ^               | Failed           | Exited, or the
+//!                  failed |          |  +---------------+                  | monitor is gone
+//!                         v          |        Start                        v
+//!                     (nothing)      +--------------------------------  Exited
+//!                                                     (by way of Starting)
+//!   Created, Exited -- Remove --> Removing --> (nothing)
+//! ```
+//!
+//! A monitor outlives its process until all output is in the journal. A container whose last
+//! monitor has not gone yet is started, or removed, as soon as it has.
+
+mod containers;
+mod record;
+mod recovery;
+mod render;
+mod sessions;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use porthole_protocol::container::{Image, Timestamp};
+use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::keeper::{Event, Failure, FailureCode, Policy, Reply, Request};
+use porthole_protocol::monitor::{FromMonitor, ToMonitor};
+use porthole_protocol::session::{Exit, SessionSpec, Target};
+
+pub(crate) use record::{Config, Run};
+use record::{Deadline, Held, HeldSession};
+pub(crate) use recovery::{Found, FoundSession};
+
+/// A request that is to be answered: by which connection it came, and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Ticket {
+    pub(crate) connection: u64,
+    pub(crate) id: u64,
+}
+
+/// What time it is, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) wall: Timestamp,
+    /// Milliseconds of the clock that never jumps.
+    pub(crate) ms: u64,
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Answer a request.
+    Reply(Ticket, Reply),
+    /// Tell everybody who watches.
+    Tell(Event),
+    /// From now on this connection watches; what there is goes to it first.
+    Watch(u64),
+    /// Allocate ids unless they are given, and make the container on disk; then
+    /// [`Ledger::made`] or [`Ledger::not_made`].
+    Make(Box<Config>),
+    /// Delete the container from the disk, its groups too; then [`Ledger::removed`].
+    Unmake(ContainerId),
+    /// Write the container's state down.
+    Save(ContainerId),
+    /// Write the session's record down.
+    SaveSession(SessionId),
+    /// Delete the session's record.
+    Forget(SessionId),
+    /// Fork a monitor that starts the container, with the descriptors that came with the request.
+    Launch(ContainerId, Ticket),
+    /// Fork a monitor that starts the session, with the descriptors that came with the request.
+    Join(Box<Joining>),
+    /// Send this to the target's monitor.
+    Send(Target, ToMonitor),
+    /// Make the requesting connection the target's reader.
+    Attach(Target, Ticket),
+    /// Answer with the recorded calls.
+    Trace(Target, Ticket),
+    /// Fork an observer for the requesting connection.
+    Observe(Ticket),
+    /// Kill every process of the target, without its monitor.
+    Kill(Target),
+    /// Kill the target's monitor.
+    KillMonitor(Target),
+}
+
+/// A session that is to be opened.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Joining {
+    pub(crate) session: SessionId,
+    pub(crate) spec: SessionSpec,
+    pub(crate) owner: porthole_protocol::container::Owner,
+    pub(crate) ticket: Ticket,
+}
+
+/// Sessions that may run at once.
+const SESSIONS: usize = 1024;
+
+/// Containers that there may be.
+const CONTAINERS: usize = 1024;
+
+/// Ended sessions whose records are kept.
+const ENDED_SESSIONS: usize = 200;
+
+/// How long a start may take, in milliseconds.
+const START_MS: u64 = 30_000;
+
+/// The longest time that SIGTERM is given, in milliseconds: a day.
+const STOP_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long a monitor has to kill a group before the keeper does it.
+const END_MS: u64 = 2_000;
+
+/// How long killed processes have until whoever waits is told that they are still there.
+const KILL_MS: u64 = 10_000;
+
+/// Everything the keeper knows.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    containers: BTreeMap<ContainerId, Held>,
+    sessions: BTreeMap<SessionId, HeldSession>,
+    images: Vec<Image>,
+    policy: Policy,
+    /// This boot of the machine.
+    boot: String,
+    /// The containers' groups' parent, from the cgroup2 tree's root.
+    cgroup: String,
+}
+
+impl Ledger {
+    /// A ledger that knows of nothing yet. `cgroup` is the path of the group in which each
+    /// container has its own.
+    pub(crate) fn new(images: Vec<Image>, policy: Policy, boot: String, cgroup: String) -> Self {
+        Self {
+            containers: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            images,
+            policy,
+            boot,
+            cgroup,
+        }
+    }
+
+    /// A request came. `random` is fresh.
+    pub(crate) fn request(
+        &mut self,
+        ticket: Ticket,
+        request: Request,
+        now: Now,
+        random: [u8; 34],
+    ) -> Vec<Effect> {
+        let answer = match request {
+            // The connection answers it before anything gets here.
+            Request::Hello { .. } => Err(bad_request("Hello was said before")),
+            Request::Watch => Ok(vec![
+                Effect::Reply(ticket, Reply::Done),
+                Effect::Watch(ticket.connection),
+            ]),
+            Request::Create { spec, owner } => self.create(ticket, *spec, owner, now, random),
+            Request::Start { container } => self.start(ticket, &container, now),
+            Request::Stop {
+                container,
+                timeout_ms,
+            } => self.stop(ticket, &container, timeout_ms, now),
+            Request::Kill { container, signal } => self.kill(ticket, &container, signal),
+            Request::Remove { container, force } => self.remove(ticket, &container, force, now),
+            Request::OpenSession {
+                session,
+                spec,
+                owner,
+            } => self.open_session(ticket, session, *spec, owner, now),
+            Request::Attach { target } => self.attach(ticket, target),
+            Request::EndSession { session } => self.end_session(ticket, &session, now),
+            Request::ForgetSession { session } => self.forget_session(ticket, &session),
+            Request::Trace { target } => self.trace(ticket, target),
+            Request::Observe => Ok(vec![Effect::Observe(ticket)]),
+        };
+        answer.unwrap_or_else(|failure| vec![Effect::Reply(ticket, Reply::Failed(failure))])
+    }
+
+    /// A monitor said something.
+    pub(crate) fn said(&mut self, target: &Target, message: FromMonitor, now: Now) -> Vec<Effect> {
+        match (target, message) {
+            (Target::Init(id), FromMonitor::Started(started)) => {
+                self.container_started(id, started, now)
+            }
+            (Target::Init(id), FromMonitor::Failed(failure)) => self.container_failed(id, failure),
+            (Target::Init(id), FromMonitor::Exited(exit)) => self.container_exited(id, exit, now),
+            (Target::Session(id), FromMonitor::Started(started)) => {
+                self.session_started(id, started)
+            }
+            (Target::Session(id), FromMonitor::Failed(failure)) => self.session_failed(id, failure),
+            (Target::Session(id), FromMonitor::Exited(exit)) => self.session_exited(id, exit),
+            (target, FromMonitor::Hello { started, exit, .. }) => {
+                // An adopted monitor tells what happened while no keeper was there.
+                let mut effects = Vec::new();
+                if let Some(started) = started {
+                    effects.extend(self.said(target, FromMonitor::Started(started), now));
+                }
+                if let Some(exit) = exit {
+                    effects.extend(self.said(target, FromMonitor::Exited(exit), now));
+                }
+                effects
+            }
+        }
+    }
+
+    /// A monitor is gone, and this is what it left behind: how its process ended, or why there was
+    /// none. Neither of it where it was killed itself.
+    pub(crate) fn monitor_gone(
+        &mut self,
+        target: &Target,
+        exit: Option<Exit>,
+        failure: Option<Failure>,
+        now: Now,
+    ) -> Vec<Effect> {
+        match target {
+            Target::Init(id) => self.container_monitor_gone(id, exit, failure, now),
+            Target::Session(id) => self.session_monitor_gone(id, exit, failure, now),
+        }
+    }
+
+    /// How many containers there are.
+    pub(crate) fn count(&self) -> usize {
+        self.containers.len()
+    }
+
+    /// A container's run, if it runs.
+    pub(crate) fn run(&self, id: &ContainerId) -> Option<&Run> {
+        self.containers.get(id)?.run()
+    }
+
+    /// Everything there is, for somebody who begins to watch.
+    pub(crate) fn everything(&self) -> Vec<Event> {
+        let images = self.images.iter().cloned().map(Box::new).map(Event::Image);
+        let containers = self
+            .containers
+            .values()
+            .filter_map(|held| self.container_event(&held.config.id));
+        let sessions = self
+            .sessions
+            .values()
+            .filter_map(HeldSession::session)
+            .map(|session| Event::Session(Box::new(session.clone())));
+        images
+            .chain(containers)
+            .chain(sessions)
+            .chain([Event::Synced])
+            .collect()
+    }
+
+    /// When [`Ledger::tick`] is to be called, in milliseconds of the clock that never jumps.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        let containers = self.containers.values().filter_map(|held| held.deadline);
+        let sessions = self.sessions.values().filter_map(|held| held.deadline);
+        containers.chain(sessions).map(|d| d.at_ms).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Now) -> Vec<Effect> {
+        let due = |deadline: &Option<Deadline>| deadline.is_some_and(|d| d.at_ms <= now.ms);
+        let containers: Vec<_> = self
+            .containers
+            .iter()
+            .filter(|(_, held)| due(&held.deadline))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let sessions: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, held)| due(&held.deadline))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut effects = Vec::new();
+        for id in containers {
+            effects.extend(self.container_due(&id, now));
+        }
+        for id in sessions {
+            effects.extend(self.session_due(&id, now));
+        }
+        effects
+    }
+
+    fn attach(&self, ticket: Ticket, target: Target) -> Result<Vec<Effect>, Failure> {
+        let runs = match &target {
+            Target::Init(id) => {
+                let held = self.container(id)?;
+                held.run().is_some() && held.monitor
+            }
+            Target::Session(id) => {
+                let held = self.session(id)?;
+                held.session().is_some() && !held.has_ended() && held.monitor
+            }
+        };
+        if !runs {
+            return Err(wrong_state(
+                "nothing is running that could be attached to; what it has written is in its journal",
+            ));
+        }
+        Ok(vec![Effect::Attach(target, ticket)])
+    }
+
+    fn trace(&self, ticket: Ticket, target: Target) -> Result<Vec<Effect>, Failure> {
+        match &target {
+            Target::Init(id) => drop(self.container(id)?),
+            Target::Session(id) => drop(self.session(id)?),
+        }
+        Ok(vec![Effect::Trace(target, ticket)])
+    }
+
+    fn container(&self, id: &ContainerId) -> Result<&Held, Failure> {
+        self.containers
+            .get(id)
+            .filter(|held| !matches!(held.standing, record::Standing::Making(_)))
+            .ok_or_else(|| {
+                Failure::new(
+                    FailureCode::ContainerNotFound,
+                    format!("there is no container {}", id.short()),
+                )
+            })
+    }
+
+    fn session(&self, id: &SessionId) -> Result<&HeldSession, Failure> {
+        self.sessions.get(id).ok_or_else(|| {
+            Failure::new(
+                FailureCode::SessionNotFound,
+                format!("there is no session {}", id.short()),
+            )
+        })
+    }
+}
+
+/// Failures of this kind.
+fn wrong_state(message: impl Into<String>) -> Failure {
+    Failure::new(FailureCode::WrongState, message)
+}
+
+fn bad_request(message: impl Into<String>) -> Failure {
+    Failure::new(FailureCode::BadRequest, message)
+}

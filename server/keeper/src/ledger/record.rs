@@ -1,0 +1,180 @@
+//! What is known of containers and sessions, and what of it is written down.
+
+use porthole_protocol::container::{ContainerName, ContainerSpec, IdRange, Owner, Timestamp};
+use porthole_protocol::id::{ContainerId, HostPid, SessionId};
+use porthole_protocol::namespace::NamespaceSet;
+use porthole_protocol::session::{Exit, Session};
+use serde::{Deserialize, Serialize};
+
+use super::Ticket;
+
+/// `containers/<id>/config.json`: what never changes. A directory without it is half made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) id: ContainerId,
+    pub(crate) name: ContainerName,
+    pub(crate) owner: Owner,
+    /// With every default filled in, and containers that it refers to by their full ids.
+    pub(crate) spec: ContainerSpec,
+    /// Its block of ids, or that of the container whose user namespace it is in.
+    pub(crate) ids: IdRange,
+    pub(crate) created_at: Timestamp,
+}
+
+/// `containers/<id>/state.json`: what became of it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) life: Life,
+    /// When it was last started.
+    pub(crate) started_at: Option<Timestamp>,
+    /// How its last run ended.
+    pub(crate) exit: Option<Exit>,
+    /// Why its last start failed.
+    pub(crate) error: Option<String>,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Life {
+    /// It never ran, or its last start failed.
+    #[default]
+    Created,
+    /// A monitor is starting it, since this boot of the machine.
+    Starting { boot: String },
+    /// Its init runs.
+    Running(Run),
+    /// Its init has ended.
+    Exited,
+}
+
+/// A run of a container: its init, so that it cannot be mistaken for another process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// The boot of the machine in which the numbers below mean anything.
+    pub(crate) boot: String,
+    pub(crate) host_pid: HostPid,
+    pub(crate) start_ticks: u64,
+    pub(crate) namespaces: NamespaceSet,
+}
+
+/// `sessions/<id>/session.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoredSession {
+    pub(crate) boot: String,
+    pub(crate) session: Session,
+}
+
+/// A container as the ledger holds it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) config: Config,
+    pub(crate) state: State,
+    pub(crate) standing: Standing,
+    /// Whether a monitor of it lives, which it may do for a while after its init has ended.
+    pub(crate) monitor: bool,
+    /// Who waits for what.
+    pub(crate) waiting: Vec<(Ticket, Wish)>,
+    /// What is done when it takes too long.
+    pub(crate) deadline: Option<Deadline>,
+    /// A start that waits until the last run's monitor has gone.
+    pub(crate) next_start: Option<Ticket>,
+}
+
+/// Whether a container is all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Being made; nobody has been told of it.
+    Making(Ticket),
+    Whole,
+    /// Being deleted.
+    Removing,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Started,
+    Ended,
+    Removed,
+}
+
+/// A moment of the monotonic clock, in milliseconds, and what is done then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    pub(crate) at_ms: u64,
+    pub(crate) then: Then,
+}
+
+/// Ever harder means to bring something to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It is not started in time: its monitor is killed.
+    GiveUpStarting,
+    /// SIGTERM had no effect: the monitor is told to end it.
+    End,
+    /// The monitor does not do that: the keeper kills the group.
+    Kill,
+    /// Nothing helps: whoever waits is told.
+    GiveUpEnding,
+}
+
+/// A session as the ledger holds it.
+#[derive(Debug)]
+pub(crate) struct HeldSession {
+    pub(crate) id: SessionId,
+    pub(crate) container: ContainerId,
+    pub(crate) life: SessionLife,
+    pub(crate) monitor: bool,
+    /// Who waits until it has ended.
+    pub(crate) waiting: Vec<Ticket>,
+    pub(crate) deadline: Option<Deadline>,
+}
+
+/// Where a session is in its life.
+#[derive(Debug)]
+pub(crate) enum SessionLife {
+    /// A monitor is starting it. Nobody asks for it any more where a keeper has gone in between.
+    Opening(Option<Ticket>),
+    /// `session.exit` says whether it runs.
+    Open(Box<StoredSession>),
+}
+
+impl Held {
+    pub(crate) fn run(&self) -> Option<&Run> {
+        match &self.state.life {
+            Life::Running(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Whether processes of it live or are about to.
+    pub(crate) fn lives(&self) -> bool {
+        matches!(self.state.life, Life::Starting { .. } | Life::Running(_))
+    }
+
+    /// Takes those who wait for this.
+    pub(crate) fn take(&mut self, wish: Wish) -> Vec<Ticket> {
+        let mut taken = Vec::new();
+        self.waiting.retain(|(ticket, wanted)| {
+            if *wanted == wish {
+                taken.push(*ticket);
+            }
+            *wanted != wish
+        });
+        taken
+    }
+}
+
+impl HeldSession {
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match &self.life {
+            SessionLife::Open(stored) => Some(&stored.session),
+            SessionLife::Opening(_) => None,
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.session().is_some_and(|session| session.exit.is_some())
+    }
+}

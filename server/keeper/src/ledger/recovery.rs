@@ -1,0 +1,142 @@
+//! What a keeper makes of what an earlier one left: records, live monitors, or neither.
+
+use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::keeper::Failure;
+use porthole_protocol::session::{Exit, ExitKind, Target};
+
+use super::record::{
+    Config, Deadline, Held, HeldSession, Life, SessionLife, Standing, State, StoredSession, Then,
+};
+use super::{Effect, Ledger, Now, START_MS};
+
+/// A container that an earlier keeper has written down.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) config: Config,
+    /// `None` where it was never written, or is no record any more after a power cut.
+    pub(crate) state: Option<State>,
+    /// Whether a monitor answers at its socket.
+    pub(crate) monitor: bool,
+    /// `exit.json`, which a monitor wrote.
+    pub(crate) exit: Option<Exit>,
+    /// `failure.json`, which a monitor wrote that had no keeper to tell.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// A session that an earlier keeper has written down, or whose monitor lives.
+#[derive(Debug)]
+pub(crate) struct FoundSession {
+    pub(crate) id: SessionId,
+    /// `None` where it was still being opened.
+    pub(crate) stored: Option<StoredSession>,
+    pub(crate) monitor: bool,
+    pub(crate) exit: Option<Exit>,
+}
+
+impl Ledger {
+    /// Takes over a container.
+    pub(crate) fn recover(&mut self, found: Found, now: Now) -> Vec<Effect> {
+        let id = found.config.id.clone();
+        let state = found.state.unwrap_or_default();
+        // Numbers of processes mean nothing after the machine was started anew.
+        let same_boot = match &state.life {
+            Life::Starting { boot } => *boot == self.boot,
+            Life::Running(run) => run.boot == self.boot,
+            Life::Created | Life::Exited => true,
+        };
+        let starting = matches!(state.life, Life::Starting { .. });
+        let monitor = found.monitor && same_boot;
+        self.containers.insert(
+            id.clone(),
+            Held {
+                config: found.config,
+                state,
+                standing: Standing::Whole,
+                monitor,
+                waiting: Vec::new(),
+                deadline: (starting && monitor).then_some(Deadline {
+                    at_ms: now.ms + START_MS,
+                    then: Then::GiveUpStarting,
+                }),
+                next_start: None,
+            },
+        );
+        if monitor {
+            // It says what became of it in answer to Hello.
+            return Vec::new();
+        }
+        let exit = found
+            .exit
+            .or_else(|| (!same_boot && !starting).then(|| restarted(now)));
+        let mut effects = self.monitor_gone(&Target::Init(id), exit, found.failure, now);
+        if !same_boot {
+            effects.retain(|effect| !matches!(effect, Effect::Kill(_)));
+        }
+        effects
+    }
+
+    /// Takes over a session.
+    pub(crate) fn recover_session(&mut self, found: FoundSession, now: Now) -> Vec<Effect> {
+        let same_boot = found
+            .stored
+            .as_ref()
+            .is_none_or(|stored| stored.boot == self.boot);
+        let monitor = found.monitor && same_boot;
+        let Some(stored) = found.stored else {
+            // Where its monitor lives it is taken over once that has told its container.
+            return if monitor {
+                Vec::new()
+            } else {
+                vec![Effect::Forget(found.id)]
+            };
+        };
+        let container = stored.session.container.clone();
+        if !self.containers.contains_key(&container) {
+            return vec![Effect::Forget(found.id)];
+        }
+        let ended = stored.session.exit.is_some();
+        self.sessions.insert(
+            found.id.clone(),
+            HeldSession {
+                id: found.id.clone(),
+                container,
+                life: SessionLife::Open(Box::new(stored)),
+                monitor,
+                waiting: Vec::new(),
+                deadline: None,
+            },
+        );
+        if monitor || ended {
+            return Vec::new();
+        }
+        let exit = found.exit.or_else(|| (!same_boot).then(|| restarted(now)));
+        self.monitor_gone(&Target::Session(found.id), exit, None, now)
+    }
+
+    /// A monitor was found of a session that no record speaks of: a keeper went while it was being
+    /// opened. `container` is what the monitor said.
+    pub(crate) fn recover_opening(&mut self, id: &SessionId, container: &ContainerId, now: Now) {
+        self.sessions
+            .entry(id.clone())
+            .or_insert_with(|| HeldSession {
+                id: id.clone(),
+                container: container.clone(),
+                life: SessionLife::Opening(None),
+                monitor: true,
+                waiting: Vec::new(),
+                deadline: Some(Deadline {
+                    at_ms: now.ms + START_MS,
+                    then: Then::GiveUpStarting,
+                }),
+            });
+    }
+}
+
+fn restarted(now: Now) -> Exit {
+    Exit {
+        code: 137,
+        kind: ExitKind::Lost,
+        reason: "the machine was started anew".to_owned(),
+        at: now.wall,
+    }
+}

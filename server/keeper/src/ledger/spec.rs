@@ -1,0 +1,196 @@
+//! Checking what a container or session is asked to be, again: whatever the server did not check,
+//! and what only the keeper can know.
+
+use porthole_protocol::container::{
+    ContainerName, ContainerSpec, IdRange, Limits, NamespaceChoice,
+};
+use porthole_protocol::id::ContainerId;
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::session::{SessionSpec, Size};
+
+use super::Ledger;
+use super::record::Held;
+use crate::names;
+
+/// A spec may be this long in JSON, so that every message about it fits its limit.
+const JSON_LIMIT: usize = 96 * 1024;
+
+/// What a spec becomes.
+pub(super) struct Filled {
+    pub(super) spec: ContainerSpec,
+    pub(super) name: ContainerName,
+    /// The ids of the container whose user namespace it is to be in.
+    pub(super) ids: Option<IdRange>,
+}
+
+fn invalid(field: &str, message: impl Into<String>) -> Failure {
+    Failure::new(FailureCode::Invalid, message)
+        .field(field)
+        .stage(Stage::Request)
+}
+
+fn forbidden(field: &str, what: &str) -> Failure {
+    Failure::new(
+        FailureCode::Forbidden,
+        format!(
+            "{what} needs the host's namespaces, which root's policy does not allow; root allows it by host_namespaces = true in {}",
+            crate::policy::PATH
+        ),
+    )
+    .field(field)
+    .stage(Stage::Request)
+}
+
+impl Ledger {
+    /// Checks a spec and fills in every default, so that what is shown is what is in force.
+    pub(super) fn fill_in(
+        &self,
+        mut spec: ContainerSpec,
+        id: &ContainerId,
+        random: [u8; 2],
+    ) -> Result<Filled, Failure> {
+        spec.check()
+            .map_err(|(field, why)| invalid(field, why.to_string()))?;
+        self.check_image(&mut spec)?;
+        let taken = |name: &ContainerName| {
+            self.containers
+                .values()
+                .any(|held| held.config.name == *name)
+        };
+        let name = match spec.name.take() {
+            Some(name) if taken(&name) => {
+                return Err(Failure::new(
+                    FailureCode::NameInUse,
+                    format!("another container is called {name}; remove it or choose another name"),
+                )
+                .field("name"));
+            }
+            Some(name) => name,
+            None => names::make_up(random, taken).ok_or_else(|| {
+                Failure::new(FailureCode::Exhausted, "no name could be made up; give one")
+            })?,
+        };
+        spec.name = Some(name.clone());
+        if spec.hostname.is_none() {
+            spec.hostname = name.as_str().parse().or_else(|_| id.short().parse()).ok();
+        }
+        spec.limits = Limits {
+            memory: spec.limits.memory.or(Some(Limits::DEFAULT_MEMORY)),
+            swap: spec.limits.swap.or(Some(0)),
+            cpus: spec.limits.cpus.or(Some(Limits::DEFAULT_CPUS)),
+            pids: spec.limits.pids.or(Some(Limits::DEFAULT_PIDS)),
+        };
+        let ids = self.settle_namespaces(&mut spec)?;
+        if serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len()) > JSON_LIMIT {
+            return Err(invalid("command", "what is asked for is too long"));
+        }
+        Ok(Filled { spec, name, ids })
+    }
+
+    fn check_image(&self, spec: &mut ContainerSpec) -> Result<(), Failure> {
+        let Some(image) = self.images.iter().find(|image| image.name == spec.image) else {
+            let known: Vec<_> = self.images.iter().map(|i| i.name.as_str()).collect();
+            return Err(Failure::new(
+                FailureCode::ImageNotFound,
+                format!(
+                    "there is no image {}; there are: {}",
+                    spec.image,
+                    known.join(", ")
+                ),
+            )
+            .field("image"));
+        };
+        if let Some(why) = &image.unavailable {
+            return Err(Failure::new(FailureCode::Unsupported, why.clone()).field("image"));
+        }
+        if spec.command.is_empty() && spec.entrypoint.is_empty() {
+            spec.command.clone_from(&image.command);
+        }
+        Ok(())
+    }
+
+    /// Writes down where each of the eight comes from, other containers by their full ids.
+    fn settle_namespaces(&self, spec: &mut ContainerSpec) -> Result<Option<IdRange>, Failure> {
+        let mut ids = None;
+        for kind in NamespaceType::ALL {
+            let field = format!("namespaces.{kind}");
+            let mut choice = spec.namespace(kind);
+            match &choice {
+                NamespaceChoice::Own => {}
+                // The host's clocks are what every container has unless it asks for others.
+                NamespaceChoice::Host if kind == NamespaceType::Time => {}
+                NamespaceChoice::Host if self.policy.host_namespaces => {}
+                NamespaceChoice::Host => return Err(forbidden(&field, "this")),
+                NamespaceChoice::Container(reference) => {
+                    let other = self
+                        .resolve(reference)
+                        .map_err(|why| invalid(&field, why))?;
+                    if kind == NamespaceType::User {
+                        ids = Some(other.config.ids);
+                    }
+                    // What that one has of the host's, this one would have too.
+                    if other.config.spec.namespace(kind) == NamespaceChoice::Host
+                        && kind != NamespaceType::Time
+                        && !self.policy.host_namespaces
+                    {
+                        return Err(forbidden(&field, "this"));
+                    }
+                    choice = NamespaceChoice::Container(other.config.id.to_string());
+                }
+            }
+            spec.namespaces.insert(kind, choice);
+        }
+        Ok(ids)
+    }
+
+    /// The container that a person means: by id, else by name, else by the beginning of an id.
+    fn resolve(&self, reference: &str) -> Result<&Held, String> {
+        let whole = || {
+            self.containers
+                .values()
+                .filter(|held| !matches!(held.standing, super::record::Standing::Making(_)))
+        };
+        let exact = whole()
+            .find(|held| held.config.id.as_str() == reference)
+            .or_else(|| whole().find(|held| held.config.name.as_str() == reference));
+        if let Some(held) = exact {
+            return Ok(held);
+        }
+        let mut begins = whole().filter(|held| held.config.id.as_str().starts_with(reference));
+        match (begins.next(), begins.next()) {
+            (Some(held), None) => Ok(held),
+            (Some(_), Some(_)) => Err(format!(
+                "several containers have ids that begin with {reference}"
+            )),
+            (None, _) => Err(format!("there is no container {reference}")),
+        }
+    }
+
+    /// Checks what a session is asked to be.
+    pub(super) fn check_session(&self, spec: &SessionSpec) -> Result<(), Failure> {
+        Size::new(spec.size.cols, spec.size.rows)
+            .map_err(|why| invalid("cols", why.to_string()))?;
+        let words: usize = spec.command.iter().map(|w| w.as_str().len() + 1).sum();
+        let variables: usize = spec
+            .env
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.as_str().len() + 2)
+            .sum();
+        let json = serde_json::to_vec(spec).map_or(usize::MAX, |json| json.len());
+        if words + variables > ContainerSpec::WORDS || json > JSON_LIMIT {
+            return Err(invalid(
+                "command",
+                "command and environment have at most 49152 bytes together",
+            ));
+        }
+        // What is not joined stays the host's.
+        if let Some(join) = &spec.join
+            && !self.policy.host_namespaces
+            && NamespaceType::ALL.iter().any(|kind| !join.contains(kind))
+        {
+            return Err(forbidden("join", "joining some of the namespaces only"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,390 @@
+//! A monitor: one process for each that was started in a container.
+//!
+//! It is forked by the keeper, starts what it is to watch, and holds its terminal or pipes until
+//! everything that came out of them is in the journal. It outlives the keeper and the server, and
+//! is found by its socket `RUN/m/<32 digits>`. It reads nothing that a container wrote: output goes
+//! from descriptor to descriptor.
+
+mod exit;
+mod group;
+mod output;
+mod watch;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::SigSet;
+use porthole_protocol::id::{ContainerId, ContainerPid, HostPid};
+use porthole_protocol::journal::Mark;
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::monitor::{FromMonitor, Started};
+use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
+use porthole_protocol::session::{Session, Size, Target};
+use porthole_protocol::trace::Actor;
+use porthole_runtime::{Cgroups, Console, Images, Join, Launch, Recorder};
+use porthole_sys::packet::{Listener, Packet};
+use porthole_sys::process::{Child, Clone, Forked, SingleThreaded, Standard, redirect};
+use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
+
+use self::group::Group;
+use self::output::Output;
+use self::watch::{Watch, Watched};
+use crate::ledger::{Config, Joining, Run};
+use crate::log::log;
+use crate::settings::Places;
+use crate::{clock, store};
+
+/// What monitors stand on; the keeper's.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) places: Places,
+    pub(crate) images: Images,
+    pub(crate) cgroups: Cgroups,
+    /// Sealed copy of this program, which PID 1 of a container runs.
+    pub(crate) program: OwnedFd,
+}
+
+/// What a monitor is to start.
+#[derive(Debug)]
+pub(crate) enum Assignment<'a> {
+    Container {
+        config: &'a Config,
+        /// pidfds of the containers whose namespaces it shares.
+        shared: PerNamespace<Option<OwnedFd>>,
+    },
+    Session {
+        joining: &'a Joining,
+        config: &'a Config,
+        run: &'a Run,
+    },
+}
+
+/// The name of a monitor's socket below `RUN/m`.
+pub(crate) fn socket_name(target: &Target) -> &str {
+    match target {
+        Target::Init(id) => &id.as_str()[..32],
+        Target::Session(id) => id.as_str(),
+    }
+}
+
+/// Where a target's records are.
+pub(crate) fn directory(places: &Places, target: &Target) -> PathBuf {
+    match target {
+        Target::Init(id) => places.containers().join(id.as_str()),
+        Target::Session(id) => places.sessions().join(id.as_str()),
+    }
+}
+
+/// Forks a monitor. The answer is the connection to it, and the process.
+pub(crate) fn fork(
+    ground: &Ground,
+    assignment: &Assignment<'_>,
+    journal: &OwnedFd,
+    index: &OwnedFd,
+) -> io::Result<(Packet, Child)> {
+    let alone = SingleThreaded::verify()?;
+    let (ours, its) = Packet::pair(true)?;
+    let child = porthole_sys::process::clone(alone, &Clone::default(), |forked| {
+        let mut kept = vec![
+            its.as_fd(),
+            journal.as_fd(),
+            index.as_fd(),
+            ground.program.as_fd(),
+        ];
+        if let Assignment::Container { shared, .. } = assignment {
+            kept.extend(
+                shared
+                    .iter()
+                    .filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd)),
+            );
+        }
+        let status = match monitor(&forked, &kept, ground, assignment, &its, [journal, index]) {
+            Ok(()) => 0,
+            Err(error) => {
+                log!("monitor", "{error}");
+                1
+            }
+        };
+        porthole_sys::process::exit(status)
+    })?;
+    Ok((ours, child))
+}
+
+/// What was started.
+struct Begun {
+    pidfd: OwnedFd,
+    console: Console,
+    started: Started,
+    size: Size,
+}
+
+fn monitor(
+    forked: &Forked,
+    kept: &[BorrowedFd<'_>],
+    ground: &Ground,
+    assignment: &Assignment<'_>,
+    keeper: &Packet,
+    [journal, index]: [&OwnedFd; 2],
+) -> io::Result<()> {
+    forked.close_all_but(kept)?;
+    detach(&ground.places)?;
+    let (target, container, session) = match assignment {
+        Assignment::Container { config, .. } => (Target::Init(config.id.clone()), &config.id, None),
+        Assignment::Session {
+            joining, config, ..
+        } => (
+            Target::Session(joining.session.clone()),
+            &config.id,
+            Some(&joining.session),
+        ),
+    };
+    let group = Group {
+        cgroups: &ground.cgroups,
+        container,
+        session,
+    };
+    let directory = directory(&ground.places, &target);
+    let socket = ground.places.monitors().join(socket_name(&target));
+    let keeper = Packet::from_fd(keeper.as_fd().try_clone_to_owned()?)?;
+    let mut trace = Recorder::new(Actor::Monitor);
+    let outcome = listen(&socket).and_then(|listener| {
+        let begun = begin(ground, assignment, container, &mut trace)?;
+        Ok((listener, begun))
+    });
+    // Without it only a page is empty.
+    if let Err(error) = store::replace(&directory.join("trace.json"), &trace.into_trace()) {
+        log!("monitor", "trace.json: {error}");
+    }
+    let watched = outcome.and_then(|(listener, begun)| {
+        let Begun {
+            pidfd,
+            console,
+            started,
+            size,
+        } = begun;
+        let output = output(console, size, journal, index)?;
+        Ok((
+            listener,
+            Watched {
+                target,
+                started,
+                pidfd,
+                output,
+                directory: directory.clone(),
+                group,
+            },
+        ))
+    });
+    match watched {
+        Ok((listener, watched)) => Watch::new(watched, listener, keeper)?.run()?,
+        Err(failure) => {
+            let _ = group.kill();
+            let failed = FromMonitor::Failed(failure.clone());
+            if !watch::send(&keeper, &failed) {
+                // The next keeper reads it.
+                let _ = store::replace(&directory.join("failure.json"), &failure);
+            }
+        }
+    }
+    if let Err(failure) = group.remove() {
+        log!("monitor", "{failure}");
+    }
+    // Nobody may find it once the keeper takes note of this process's end.
+    let _ = std::fs::remove_file(&socket);
+    Ok(())
+}
+
+/// Becomes a process of its own: neither a terminal's end nor a keeper's reaches it.
+fn detach(places: &Places) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::thread::set_name(c"porthole-monitor")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // What the joiner starts is left to us.
+    set_child_subreaper(Some(rustix::process::getpid()))?;
+    rustix::process::umask(rustix::fs::Mode::from_bits_retain(0o077));
+    SigSet::empty().thread_set_mask()?;
+    let nothing = std::fs::File::open("/dev/null")?;
+    redirect(&nothing, Standard::Input)?;
+    // Not the keeper's standard error, which would stay open for as long as a container runs.
+    use std::os::unix::fs::OpenOptionsExt;
+    let log = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(places.keeper().join("monitors.log"))?;
+    redirect(&log, Standard::Output)?;
+    redirect(&log, Standard::Error)
+}
+
+fn listen(socket: &Path) -> Result<Listener, Failure> {
+    // A monitor that was killed leaves its socket; the keeper starts none while another lives.
+    let _ = std::fs::remove_file(socket);
+    Listener::bind(socket).map_err(|error| io_failure(&error, "the monitor cannot listen"))
+}
+
+fn begin(
+    ground: &Ground,
+    assignment: &Assignment<'_>,
+    container: &ContainerId,
+    trace: &mut Recorder,
+) -> Result<Begun, Failure> {
+    match assignment {
+        Assignment::Container { config, shared } => {
+            ground.cgroups.create(container, &config.spec.limits)?;
+            launch(ground, config, shared, trace)
+        }
+        Assignment::Session {
+            joining,
+            config,
+            run,
+        } => {
+            ground.cgroups.create_session(container, &joining.session)?;
+            join(ground, joining, config, run, trace)
+        }
+    }
+}
+
+fn launch(
+    ground: &Ground,
+    config: &Config,
+    shared: &PerNamespace<Option<OwnedFd>>,
+    trace: &mut Recorder,
+) -> Result<Begun, Failure> {
+    let mut copies = PerNamespace::build(|_| None);
+    for (kind, fd) in shared.iter() {
+        if let Some(fd) = fd {
+            let copy = fd
+                .try_clone()
+                .map_err(|error| io_failure(&error, "a descriptor cannot be copied"))?;
+            *copies.get_mut(kind) = Some(copy);
+        }
+    }
+    let directory = directory(&ground.places, &Target::Init(config.id.clone()));
+    let launched = porthole_runtime::launch(
+        &Launch {
+            id: &config.id,
+            name: &config.name,
+            spec: &config.spec,
+            ids: config.ids,
+            directory: &directory,
+            images: &ground.images,
+            cgroups: &ground.cgroups,
+            shared: copies,
+            program: ground.program.as_fd(),
+            size: Size::DEFAULT,
+        },
+        trace,
+    )?;
+    Ok(Begun {
+        started: Started {
+            host_pid: launched.host_pid,
+            container_pid: innermost_pid(launched.host_pid),
+            start_ticks: launched.start_ticks,
+            tty_name: launched.tty_name,
+            namespaces: launched.namespaces,
+            session: None,
+        },
+        pidfd: launched.pidfd,
+        console: launched.console,
+        size: Size::DEFAULT,
+    })
+}
+
+fn join(
+    ground: &Ground,
+    joining: &Joining,
+    config: &Config,
+    run: &Run,
+    trace: &mut Recorder,
+) -> Result<Begun, Failure> {
+    let joined = porthole_runtime::join(
+        &Join {
+            session: &joining.session,
+            spec: &joining.spec,
+            container: &config.spec,
+            id: &config.id,
+            ids: config.ids,
+            host_pid: run.host_pid,
+            start_ticks: run.start_ticks,
+            namespaces: &run.namespaces,
+            cgroups: &ground.cgroups,
+            images: &ground.images,
+        },
+        trace,
+    )?;
+    let session = Session {
+        id: joining.session.clone(),
+        container: config.id.clone(),
+        owner: joining.owner.clone(),
+        command: joined.command,
+        tty: joining.spec.tty,
+        size: joining.spec.size,
+        exit: None,
+        host_pid: Some(joined.host_pid),
+        container_pid: Some(joined.container_pid),
+        tty_name: joined.tty_name.clone(),
+        started_at: clock::wall(),
+        tried: joined.tried,
+    };
+    Ok(Begun {
+        started: Started {
+            host_pid: joined.host_pid,
+            container_pid: joined.container_pid,
+            start_ticks: joined.start_ticks,
+            tty_name: joined.tty_name,
+            namespaces: NamespaceSet::default(),
+            session: Some(Box::new(session)),
+        },
+        pidfd: joined.pidfd,
+        console: joined.console,
+        size: joining.spec.size,
+    })
+}
+
+fn output(
+    console: Console,
+    size: Size,
+    journal: &OwnedFd,
+    index: &OwnedFd,
+) -> Result<Output, Failure> {
+    let begin = || {
+        let mut output = Output::new(console, journal.try_clone()?, index.try_clone()?)?;
+        output.mark(Mark::Start, clock::wall_us())?;
+        if output.has_tty() {
+            output.mark(Mark::Resize(size), clock::wall_us())?;
+        }
+        Ok(output)
+    };
+    begin().map_err(|error: io::Error| io_failure(&error, "the journal cannot be written"))
+}
+
+/// A process's number in its own PID namespace.
+fn innermost_pid(pid: HostPid) -> ContainerPid {
+    let number = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("NSpid:"))?;
+            line.split_whitespace().last()?.parse().ok()
+        });
+    ContainerPid(number.unwrap_or(1))
+}
+
+/// A failure of this program's own input and output.
+pub(crate) fn io_failure(error: &io::Error, what: &str) -> Failure {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error();
+    let is = |known: &[Errno]| {
+        errno.is_some_and(|errno| known.contains(&Errno::from_raw_os_error(errno)))
+    };
+    let code = if is(&[Errno::NOSPC, Errno::DQUOT, Errno::ROFS]) {
+        FailureCode::Storage
+    } else if is(&[Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN]) {
+        FailureCode::Exhausted
+    } else {
+        FailureCode::Internal
+    };
+    let mut failure = Failure::new(code, format!("{what}: {error}")).stage(Stage::Monitor);
+    failure.errno = errno;
+    failure
+}

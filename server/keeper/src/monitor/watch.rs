@@ -1,0 +1,517 @@
+//! A monitor at work: its process runs, or has ended and its output is being put away.
+//!
+//! ```text
+//!                     Attach                       reader hangs up
+//!    we read ----------------------> server reads ----------------> we read
+//!
+//!    process ends --> exit.json --> Exited to keeper and reader
+//!      --> drained (by the reader, or by us) and End in the index, Release by the keeper --> gone
+//! ```
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use porthole_journal::Pumped;
+use porthole_protocol::journal::{Mark, Stream};
+use porthole_protocol::monitor::{FromMonitor, FromReader, Started, ToMonitor, ToReader, VERSION};
+use porthole_protocol::session::{Exit, Target};
+use porthole_sys::packet::{Listener, Packet};
+use porthole_sys::signals;
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
+use serde::Serialize;
+
+use super::exit::{self, Status};
+use super::group::Group;
+use super::output::Output;
+use crate::log::log;
+use crate::poll::{Poll, READ};
+use crate::{clock, store};
+
+/// Messages to a monitor are short.
+const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// After the end, output is complete when nothing more came for this long ...
+const QUIET_MS: u64 = 250;
+
+/// ... or when this long has passed.
+const DRAIN_MS: u64 = 5_000;
+
+/// How long a reader has after that, from the keeper's Release on.
+const READER_MS: u64 = 10_000;
+
+/// How long to wait after the journal could not be written, or a terminal was at its end.
+const RETRY_MS: u64 = 500;
+
+const PROCESS: u64 = 0;
+const CHILDREN: u64 = 1;
+const LISTENER: u64 = 2;
+const KEEPER: u64 = 3;
+const READER: u64 = 4;
+const STREAMS: u64 = 8;
+
+/// What a monitor watches.
+pub(super) struct Watched<'a> {
+    pub(super) target: Target,
+    pub(super) started: Started,
+    pub(super) pidfd: OwnedFd,
+    pub(super) output: Output,
+    /// Where `exit.json` is written.
+    pub(super) directory: PathBuf,
+    pub(super) group: Group<'a>,
+}
+
+/// A monitor at work.
+pub(super) struct Watch<'a> {
+    watched: Watched<'a>,
+    poll: Poll,
+    children: SignalFd,
+    listener: Listener,
+    keeper: Option<Packet>,
+    reader: Option<Packet>,
+    /// Streams that are waited for now.
+    awaited: Vec<Stream>,
+    /// When streams that could not be read are to be tried again.
+    retry_at: Option<u64>,
+    ended_by_someone: bool,
+    exit: Option<Exit>,
+    drain: Drain,
+    released: bool,
+    /// When a reader that does not hang up is cut off.
+    cut_at: Option<u64>,
+}
+
+/// How far output is put away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    /// The process runs.
+    NotYet,
+    /// It has ended; `quiet` moves on with every byte.
+    Going { quiet: u64, over: u64 },
+    /// Everything is in the journal, and the end is marked.
+    Done,
+}
+
+/// What came to an end.
+enum After {
+    GoOn,
+    Gone,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        watched: Watched<'a>,
+        listener: Listener,
+        keeper: Packet,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block()?;
+        let children = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        poll.add(&watched.pidfd, PROCESS, READ)?;
+        poll.add(&children, CHILDREN, READ)?;
+        poll.add(&listener, LISTENER, READ)?;
+        poll.add(&keeper, KEEPER, READ)?;
+        let mut watch = Self {
+            watched,
+            poll,
+            children,
+            listener,
+            keeper: Some(keeper),
+            reader: None,
+            awaited: Vec::new(),
+            retry_at: None,
+            ended_by_someone: false,
+            exit: None,
+            drain: Drain::NotYet,
+            released: false,
+            cut_at: None,
+        };
+        watch.tell_keeper(&FromMonitor::Started(watch.watched.started.clone()));
+        watch.await_streams();
+        watch.reap();
+        Ok(watch)
+    }
+
+    /// Works until everything is done.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        loop {
+            let events = self.poll.wait(self.timeout())?;
+            for (number, _) in events {
+                match number {
+                    PROCESS => self.process_ended(),
+                    CHILDREN => self.reap(),
+                    LISTENER => self.accept(),
+                    KEEPER => self.hear_keeper(),
+                    READER => self.hear_reader(),
+                    _ => {
+                        if let Some(stream) = u8::try_from(number - STREAMS)
+                            .ok()
+                            .and_then(Stream::from_number)
+                        {
+                            self.pump(stream);
+                        }
+                    }
+                }
+            }
+            if matches!(self.due(), After::Gone) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<u64> {
+        let drain = match self.drain {
+            Drain::Going { quiet, over } if self.reader.is_none() => {
+                Some(if self.retry_at.is_none() {
+                    quiet.min(over)
+                } else {
+                    over
+                })
+            }
+            _ => None,
+        };
+        let at = [drain, self.retry_at, self.cut_at]
+            .into_iter()
+            .flatten()
+            .min()?;
+        // One more, since a wait may end just before its time.
+        Some(at.saturating_sub(clock::monotonic_ms()) + 1)
+    }
+
+    /// Does what is due, and finds out whether everything is done.
+    fn due(&mut self) -> After {
+        let now = clock::monotonic_ms();
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.await_streams();
+        }
+        if self.cut_at.is_some_and(|at| at <= now) {
+            self.cut_at = None;
+            self.lose_reader();
+        }
+        if let Drain::Going { quiet, over } = self.drain
+            && self.reader.is_none()
+        {
+            let nothing_left = self.awaited.is_empty() && self.retry_at.is_none();
+            let quiet = quiet <= now && self.retry_at.is_none();
+            if nothing_left || quiet || over <= now {
+                self.finish_draining();
+            }
+        }
+        if self.released && self.reader.is_none() && self.drain == Drain::Done {
+            After::Gone
+        } else {
+            After::GoOn
+        }
+    }
+
+    // ---- Output
+
+    /// Waits for every stream that has not ended.
+    fn await_streams(&mut self) {
+        if self.reader.is_some() || self.drain == Drain::Done {
+            return;
+        }
+        for stream in self.watched.output.streams() {
+            if self.awaited.contains(stream) {
+                continue;
+            }
+            if let Some(source) = self.watched.output.source(*stream)
+                && self
+                    .poll
+                    .add(source, STREAMS + *stream as u64, READ)
+                    .is_ok()
+            {
+                self.awaited.push(*stream);
+            }
+        }
+    }
+
+    fn ignore_stream(&mut self, stream: Stream) {
+        self.awaited.retain(|awaited| *awaited != stream);
+        if let Some(source) = self.watched.output.source(stream) {
+            self.poll.remove(source);
+        }
+    }
+
+    fn pump(&mut self, stream: Stream) {
+        if !self.awaited.contains(&stream) {
+            return;
+        }
+        match self.watched.output.pump(stream, clock::wall_us()) {
+            Ok(Pumped::Moved(_)) => {
+                if let Drain::Going { over, .. } = self.drain {
+                    self.drain = Drain::Going {
+                        quiet: clock::monotonic_ms() + QUIET_MS,
+                        over,
+                    };
+                }
+            }
+            Ok(Pumped::WouldBlock) => {}
+            Ok(Pumped::EndOfFile) => {
+                self.ignore_stream(stream);
+                // A terminal may be opened again by who has it as controlling terminal.
+                if stream == Stream::Tty && self.exit.is_none() {
+                    self.retry_at = Some(clock::monotonic_ms() + RETRY_MS);
+                }
+            }
+            Err(error) => {
+                // The program waits meanwhile: better than to lose what it says.
+                log!("monitor", "{:?}: journal: {error}", self.watched.target);
+                self.ignore_stream(stream);
+                self.retry_at = Some(clock::monotonic_ms() + RETRY_MS);
+            }
+        }
+    }
+
+    fn finish_draining(&mut self) {
+        let code = self.exit.as_ref().map_or(0, |exit| exit.code);
+        for stream in self.awaited.clone() {
+            self.ignore_stream(stream);
+        }
+        self.retry_at = None;
+        if let Err(error) = self.watched.output.mark(Mark::End(code), clock::wall_us()) {
+            log!("monitor", "{:?}: journal: {error}", self.watched.target);
+        }
+        self.watched.output.hand_over();
+        self.drain = Drain::Done;
+    }
+
+    // ---- The reader
+
+    fn attach(&mut self, reader: OwnedFd) {
+        self.lose_reader();
+        let attached = Packet::from_fd(reader).and_then(|reader| {
+            reader.set_nonblocking(true)?;
+            let descriptors = self.watched.output.for_reader();
+            let hello = ToReader::Reader {
+                tty: self.watched.output.has_tty(),
+            };
+            reader.send(&serde_json::to_vec(&hello)?, &descriptors)?;
+            self.poll.add(&reader, READER, READ)?;
+            Ok(reader)
+        });
+        match attached {
+            Ok(reader) => {
+                for stream in self.awaited.clone() {
+                    self.ignore_stream(stream);
+                }
+                self.retry_at = None;
+                self.watched.output.hand_over();
+                if let Some(exit) = &self.exit {
+                    send(&reader, &ToReader::Exited(exit.clone()));
+                }
+                self.reader = Some(reader);
+                self.arm_cut();
+            }
+            Err(error) => log!("monitor", "{:?}: reader: {error}", self.watched.target),
+        }
+    }
+
+    fn hear_reader(&mut self) {
+        loop {
+            let Some(reader) = &self.reader else { return };
+            match reader.receive(MESSAGE_LIMIT) {
+                Ok(Some((bytes, _))) => match serde_json::from_slice(&bytes) {
+                    Ok(FromReader::EndOfInput) => {
+                        if let Err(error) = self.watched.output.end_input() {
+                            log!("monitor", "{:?}: input: {error}", self.watched.target);
+                        }
+                    }
+                    Err(_) => return self.lose_reader(),
+                },
+                Err(error) if error.is_would_block() => return,
+                Ok(None) | Err(_) => return self.lose_reader(),
+            }
+        }
+    }
+
+    /// There is no reader any more: its connection is closed, and we read.
+    fn lose_reader(&mut self) {
+        let Some(reader) = self.reader.take() else {
+            return;
+        };
+        self.poll.remove(&reader);
+        // For whoever holds a copy of it too.
+        let _ = reader.shutdown();
+        self.cut_at = None;
+        if let Drain::Going { over, .. } = &mut self.drain {
+            let now = clock::monotonic_ms();
+            if self.watched.output.is_complete().unwrap_or(false) {
+                self.drain = Drain::Done;
+                return;
+            }
+            // It has had its time; this is ours.
+            *over = now + DRAIN_MS;
+            if let Drain::Going { quiet, .. } = &mut self.drain {
+                *quiet = now + QUIET_MS;
+            }
+        }
+        if let Err(error) = self.watched.output.take_over(clock::wall_us()) {
+            log!("monitor", "{:?}: journal: {error}", self.watched.target);
+            self.retry_at = Some(clock::monotonic_ms() + RETRY_MS);
+            return;
+        }
+        self.await_streams();
+    }
+
+    fn arm_cut(&mut self) {
+        if self.released && self.reader.is_some() {
+            self.cut_at = Some(clock::monotonic_ms() + READER_MS);
+        }
+    }
+
+    // ---- The keeper
+
+    fn accept(&mut self) {
+        while let Ok(packet) = self.listener.accept(true) {
+            // The directory lets nobody else in; that alone is not relied upon.
+            if packet.credentials().is_ok_and(|who| who.uid == 0)
+                && let Ok(()) = self.poll.add(&packet, KEEPER, READ)
+            {
+                if let Some(old) = self.keeper.replace(packet) {
+                    self.poll.remove(&old);
+                }
+            }
+        }
+    }
+
+    fn hear_keeper(&mut self) {
+        loop {
+            let Some(keeper) = &self.keeper else { return };
+            match keeper.receive(MESSAGE_LIMIT) {
+                Ok(Some((bytes, descriptors))) => match serde_json::from_slice(&bytes) {
+                    Ok(message) => self.obey(message, descriptors),
+                    Err(error) => log!("monitor", "{:?}: keeper: {error}", self.watched.target),
+                },
+                Err(error) if error.is_would_block() => return,
+                Ok(None) | Err(_) => {
+                    self.poll.remove(keeper);
+                    self.keeper = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, message: ToMonitor, descriptors: Vec<OwnedFd>) {
+        match message {
+            ToMonitor::Hello { .. } => {
+                let hello = FromMonitor::Hello {
+                    version: VERSION,
+                    target: self.watched.target.clone(),
+                    started: Some(self.watched.started.clone()),
+                    exit: self.exit.clone(),
+                };
+                self.tell_keeper(&hello);
+            }
+            ToMonitor::Attach => {
+                if let Some(reader) = descriptors.into_iter().next() {
+                    self.attach(reader);
+                }
+            }
+            ToMonitor::Signal { signal } => {
+                if self.exit.is_none()
+                    && let Err(error) = signals::send(&self.watched.pidfd, i32::from(signal))
+                {
+                    log!("monitor", "{:?}: signal: {error}", self.watched.target);
+                }
+            }
+            ToMonitor::End => {
+                if self.exit.is_none() {
+                    self.ended_by_someone = true;
+                }
+                if let Err(failure) = self.watched.group.kill() {
+                    log!("monitor", "{:?}: {failure}", self.watched.target);
+                    let _ = signals::send(&self.watched.pidfd, 9);
+                }
+            }
+            ToMonitor::Release => {
+                if self.exit.is_some() {
+                    self.released = true;
+                    self.arm_cut();
+                }
+            }
+        }
+    }
+
+    fn tell_keeper(&mut self, message: &FromMonitor) {
+        if let Some(keeper) = &self.keeper
+            && !send(keeper, message)
+        {
+            self.poll.remove(keeper);
+            self.keeper = None;
+        }
+    }
+
+    // ---- The process
+
+    fn process_ended(&mut self) {
+        if self.exit.is_some() {
+            return;
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match rustix::process::waitid(WaitId::PidFd(self.watched.pidfd.as_fd()), options) {
+            Ok(Some(status)) => {
+                let status = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Status::Code(code),
+                    (None, Some(signal)) => Status::Signal(signal),
+                    (None, None) => return,
+                };
+                self.record_exit(status);
+            }
+            Ok(None) => {}
+            Err(error) => log!("monitor", "{:?}: wait: {error}", self.watched.target),
+        }
+    }
+
+    /// Reaps whatever was left to us; in a container without PID namespace that may be anything.
+    fn reap(&mut self) {
+        while let Ok(Some(_)) = self.children.read_signal() {}
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if pid.as_raw_nonzero().get() != self.watched.started.host_pid.0 {
+                continue;
+            }
+            match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => self.record_exit(Status::Code(code)),
+                (None, Some(signal)) => self.record_exit(Status::Signal(signal)),
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn record_exit(&mut self, status: Status) {
+        let exit = exit::describe(status, self.ended_by_someone, clock::wall());
+        self.poll.remove(&self.watched.pidfd);
+        // Before anybody is told, so that nobody is ever told otherwise.
+        if let Err(error) = store::write(&self.watched.directory.join("exit.json"), &exit) {
+            log!("monitor", "{:?}: exit.json: {error}", self.watched.target);
+        }
+        self.exit = Some(exit.clone());
+        if let Err(failure) = self.watched.group.process_ended() {
+            log!("monitor", "{:?}: {failure}", self.watched.target);
+        }
+        let now = clock::monotonic_ms();
+        self.drain = Drain::Going {
+            quiet: now + QUIET_MS,
+            over: now + DRAIN_MS,
+        };
+        // What stood still because it was at its end or could not be written is tried once more.
+        self.await_streams();
+        if let Some(reader) = &self.reader
+            && !send(reader, &ToReader::Exited(exit.clone()))
+        {
+            self.lose_reader();
+        }
+        self.tell_keeper(&FromMonitor::Exited(exit));
+    }
+}
+
+/// Sends a message to somebody who must not be waited for. `false` where it could not be sent.
+pub(super) fn send(packet: &Packet, message: &impl Serialize) -> bool {
+    serde_json::to_vec(message).is_ok_and(|bytes| packet.send(&bytes, &[]).is_ok())
+}
