@@ -66,6 +66,10 @@ setup-test: setup ## As setup, and what the tests need: Chromium among others
 test: setup-test build-debug ## All tests, with formatting and lints (as root; sets up what it needs)
 	@PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) tests/run
 
+bench: setup build ## How fast it is, beside bare system calls (as root; some minutes; ARGS="start echo" for a part)
+	cargo build --locked --release -p porthole-tests --bin bench
+	@PORTHOLE_BIN=$(abspath $(RELEASE)/porthole) target/release/bench $(ARGS)
+
 fmt: ## Format the Rust code
 	cargo fmt --all
 

@@ -1,0 +1,115 @@
+//! The floor: `raw.c`, compiled when the benchmark begins.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tempfile::TempDir;
+
+use crate::report::Samples;
+
+/// The program that busybox is on the host; the floor runs what Porthole's containers run.
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
+
+/// The compiled floor.
+pub(crate) struct Floor {
+    directory: TempDir,
+}
+
+impl Floor {
+    /// Compiles it.
+    pub(crate) fn build() -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("porthole-bench-")
+            .tempdir()?;
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/raw.c");
+        let compiled = Command::new("cc")
+            .args(["-O2", "-o"])
+            .arg(directory.path().join("raw"))
+            .args([source, "-lutil"])
+            .status()
+            .context("cc (apt-get install gcc libc6-dev)")?;
+        ensure!(compiled.success(), "cc failed");
+        Ok(Self { directory })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.directory.path().join("raw"));
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it and returns the columns of numbers that it prints.
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<Vec<Vec<f64>>> {
+        let output = self.command(arguments).stderr(Stdio::inherit()).output()?;
+        ensure!(
+            output.status.success(),
+            "raw {} failed",
+            arguments.join(" ")
+        );
+        let text = String::from_utf8(output.stdout)?;
+        let mut columns: Vec<Vec<f64>> = Vec::new();
+        for line in text.lines() {
+            for (at, number) in line.split(' ').enumerate() {
+                if columns.len() <= at {
+                    columns.push(Vec::new());
+                }
+                columns[at].push(number.parse()?);
+            }
+        }
+        Ok(columns)
+    }
+
+    /// Times of one kind of work.
+    pub(crate) fn times(&self, arguments: &[&str]) -> anyhow::Result<Samples> {
+        let columns = self.run(arguments)?;
+        let first = columns.into_iter().next().context("raw printed nothing")?;
+        Ok(Samples::of_micros(first))
+    }
+
+    /// Times of two kinds of work that are measured together.
+    pub(crate) fn pairs(&self, arguments: &[&str]) -> anyhow::Result<(Samples, Samples)> {
+        let mut columns = self.run(arguments)?.into_iter();
+        let first = columns.next().context("raw printed nothing")?;
+        let second = columns.next().context("raw printed one column")?;
+        Ok((Samples::of_micros(first), Samples::of_micros(second)))
+    }
+
+    /// A terminal's throughput in bytes a second.
+    pub(crate) fn output(&self, mib: u64) -> anyhow::Result<f64> {
+        let columns = self.run(&["output", &mib.to_string(), BUSYBOX])?;
+        let seconds = columns
+            .first()
+            .and_then(|c| c.first())
+            .context("raw printed nothing")?;
+        Ok((mib << 20) as f64 / seconds)
+    }
+
+    /// So many sleeping processes more, until the answer is dropped.
+    pub(crate) fn crowd(&self, processes: usize) -> anyhow::Result<Crowd> {
+        let mut child = self
+            .command(&["crowd", &processes.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("piped")?;
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
+        ensure!(line == "ready\n", "the crowd did not assemble");
+        // The last of them are still on their way to sleep.
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(Crowd(child))
+    }
+}
+
+/// Sleeping processes.
+pub(crate) struct Crowd(Child);
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+        // They die with their parent, and are reaped by somebody else.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
