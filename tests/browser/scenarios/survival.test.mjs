@@ -1,0 +1,92 @@
+// Whatever is killed, no byte of output is lost or comes twice, and no program waits for it.
+
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+import { openBrowser, openWindow, until } from "../harness/browser.mjs";
+import * as host from "../harness/host.mjs";
+import { signIn, Terminal } from "../harness/person.mjs";
+import { Porthole } from "../harness/porthole.mjs";
+
+const TIMES = Number(process.env.KILLS ?? 20);
+const LAST = 300_000;
+
+let browser;
+let porthole;
+let window;
+let page;
+let terminal;
+let container;
+
+before(async () => {
+  browser = await openBrowser();
+  porthole = await Porthole.start();
+  window = await openWindow(browser);
+  page = await signIn(window, porthole);
+  container = await porthole.create({ name: "flood", image: "busybox", command: ["sleep", "1000000"] });
+  terminal = await Terminal.open(page, porthole, "flood");
+});
+
+after(async () => {
+  await browser?.close();
+  await porthole?.stop();
+});
+
+const numbers = Array.from({ length: LAST }, (_, at) => `${at + 1}\r\n`).join("");
+
+/** The numbers between the marks, exactly once and in order; says where they first are not. */
+function expectNumbers(output, round) {
+  const text = output.toString("latin1");
+  const from = text.indexOf(`\n${round}begin\r\n`);
+  const to = text.indexOf(`\n${round}end\r\n`, from);
+  assert.ok(from >= 0 && to >= 0, `round ${round}: the marks are missing`);
+  const got = text.slice(from + `\n${round}begin\r\n`.length, to + 1);
+  if (got === numbers) return;
+  let at = 0;
+  while (at < got.length && got[at] === numbers[at]) at += 1;
+  assert.fail(`round ${round}, byte ${at}: ${JSON.stringify(got.slice(at - 30, at + 30))} where ${JSON.stringify(numbers.slice(at - 30, at + 30))} belongs`);
+}
+
+for (const role of ["server", "keeper"]) {
+  test(`the ${role} killed ${TIMES} times in mid-flood: every number once and in order`, { timeout: 600_000 }, async (t) => {
+    let inFlood = 0;
+    for (let time = 1; time <= TIMES; time += 1) {
+      const round = `${role[0]}${time}`;
+      const victim = await porthole.part(role);
+      await terminal.type(`echo ${round}''begin; seq 1 ${LAST}; echo ${round}''end`);
+      await until("the flood has begun", () => terminal.recorder.text.includes(`${round}begin`), { every: 2 });
+      await new Promise((go) => setTimeout(go, Math.random() * 120));
+      if (!terminal.recorder.text.includes(`\n${round}end`)) inFlood += 1;
+      host.kill(victim);
+      await until("another stands in for it", async () => (await porthole.part(role)) !== victim);
+      await until("the page has the end", () => terminal.recorder.text.includes(`\n${round}end\r\n`), { within: 30_000 });
+      await terminal.live();
+      const journal = await until("the journal has it", async () => {
+        const now = await porthole.journal(terminal.session).catch(() => null);
+        return now?.includes(`\n${round}end\r\n`) ? now : null;
+      });
+      expectNumbers(journal, round);
+      terminal.recorder.compareWith(journal);
+      if (terminal.recorder.snapshots.every(({ from }) => from === 0)) expectNumbers(Buffer.from(terminal.recorder.text, "latin1"), round);
+      terminal.recorder.forget();
+      terminal.recorder.pieces.length = 0;
+    }
+    t.diagnostic(`${inFlood} of ${TIMES} kills fell into the flood; ${terminal.recorder.snapshots.length} snapshots`);
+    assert.ok(inFlood > 0, "no kill fell into the flood: this proves nothing");
+  });
+}
+
+test("with all of it away a program's output goes on, and is there afterwards", { timeout: 120_000 }, async () => {
+  terminal.recorder.forget();
+  await terminal.type(`echo wait; sleep 1; echo away''begin; seq 1 ${LAST}; echo away''end; echo done > /tmp/done`);
+  await until("it has begun", () => terminal.recorder.text.includes("\nwait"));
+  await porthole.killServe();
+  await until("the page says so", async () => (await terminal.state()).startsWith("reconnecting"));
+  const root = `/proc/${container.pid}/root`;
+  await until("the program has ended though nobody reads", () => host.readText(`${root}/tmp/done`) === "done\n", { within: 30_000 });
+  await porthole.serve();
+  await until("the page has the end", () => terminal.recorder.text.includes("\naway"), { within: 30_000 });
+  await terminal.live();
+  expectNumbers(await porthole.journal(terminal.session), "away");
+  terminal.recorder.forget();
+  assert.deepEqual(await terminal.run("echo here"), ["here"]);
+});
