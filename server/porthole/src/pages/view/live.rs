@@ -99,9 +99,9 @@ fn write_part(out: &mut String, slot: &Slot, part: &Part) {
     if part.id.is_empty() {
         return write_slot(out, slot);
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<hx-partial hx-target=\"#{}\" hx-swap=\"outerMorph\">{}</hx-partial>\n",
+        "<hx-partial hx-target=\"#{}\" hx-swap=\"outerMorph\">{}</hx-partial>",
         part.id, part.html
     );
 }

@@ -11,15 +11,15 @@ use crate::access::{Account, Identity, Role, Via};
 use crate::world::World;
 
 /// When everything here happened.
-pub const NOW: Timestamp = Timestamp(1_795_500_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_795_500_000_000);
 
 /// An administrator.
-pub fn admin() -> Identity {
+pub(crate) fn admin() -> Identity {
     identity("admin", Role::Admin)
 }
 
 /// Somebody with this name and role.
-pub fn identity(name: &str, role: Role) -> Identity {
+pub(crate) fn identity(name: &str, role: Role) -> Identity {
     Identity {
         account: Account {
             id: 1,
@@ -32,7 +32,7 @@ pub fn identity(name: &str, role: Role) -> Identity {
 }
 
 /// The identifier that is this digit all over.
-pub fn id(digit: u8) -> ContainerId {
+pub(crate) fn id(digit: u8) -> ContainerId {
     ContainerId::from_bytes([digit; 32])
 }
 
@@ -86,7 +86,7 @@ fn running(mut container: Container, pid: i32, first_inode: u64) -> Container {
 }
 
 /// A process of the sample.
-pub fn process(pid: i32, parent: i32, pids: &[i32], command: &str) -> Process {
+pub(crate) fn process(pid: i32, parent: i32, pids: &[i32], command: &str) -> Process {
     Process {
         host_pid: HostPid(pid),
         pids: pids.to_vec(),
@@ -125,7 +125,7 @@ fn inside(mut process: Process, container: ContainerId, uid: u32) -> Process {
 }
 
 /// A session of `web`.
-pub fn session(digit: u8, exit: Option<Exit>) -> Session {
+pub(crate) fn session(digit: u8, exit: Option<Exit>) -> Session {
     Session {
         id: SessionId::from_bytes([digit; 16]),
         container: id(1),
@@ -178,7 +178,7 @@ fn processes() -> Vec<Process> {
 }
 
 /// The host.
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     let world = World::new();
     world.keeper_came(Hello {
         version: VERSION,
@@ -245,7 +245,7 @@ pub fn world() -> World {
 }
 
 /// The images of the sample.
-pub fn images() -> Vec<porthole_protocol::container::Image> {
+pub(crate) fn images() -> Vec<porthole_protocol::container::Image> {
     [
         serde_json::json!({"name": "host", "description": "this machine's own programs, writable on top", "command": ["/bin/bash"], "unavailable": null}),
         serde_json::json!({"name": "busybox", "description": "one small program that is two hundred", "command": ["/bin/sh"], "unavailable": "busybox-static is not installed. As root: apt-get install busybox-static"}),
