@@ -450,7 +450,7 @@ function inWords(code: number): string {
     case 4404:
       return "There is no such session any more. Open a new one.";
     case 4409:
-      return "The session cannot be attached to now: it has ended, or its container does not run.";
+      return "This terminal was opened again somewhere else, which took its place.";
     default:
       return `The server refused the connection (${code - 4000}).`;
   }
