@@ -40,7 +40,7 @@ uninstall: ## Remove containers, state, settings and the account (asks; CONFIRM=
 	@server/setup uninstall
 
 ##@ Work on it
-.PHONY: web test build-debug setup-test fmt lint bench clean
+.PHONY: web test build-debug setup-test bench picture fmt lint clean
 web: target/web.built ## Build what browsers load into web/dist
 
 ifeq ($(wildcard web/dist/*),)
@@ -54,6 +54,10 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	npm --prefix web ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
+tests/browser/node_modules/.package-lock.json: tests/browser/package.json tests/browser/package-lock.json
+	npm --prefix tests/browser ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 build-debug: web ## Build both programs for tests into target/product/debug
 	cargo build --locked --workspace --bins
 	cargo build --locked -p porthole-keeper --target $(MUSL)
@@ -63,8 +67,14 @@ build-debug: web ## Build both programs for tests into target/product/debug
 setup-test: setup ## As setup, and what the tests need: Chromium among others
 	@server/setup packages $(TEST_PACKAGES)
 
-test: setup-test build-debug ## All tests, with formatting and lints (as root; sets up what it needs)
+test: setup-test build-debug tests/browser/node_modules/.package-lock.json ## All tests, with formatting and lints (as root; sets up what it needs)
 	@PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) tests/run
+
+bench: setup-test build ## Compare Porthole's speed with bare system calls (BENCH="start echo": only these)
+	PORTHOLE_BIN=$(abspath $(RELEASE)/porthole) cargo run --locked --release -p porthole-tests --bin bench -- $(BENCH)
+
+picture: setup-test build-debug tests/browser/node_modules/.package-lock.json ## Take docs/screenshot.png again
+	PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) npm --prefix tests/browser run picture
 
 bench: setup build ## How fast it is, beside bare system calls (as root; some minutes; ARGS="start echo" for a part)
 	cargo build --locked --release -p porthole-tests --bin bench
