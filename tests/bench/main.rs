@@ -20,6 +20,7 @@ mod scan;
 mod start;
 mod viewer;
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -30,7 +31,8 @@ use crate::report::Report;
 
 /// What every measurement works with.
 struct Bench {
-    porthole: Instance,
+    /// Started by the first measurement that asks it something.
+    porthole: LazyLock<Instance>,
     floor: Floor,
     report: Report,
 }
@@ -67,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     let begun = Instant::now();
     let floor = Floor::build().context("the floor (tests/bench/raw.c) cannot be built")?;
     let mut bench = Bench {
-        porthole: Instance::start(),
+        porthole: LazyLock::new(Instance::start),
         floor,
         report: Report::begin(),
     };

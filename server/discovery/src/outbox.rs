@@ -47,3 +47,42 @@ impl Outbox {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_message_that_the_socket_does_not_hold_is_sent_in_parts() {
+        let (mut receiver, sender) = UnixStream::pair().expect("socketpair");
+        let update = Update {
+            notice: Some("x".repeat(2 << 20)),
+            ..Update::default()
+        };
+        let mut outbox = Outbox::default();
+        outbox.put(&update);
+        outbox.send(&sender).expect("connected");
+        assert!(!outbox.is_empty(), "a socket does not hold two megabytes");
+
+        let mut received = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        while !outbox.is_empty() {
+            let length = receiver.read(&mut buffer).expect("connected");
+            received.extend_from_slice(&buffer[..length]);
+            outbox.send(&sender).expect("connected");
+        }
+        drop(sender);
+        receiver.read_to_end(&mut received).expect("ended");
+        let (length, message) = received.split_first_chunk::<4>().expect("a header");
+        assert_eq!(u32::from_le_bytes(*length) as usize, message.len());
+        assert_eq!(serde_json::from_slice::<Update>(message).ok(), Some(update));
+
+        drop(receiver);
+        let (receiver, sender) = UnixStream::pair().expect("socketpair");
+        drop(receiver);
+        outbox.put(&Update::default());
+        assert_eq!(outbox.send(&sender), Err(Errno::PIPE));
+    }
+}

@@ -25,7 +25,8 @@ pub struct Update {
     pub namespaces: Vec<Namespace>,
     /// Namespaces that are gone.
     pub namespaces_gone: Vec<NamespaceInode>,
-    /// How it learns of changes, where that is not at once; a sentence for people.
+    /// How it learns of changes as of this update, where that is not at once; a sentence for
+    /// people. `None` takes back an earlier one.
     pub notice: Option<String>,
 }
 
