@@ -76,10 +76,6 @@ bench: setup-test build ## Compare Porthole's speed with bare system calls (BENC
 picture: setup-test build-debug tests/browser/node_modules/.package-lock.json ## Take docs/screenshot.png again
 	PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) npm --prefix tests/browser run picture
 
-bench: setup build ## How fast it is, beside bare system calls (as root; some minutes; ARGS="start echo" for a part)
-	cargo build --locked --release -p porthole-tests --bin bench
-	@PORTHOLE_BIN=$(abspath $(RELEASE)/porthole) target/release/bench $(ARGS)
-
 fmt: ## Format the Rust code
 	cargo fmt --all
 

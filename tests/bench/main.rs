@@ -2,7 +2,7 @@
 //! measured in the same run. Absolute times drift from machine to machine and from hour to hour;
 //! the ratios to the floor are what counts.
 //!
-//! `bench [NAME…]` measures these only: start, output, echo, many, scan, memory, lists, changes.
+//! `BENCH="NAME…"` measures these only: start, output, echo, many, scan, memory, lists, changes.
 //! Everything runs against a real `porthole serve` with directories and a port of its own, with
 //! as many containers as its limits ask for, and is removed afterwards.
 #![forbid(unsafe_code)]
