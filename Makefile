@@ -70,9 +70,6 @@ setup-test: setup ## As setup, and what the tests need: Chromium among others
 test: setup-test build-debug tests/browser/node_modules/.package-lock.json ## All tests, with formatting and lints (as root; sets up what it needs)
 	@PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) tests/run
 
-bench: setup-test build ## Compare Porthole's speed with bare system calls (BENCH="start echo": only these)
-	PORTHOLE_BIN=$(abspath $(RELEASE)/porthole) cargo run --locked --release -p porthole-tests --bin bench -- $(BENCH)
-
 picture: setup-test build-debug tests/browser/node_modules/.package-lock.json ## Take docs/screenshot.png again
 	PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) npm --prefix tests/browser run picture
 
@@ -84,4 +81,4 @@ lint: web ## Check formatting and lints
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 clean: ## Remove everything that was built
-	rm -rf target web/dist web/node_modules tests/browser/results
+	rm -rf target web/dist web/node_modules tests/browser/node_modules tests/browser/results
