@@ -45,6 +45,7 @@ function themeChoice(): void {
 
 function start(): void {
   takeCode();
+  window.addEventListener("hashchange", takeCode);
   themeChoice();
   startLogs();
   afterChange();

@@ -2,7 +2,7 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -12,13 +12,10 @@ use super::{Visit, page};
 use crate::Refusal;
 use crate::access::TheContainer;
 use crate::actions::containers as actions;
+use crate::headers::TERMINAL_POLICY;
 
 /// SIGKILL.
 const KILL: u8 = 9;
-
-/// What the terminal needs beyond every page's policy: xterm.js writes style elements. Attributes
-/// stay forbidden.
-const TERMINAL_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; style-src-elem 'self' 'unsafe-inline'; style-src-attr 'none'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// `/containers`.
 pub(super) async fn list(
@@ -89,10 +86,9 @@ pub(super) async fn terminal(
     let world = &visit.state.world;
     let terminal = TerminalPage::new(world, visit.scene(), &container, &wanted.session, shell);
     let mut response = page(StatusCode::OK, &terminal);
-    response.headers_mut().insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(TERMINAL_POLICY),
-    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, TERMINAL_POLICY);
     response
 }
 

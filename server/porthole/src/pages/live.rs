@@ -49,6 +49,9 @@ impl Follower {
         identity: &Identity,
         changes: Option<&[Change]>,
     ) -> Option<String> {
+        if changes.is_some_and(|changes| !concerns(&state.world, &self.subject.at, changes)) {
+            return None;
+        }
         let scene = Scene {
             base: &state.settings.base_path,
             who: identity,
@@ -59,6 +62,43 @@ impl Follower {
         self.shown = Some(now);
         (!html.is_empty()).then_some(html)
     }
+}
+
+/// Whether what the page shows can have changed. A busy host starts hundreds of processes a second
+/// that no page is about.
+fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
+    let path = at.split('?').next().unwrap_or_default();
+    let mut parts = path.trim_matches('/').split('/');
+    let (section, reference) = (parts.next(), parts.next());
+    let shown = reference.and_then(|reference| world.find(reference).ok());
+    changes.iter().any(|change| match change {
+        Change::Container(_) | Change::ContainerGone(_) | Change::Keeper => true,
+        Change::Session(session) | Change::SessionGone(session) => {
+            section == Some("sessions") || shown.as_ref().is_some_and(|c| c.id == session.container)
+        }
+        Change::Processes {
+            containers,
+            changed,
+            ..
+        } => match &shown {
+            Some(container) => containers.contains(&container.id),
+            // The list shows of processes only how each container numbers its first one.
+            None => {
+                section == Some("containers")
+                    && changed.iter().any(|process| {
+                        let container = process.container.as_ref();
+                        let container = container.and_then(|id| world.container(id));
+                        container.is_some_and(|c| c.pid == Some(process.host_pid))
+                    })
+            }
+        },
+        Change::Namespaces { changed, .. } => shown.as_ref().is_some_and(|container| {
+            let inodes = container.namespaces.iter().map(|(_, n)| n.inode);
+            let mut inodes = inodes.flatten();
+            inodes.any(|inode| changed.iter().any(|n| n.inode == inode))
+        }),
+        Change::Viewers(_) | Change::Image(_) => false,
+    })
 }
 
 /// What is live of the page at this address, for who may see it.
@@ -119,6 +159,33 @@ mod tests {
         let row = format!("#c-{}", sample::id(1));
         assert!(changes.contains(&row), "{changes}");
         assert_eq!(changes.matches("<hx-partial").count(), 1, "{changes}");
+    }
+
+    #[test]
+    fn a_process_elsewhere_concerns_no_page() {
+        let world = sample::world();
+        let change = |container: Option<porthole_protocol::id::ContainerId>, pid| {
+            let mut process = sample::process(pid, 1, &[pid], "a");
+            process.container.clone_from(&container);
+            [Change::Processes {
+                containers: container.into_iter().collect(),
+                changed: vec![std::sync::Arc::new(process)],
+                gone: Vec::new(),
+            }]
+        };
+        let elsewhere = change(None, 9);
+        let of_web = change(Some(sample::id(1)), 7561);
+        let first_of_web = change(Some(sample::id(1)), 7548);
+        for (at, changes, concerned) in [
+            ("/containers", &elsewhere, false),
+            ("/containers", &of_web, false),
+            ("/containers", &first_of_web, true),
+            ("/containers/web", &elsewhere, false),
+            ("/containers/web/processes", &of_web, true),
+            ("/containers/sidecar", &of_web, false),
+        ] {
+            assert_eq!(concerns(&world, at, changes), concerned, "{at} {changes:?}");
+        }
     }
 
     #[test]

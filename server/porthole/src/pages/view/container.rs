@@ -11,6 +11,7 @@ use super::pid_map::PidMap;
 use super::shell::Shell;
 use super::words::{When, bytes, command_line, count, visible, visible_lines};
 use super::{Scene, html, namespaces, processes, sessions};
+use crate::api::view as api;
 use crate::world::World;
 
 /// One of a container's pages.
@@ -186,7 +187,7 @@ pub fn region(world: &World, scene: Scene<'_>, container: &Container, tab: Tab) 
             slots.push(rows);
         }
         Tab::Namespaces => slots.push(namespaces::slot(container, world, scene)),
-        Tab::Inspect => slots.push(Slot::whole("json", html(&Json::of(container)))),
+        Tab::Inspect => slots.push(Slot::whole("json", html(&Json::of(container, scene)))),
         Tab::Terminal | Tab::Logs => {}
     }
     Region { slots }
@@ -371,8 +372,9 @@ struct Json {
 }
 
 impl Json {
-    fn of(container: &Container) -> Self {
-        let text = serde_json::to_string_pretty(container).unwrap_or_default();
+    fn of(container: &Container, scene: Scene<'_>) -> Self {
+        let shown = api::container(container, scene.who);
+        let text = serde_json::to_string_pretty(&shown).unwrap_or_default();
         Self {
             text: visible_lines(&text),
         }

@@ -13,6 +13,7 @@ use super::live::{Part, Region, Slot};
 use super::shell::Shell;
 use super::words::{When, count, visible};
 use super::{Scene, html};
+use crate::access::Identity;
 use crate::world::World;
 
 /// What the address of the list says.
@@ -76,7 +77,8 @@ impl Listing {
         }
     }
 
-    fn holds(&self, container: &Container) -> bool {
+    fn holds(&self, container: &Container, who: &Identity) -> bool {
+        let looks = who.may_look_into(&container.owner);
         (self.state.is_empty() || self.state == container.state.name())
             && (self.owner.is_empty() || self.owner == container.owner.as_str())
             && self.q.to_lowercase().split_whitespace().all(|word| {
@@ -84,11 +86,12 @@ impl Listing {
                     || container.id.as_str().starts_with(word)
                     || container.spec.image.as_str().to_lowercase().contains(word)
                     || container.owner.as_str().to_lowercase().contains(word)
-                    || container
-                        .spec
-                        .command
-                        .iter()
-                        .any(|w| w.as_str().to_lowercase().contains(word))
+                    || looks
+                        && container
+                            .spec
+                            .command
+                            .iter()
+                            .any(|w| w.as_str().to_lowercase().contains(word))
                     || container.pid.is_some_and(|pid| pid.to_string() == word)
             })
     }
@@ -108,8 +111,8 @@ impl Listing {
     }
 
     /// The containers of the list in its order.
-    pub fn select(&self, mut all: Vec<Arc<Container>>) -> Vec<Arc<Container>> {
-        all.retain(|container| self.holds(container));
+    pub fn select(&self, mut all: Vec<Arc<Container>>, who: &Identity) -> Vec<Arc<Container>> {
+        all.retain(|container| self.holds(container, who));
         all.sort_by(|a, b| self.order(a, b));
         all
     }
@@ -270,7 +273,7 @@ struct Empty {
 pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
     let all = world.containers();
     let total = all.len();
-    let shown = listing.select(all);
+    let shown = listing.select(all, scene.who);
     let parts = shown
         .iter()
         .map(|container| Part {
@@ -312,7 +315,7 @@ mod tests {
         let world = sample::world();
         let names = |listing: &Listing| -> Vec<String> {
             listing
-                .select(world.containers())
+                .select(world.containers(), &sample::admin())
                 .iter()
                 .map(|c| c.name.to_string())
                 .collect()

@@ -11,6 +11,7 @@ use super::live::{Part, Region, Slot};
 use super::shell::Shell;
 use super::words::{When, command_line, count, visible};
 use super::{Scene, html};
+use crate::access::Identity;
 use crate::world::World;
 
 /// A session's row.
@@ -41,6 +42,7 @@ struct SessionRow {
 impl SessionRow {
     fn of(session: &Session, world: &World, scene: Scene<'_>, in_list: bool) -> Self {
         let container = world.container(&session.container);
+        let looks = scene.who.may_look_into(&session.owner);
         let state = match &session.exit {
             None => "running".to_owned(),
             Some(exit) => match exit.kind {
@@ -59,7 +61,11 @@ impl SessionRow {
                 .map_or_else(String::new, super::reference),
             container: container.map(|c| visible(c.name.as_str())),
             in_list,
-            command: command_line(&session.command),
+            command: if looks {
+                command_line(&session.command)
+            } else {
+                "another person's".to_owned()
+            },
             owner: session.owner.to_string(),
             running: session.exit.is_none(),
             class: match &session.exit {
@@ -81,7 +87,7 @@ impl SessionRow {
             },
             started: session.started_at.into(),
             ended: session.exit.as_ref().map(|exit| exit.at.into()),
-            may_open: scene.who.may_look_into(&session.owner),
+            may_open: looks,
             may_end: scene.who.may_change_session(session),
         }
     }
@@ -140,7 +146,7 @@ impl Listing {
         }
     }
 
-    fn holds(&self, session: &Session, world: &World) -> bool {
+    fn holds(&self, session: &Session, world: &World, who: &Identity) -> bool {
         let state = match self.state.as_str() {
             "running" => session.exit.is_none(),
             "ended" => session.exit.is_some(),
@@ -151,7 +157,11 @@ impl Listing {
             let text = format!(
                 "{} {} {} {}",
                 container.as_ref().map_or("", |c| c.name.as_str()),
-                session.command.join(" "),
+                if who.may_look_into(&session.owner) {
+                    session.command.join(" ")
+                } else {
+                    String::new()
+                },
                 session.owner,
                 session.id
             )
@@ -163,9 +173,9 @@ impl Listing {
         }
     }
 
-    fn select(&self, world: &World) -> Vec<Arc<Session>> {
+    fn select(&self, world: &World, who: &Identity) -> Vec<Arc<Session>> {
         let mut all = world.sessions();
-        all.retain(|session| self.holds(session, world));
+        all.retain(|session| self.holds(session, world, who));
         all.sort_by_key(|s| (s.exit.is_some(), std::cmp::Reverse(s.started_at)));
         all
     }
@@ -216,7 +226,7 @@ struct Empty {
 
 /// What of the list is live.
 pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
-    let shown = listing.select(world);
+    let shown = listing.select(world, scene.who);
     let total = world.sessions().len();
     let parts: Vec<_> = shown
         .iter()
