@@ -1,3 +1,6 @@
 //! The binary `porthole`.
+#![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    porthole::cli::main()
+}

@@ -167,7 +167,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match error {
-            StoreError::NameTaken(_) => Self::conflict("name_in_use", message).field("name"),
+            StoreError::NameTaken(_) => Self::conflict("name_in_use", message).field("user"),
             StoreError::NoAccount(_) => Self::not_found("account_not_found", message),
             StoreError::LastAdministrator => Self::conflict("last_administrator", message),
             StoreError::NotFirst => Self::conflict("already_set_up", message),

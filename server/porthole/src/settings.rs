@@ -13,6 +13,8 @@ use axum::http::Uri;
 use porthole_protocol::container::Invalid;
 use serde::Deserialize;
 
+use crate::access::password::check_new;
+
 /// Where the file is, unless `PORTHOLE_CONFIG` names another.
 pub const FILE: &str = "/etc/porthole/config.toml";
 
@@ -290,6 +292,13 @@ impl Given {
                 Some(text.trim_end_matches(['\n', '\r']).to_owned())
             }
         };
+        if let Some(Err(why)) = admin_password.as_deref().map(check_new) {
+            return Err(SettingsError::Value {
+                name: "PORTHOLE_ADMIN_PASSWORD",
+                value: "…".to_owned(),
+                why: why.message,
+            });
+        }
         Ok(Settings {
             listen,
             insecure_http,

@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::access::Access;
 use crate::actions::sessions::Openings;
 use crate::hubs::Hubs;
@@ -31,6 +33,8 @@ pub struct Shared {
     pub hubs: Hubs,
     /// The connection to the keeper.
     pub keeper: Keeper,
+    /// Becomes true when the server is to end: what is open without end ends then.
+    pub ending: watch::Sender<bool>,
 }
 
 impl AppState {

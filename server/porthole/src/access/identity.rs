@@ -132,6 +132,11 @@ impl Identity {
         }
     }
 
+    /// Whether what processes of the host do, outside containers, may be seen: their arguments.
+    pub fn may_look_into_host(&self) -> bool {
+        self.role() != Role::User
+    }
+
     /// Whether this container may be changed.
     pub fn may_change_container(&self, container: &Container) -> bool {
         self.may_change(&container.owner)

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
-use axum::http::request::Parts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use porthole_protocol::container::Container;
@@ -195,9 +195,13 @@ impl Guard {
 
     fn refuse(&self, identity: Option<&Identity>, request: &Request, refusal: Refusal) -> Response {
         match self.face {
-            Face::Page => {
-                pages::refused(&self.state, identity, request.uri(), request.headers(), refusal)
-            }
+            Face::Page => pages::refused(
+                &self.state,
+                identity,
+                request.uri(),
+                request.headers(),
+                refusal,
+            ),
             Face::Api => refusal.into_response(),
         }
     }

@@ -34,6 +34,7 @@ pub async fn set_up(
     if !state.store.is_new()? {
         return Err(crate::store::StoreError::NotFirst.into());
     }
+    check_name("user", &name)?;
     // All who try share one count: there is one code.
     state.access.attempt("\0setup", from)?;
     if !state.access.setup.is(code, Instant::now()) {
@@ -57,6 +58,16 @@ pub async fn set_up(
     state.access.setup.end();
     let secret = log_in(state, &account, Act::SetUp, None).await?;
     Ok((account, secret))
+}
+
+fn check_name(field: &str, name: &Owner) -> Result<(), Refusal> {
+    if name.as_str().ends_with("@local") {
+        return Err(Refusal::unusable(
+            field,
+            "Names that end in \"@local\" are those of the socket's users.",
+        ));
+    }
+    Ok(())
 }
 
 /// Makes the account `admin` with the password that was set, where there is no account yet.
@@ -152,7 +163,7 @@ pub async fn change_password(
     state: &AppState,
     identity: &Identity,
     from: Option<IpAddr>,
-    old: String,
+    current: String,
     new: String,
 ) -> Result<(), Refusal> {
     let name = identity.name();
@@ -166,15 +177,15 @@ pub async fn change_password(
     let right = state
         .access
         .passwords
-        .verify(old, Some(stored.password))
+        .verify(current, Some(stored.password))
         .await?;
     if !right {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "wrong_password",
-            "The old password is wrong.",
+            "The current password is wrong.",
         )
-        .field("old"));
+        .field("current"));
     }
     state.access.succeeded(name.as_str(), from);
     let new = state
@@ -214,12 +225,7 @@ pub async fn create(
     role: Role,
     password: String,
 ) -> Result<Account, Refusal> {
-    if name.as_str().ends_with("@local") {
-        return Err(Refusal::unusable(
-            "name",
-            "Names that end in \"@local\" are those of the socket's users.",
-        ));
-    }
+    check_name("user", &name)?;
     let password = state.access.passwords.hash(password).await?;
     let detail = json!({"role": role});
     audit(state, identity, Act::AccountCreated, name.as_str(), detail).await?;

@@ -1,0 +1,164 @@
+//! Processes, from both sides.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use porthole_protocol::id::{HostPid, NamespaceInode};
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::Process;
+use serde_json::Value;
+
+use super::body::Asked;
+use super::list::{Listed, Page};
+use super::view;
+use crate::access::{Identity, TheContainer};
+use crate::{AppState, Refusal};
+
+const LISTED: Listed = Listed {
+    fields: &[
+        "host_pid",
+        "pid",
+        "parent",
+        "uid",
+        "uid_inside",
+        "gid",
+        "gid_inside",
+        "command",
+        "tty",
+        "state",
+        "started_at",
+        "threads",
+        "rss",
+        "container",
+        "session",
+    ],
+    key: "host_pid",
+    sort: "host_pid",
+};
+
+type Query = Vec<(String, String)>;
+
+/// `pid` is a filter over every level's PID, which the item shows as `pids`.
+fn by_any_pid(query: &mut Query) -> Result<Option<i32>, Refusal> {
+    let Some(place) = query.iter().position(|(name, _)| name == "pid") else {
+        return Ok(None);
+    };
+    let (_, value) = query.remove(place);
+    let pid = value
+        .parse()
+        .map_err(|_| Refusal::unusable("pid", "A PID is a number."))?;
+    Ok(Some(pid))
+}
+
+fn page(
+    state: &AppState,
+    reader: &Identity,
+    processes: &[Arc<Process>],
+    mut query: Query,
+) -> Result<Page, Refusal> {
+    let pid = by_any_pid(&mut query)?;
+    let items: Result<Vec<Value>, Refusal> = processes
+        .iter()
+        .filter(|process| pid.is_none_or(|pid| process.pids.contains(&pid)))
+        .map(|process| view::value(&view::process(state, process, reader, false)))
+        .collect();
+    LISTED.page(items?, query)
+}
+
+/// All processes of the host, `?host_pid=&pid=&container=`.
+pub async fn list(
+    State(state): State<AppState>,
+    identity: Identity,
+    Asked(mut query): Asked<Query>,
+) -> Result<Json<Page>, Refusal> {
+    // A container is named by any reference, not only by its id.
+    for (name, value) in &mut query {
+        if name == "container" && !value.is_empty() {
+            *value = state.world.find(value)?.id.to_string();
+        }
+    }
+    let processes = state.world.processes();
+    Ok(Json(page(&state, &identity, &processes, query)?))
+}
+
+/// The processes of one container.
+pub async fn of_container(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheContainer(container): TheContainer,
+    Asked(query): Asked<Query>,
+) -> Result<Json<Page>, Refusal> {
+    let processes = state.world.processes_of(&container.id);
+    Ok(Json(page(&state, &identity, &processes, query)?))
+}
+
+/// One process, with its eight namespaces.
+pub async fn one(
+    State(state): State<AppState>,
+    identity: Identity,
+    Path(pid): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let found = pid
+        .parse()
+        .ok()
+        .and_then(|pid| state.world.process(HostPid(pid)));
+    let process = found.ok_or_else(|| {
+        Refusal::not_found(
+            "process_not_found",
+            "There is no such process on the host now.",
+        )
+    })?;
+    Ok(Json(view::value(&view::process(
+        &state, &process, &identity, true,
+    ))?))
+}
+
+/// All namespaces of the host, `?type=`.
+pub async fn namespaces(
+    State(state): State<AppState>,
+    Asked(query): Asked<Query>,
+) -> Result<Json<Page>, Refusal> {
+    const LISTED: Listed = Listed {
+        fields: &[
+            "type",
+            "inode",
+            "initial",
+            "owner",
+            "parent",
+            "processes",
+            "leader",
+        ],
+        key: "inode",
+        sort: "inode",
+    };
+    let items: Result<Vec<Value>, Refusal> = state
+        .world
+        .namespaces()
+        .iter()
+        .map(|namespace| view::value(&**namespace))
+        .collect();
+    Ok(Json(LISTED.page(items?, query)?))
+}
+
+/// One namespace.
+pub async fn namespace(
+    State(state): State<AppState>,
+    Path((kind, inode)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let kind: NamespaceType = kind
+        .parse()
+        .map_err(|why| Refusal::not_found("namespace_not_found", format!("{why}.")))?;
+    let found = inode
+        .parse()
+        .ok()
+        .and_then(|inode| state.world.namespace(NamespaceInode(inode)))
+        .filter(|namespace| namespace.kind == kind);
+    let namespace = found.ok_or_else(|| {
+        Refusal::not_found(
+            "namespace_not_found",
+            "There is no such namespace on the host now.",
+        )
+    })?;
+    Ok(Json(view::value(&*namespace)?))
+}

@@ -1,0 +1,105 @@
+//! Sessions.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use porthole_protocol::session::Target;
+use porthole_protocol::trace::Trace;
+use serde_json::Value;
+
+use super::body::{Asked, SentOr};
+use super::list::{Listed, Page};
+use super::view;
+use crate::access::{Identity, TheContainer, TheSession};
+use crate::actions::sessions::{self, OpenSession};
+use crate::{AppState, Refusal};
+
+const LISTED: Listed = Listed {
+    fields: &[
+        "id",
+        "container",
+        "owner",
+        "tty",
+        "state",
+        "exit_code",
+        "host_pid",
+        "container_pid",
+        "started_at",
+        "ended_at",
+    ],
+    key: "id",
+    sort: "-started_at",
+};
+
+/// All sessions.
+pub async fn list(
+    State(state): State<AppState>,
+    identity: Identity,
+    Asked(mut query): Asked<Vec<(String, String)>>,
+) -> Result<Json<Page>, Refusal> {
+    // A container is named by any reference, not only by its id.
+    for (name, value) in &mut query {
+        if name == "container" {
+            *value = state.world.find(value)?.id.to_string();
+        }
+    }
+    let items: Result<Vec<Value>, Refusal> = state
+        .world
+        .sessions()
+        .iter()
+        .map(|session| view::value(&view::session(&state, session, &identity)))
+        .collect();
+    Ok(Json(LISTED.page(items?, query)?))
+}
+
+/// Opens a session in a container.
+pub async fn open(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheContainer(container): TheContainer,
+    SentOr(open): SentOr<OpenSession>,
+) -> Result<Response, Refusal> {
+    let session = sessions::open(&state, &identity, &container, open).await?;
+    let location = format!(
+        "{}/api/v1/sessions/{}",
+        state.settings.base_path, session.id
+    );
+    Ok((
+        StatusCode::CREATED,
+        [("location", location)],
+        Json(view::session(&state, &session, &identity)),
+    )
+        .into_response())
+}
+
+/// One session.
+pub async fn one(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheSession(session): TheSession,
+) -> Response {
+    Json(view::session(&state, &session, &identity)).into_response()
+}
+
+/// Ends a session.
+pub async fn end(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheSession(session): TheSession,
+) -> Result<StatusCode, Refusal> {
+    sessions::end(&state, &identity, &session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The calls that made a session.
+pub async fn trace(
+    State(state): State<AppState>,
+    TheSession(session): TheSession,
+) -> Result<Json<Trace>, Refusal> {
+    let trace = state
+        .keeper
+        .trace(Target::Session(session.id.clone()))
+        .await?;
+    Ok(Json(trace))
+}

@@ -1,0 +1,232 @@
+//! The JSON of containers, sessions and processes.
+
+use std::collections::BTreeMap;
+
+use porthole_protocol::container::{
+    AbsolutePath, Argument, Container, ContainerName, ContainerNamespace, ContainerState, EnvName,
+    Hostname, IdRange, ImageName, Limits, Owner, TimeOffset, Timestamp, UserSpec,
+};
+use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, NamespaceInode, SessionId};
+use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
+use porthole_protocol::observation::Process;
+use porthole_protocol::session::{Exit, ExitKind, Session, Target, Tried};
+use porthole_terminal::{Info, Permission};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::access::Identity;
+use crate::{AppState, Refusal};
+
+/// A container, as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct ContainerView<'a> {
+    id: &'a ContainerId,
+    name: &'a ContainerName,
+    engine: &'a str,
+    owner: &'a Owner,
+    state: ContainerState,
+    error: Option<&'a str>,
+    pid: Option<HostPid>,
+    exit_code: Option<i32>,
+    exit_kind: Option<ExitKind>,
+    exit_reason: Option<&'a str>,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    image: &'a ImageName,
+    /// This and the next two: `null` for who may not look inside. They often hold secrets.
+    command: Option<&'a [Argument]>,
+    entrypoint: Option<&'a [Argument]>,
+    env: Option<&'a BTreeMap<EnvName, Argument>>,
+    workdir: Option<&'a AbsolutePath>,
+    user: Option<&'a UserSpec>,
+    hostname: Option<&'a Hostname>,
+    tty: bool,
+    init: bool,
+    labels: &'a BTreeMap<String, String>,
+    limits: Limits,
+    time_offset: Option<TimeOffset>,
+    namespaces: &'a PerNamespace<ContainerNamespace>,
+    uid_map: &'a [IdRange],
+    gid_map: &'a [IdRange],
+    cgroup: Option<&'a str>,
+}
+
+/// A container for this reader.
+pub fn container<'a>(container: &'a Container, reader: &Identity) -> ContainerView<'a> {
+    let spec = &container.spec;
+    let inside = reader.may_look_into(&container.owner);
+    ContainerView {
+        id: &container.id,
+        name: &container.name,
+        engine: &container.engine,
+        owner: &container.owner,
+        state: container.state,
+        error: container.error.as_deref(),
+        pid: container.pid,
+        exit_code: container.exit.as_ref().map(|exit| exit.code),
+        exit_kind: container.exit.as_ref().map(|exit| exit.kind),
+        exit_reason: container.exit.as_ref().map(|exit| exit.reason.as_str()),
+        created_at: container.created_at,
+        started_at: container.started_at,
+        finished_at: container.finished_at,
+        image: &spec.image,
+        command: inside.then_some(&spec.command),
+        entrypoint: inside.then_some(&spec.entrypoint),
+        env: inside.then_some(&spec.env),
+        workdir: spec.workdir.as_ref(),
+        user: spec.user.as_ref(),
+        hostname: spec.hostname.as_ref(),
+        tty: spec.tty,
+        init: spec.init,
+        labels: &spec.labels,
+        limits: spec.limits,
+        time_offset: spec.time_offset,
+        namespaces: &container.namespaces,
+        uid_map: &container.uid_map,
+        gid_map: &container.gid_map,
+        cgroup: container.cgroup.as_deref(),
+    }
+}
+
+/// Somebody who is at a session.
+#[derive(Debug, Serialize)]
+pub struct ViewerView {
+    user: String,
+    mode: &'static str,
+    drives: bool,
+}
+
+/// A session, as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct SessionView<'a> {
+    id: &'a SessionId,
+    container: &'a ContainerId,
+    owner: &'a Owner,
+    /// `null` for who may not look inside.
+    command: Option<&'a [String]>,
+    tty: bool,
+    tty_name: Option<&'a str>,
+    state: &'static str,
+    exit_code: Option<i32>,
+    exit_kind: Option<ExitKind>,
+    reason: Option<&'a str>,
+    host_pid: Option<HostPid>,
+    container_pid: Option<ContainerPid>,
+    cols: u16,
+    rows: u16,
+    seq: Option<u64>,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    viewers: Vec<ViewerView>,
+    tried: &'a [Tried],
+}
+
+/// A session. `seq` is unknown (null) for one that ended and that nobody has asked about since.
+pub fn session<'a>(state: &AppState, session: &'a Session, reader: &Identity) -> SessionView<'a> {
+    let info: Option<Info> = state.hubs.info(&Target::Session(session.id.clone()));
+    let size = info.as_ref().map_or(session.size, |info| info.size);
+    let exit: Option<&Exit> = session.exit.as_ref();
+    SessionView {
+        id: &session.id,
+        container: &session.container,
+        owner: &session.owner,
+        command: reader
+            .may_look_into(&session.owner)
+            .then_some(&session.command),
+        tty: session.tty,
+        tty_name: session.tty_name.as_deref(),
+        state: if exit.is_none() { "running" } else { "exited" },
+        exit_code: exit.map(|exit| exit.code),
+        exit_kind: exit.map(|exit| exit.kind),
+        reason: exit.map(|exit| exit.reason.as_str()),
+        host_pid: session.host_pid,
+        container_pid: session.container_pid,
+        cols: size.cols,
+        rows: size.rows,
+        seq: info.as_ref().map(|info| info.seq.0),
+        started_at: session.started_at,
+        ended_at: exit.map(|exit| exit.at),
+        viewers: info.map_or_else(Vec::new, |info| {
+            info.viewers
+                .into_iter()
+                .map(|viewer| ViewerView {
+                    user: viewer.user,
+                    mode: match viewer.permission {
+                        Permission::Write => "write",
+                        Permission::Watch => "watch",
+                    },
+                    drives: viewer.drives,
+                })
+                .collect()
+        }),
+        tried: &session.tried,
+    }
+}
+
+/// A process, as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct ProcessView<'a> {
+    host_pid: HostPid,
+    pids: &'a [i32],
+    parent: Option<HostPid>,
+    uid: u32,
+    uid_inside: Option<u32>,
+    gid: u32,
+    gid_inside: Option<u32>,
+    command: &'a str,
+    /// `null` for who may not look inside.
+    args: Option<&'a [String]>,
+    tty: Option<&'a str>,
+    state: char,
+    started_at: Timestamp,
+    threads: u32,
+    rss: u64,
+    container: Option<&'a ContainerId>,
+    session: Option<&'a SessionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<PerNamespace<Option<NamespaceInode>>>,
+}
+
+/// A process, for this reader; with its eight namespaces where they are asked for.
+pub fn process<'a>(
+    state: &AppState,
+    process: &'a Process,
+    reader: &Identity,
+    namespaces: bool,
+) -> ProcessView<'a> {
+    let inside = match &process.container {
+        Some(id) => match state.world.container(id) {
+            Some(container) => reader.may_look_into(&container.owner),
+            None => reader.is_admin(),
+        },
+        None => reader.may_look_into_host(),
+    };
+    ProcessView {
+        host_pid: process.host_pid,
+        pids: &process.pids,
+        parent: process.parent,
+        uid: process.uid,
+        uid_inside: process.uid_inside,
+        gid: process.gid,
+        gid_inside: process.gid_inside,
+        command: &process.command,
+        args: inside.then_some(&process.args),
+        tty: process.tty.as_deref(),
+        state: process.state,
+        started_at: process.started_at,
+        threads: process.threads,
+        rss: process.rss,
+        container: process.container.as_ref(),
+        session: process.session.as_ref(),
+        namespaces: namespaces.then(|| -> NamespaceSet { process.namespaces }),
+    }
+}
+
+/// The JSON of a view, to be filtered and sorted.
+pub fn value(view: &impl Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(view).map_err(|error| {
+        tracing::error!(%error, "something cannot be written as JSON");
+        Refusal::internal()
+    })
+}

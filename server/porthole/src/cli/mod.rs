@@ -1,0 +1,85 @@
+//! The command line.
+
+mod admin;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::server::listen::Listeners;
+use crate::server::{self, log};
+use crate::settings::Given;
+
+/// See into every container on a Linux host, and step inside from the browser.
+#[derive(Parser)]
+#[command(name = "porthole", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start Porthole (as root)
+    Serve(Box<Given>),
+    /// The part of `serve` that speaks HTTP; `serve` starts it
+    #[command(hide = true)]
+    Server,
+    /// What only who operates Porthole does, on the machine itself
+    Admin {
+        #[command(subcommand)]
+        command: Admin,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Subcommand)]
+enum Admin {
+    /// Give an account a new password, print it, and sign the account out everywhere
+    ResetPassword {
+        /// The account
+        name: String,
+        /// Read the new password from standard input instead of making one up
+        #[arg(long)]
+        password_stdin: bool,
+        /// Where Porthole's state is [default: PORTHOLE_ROOT or /var/lib/porthole]
+        #[arg(long, value_name = "DIRECTORY")]
+        root: Option<std::path::PathBuf>,
+    },
+}
+
+/// Runs the program: parses the command line, does it, says in words what went wrong.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(flags) => serve::run(*flags),
+        Command::Server => run_server(),
+        Command::Admin {
+            command:
+                Admin::ResetPassword {
+                    name,
+                    password_stdin,
+                    root,
+                },
+        } => admin::reset_password(&name, password_stdin, root),
+        Command::Version => {
+            println!("porthole {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("porthole: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_server() -> anyhow::Result<()> {
+    log::begin();
+    // `serve` has resolved everything and handed it on; the file is root's and may be unreadable.
+    let settings = Given::from_env(|name| std::env::var(name).ok())?.resolve()?;
+    server::run(settings, Listeners::inherited()?)
+}

@@ -1,0 +1,237 @@
+//! Listeners and connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use listenfd::ListenFd;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt as _;
+
+use super::ending;
+use crate::AppState;
+use crate::access::gate::Peer;
+
+/// How long a client may take for a request's head.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Connections at once. More wait in the kernel's queue.
+const CONNECTIONS: u32 = 4096;
+/// The most bytes of a request's head.
+const HEAD: usize = 64 * 1024;
+
+/// Where requests come in.
+pub struct Listeners {
+    /// From the network.
+    pub http: std::net::TcpListener,
+    /// From local users.
+    pub local: Option<std::os::unix::net::UnixListener>,
+}
+
+impl Listeners {
+    /// Those that the supervisor has opened and passed on (sd_listen_fds(3)).
+    pub fn inherited() -> anyhow::Result<Self> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let place = |wanted: &str| names.split(':').position(|name| name == wanted);
+        let mut passed = ListenFd::from_env();
+        let http = match place("http") {
+            Some(place) => passed.take_tcp_listener(place)?,
+            None => None,
+        };
+        let local = match place("api") {
+            Some(place) => passed.take_unix_listener(place)?,
+            None => None,
+        };
+        let http = http.context(
+            "`porthole server` is started by `porthole serve`, which passes it the listeners",
+        )?;
+        Ok(Self { http, local })
+    }
+}
+
+/// Serves until the state says that the server ends, and a little longer for what is open.
+pub async fn serve(state: AppState, router: Router, listeners: Listeners, grace: Duration) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    let network = network(&state, &router, listeners.http, &places);
+    let local = local(&state, &router, listeners.local, &places);
+    tokio::select! {
+        () = ending(&state) => {}
+        result = async { tokio::try_join!(network, local) } => {
+            if let Err(error) = result {
+                tracing::error!(%error, "a listener cannot be used");
+            }
+        }
+    }
+    // Whoever is still connected holds a place.
+    let all = places.acquire_many(CONNECTIONS);
+    if tokio::time::timeout(grace, all).await.is_err() {
+        tracing::warn!("some requests were cut off");
+    }
+}
+
+async fn network(
+    state: &AppState,
+    router: &Router,
+    listener: std::net::TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let place = place(places).await?;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Each key's echo is a small message: not to be held back for more.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY");
+                }
+                connection(state, router, stream, Peer::Network(peer), place);
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+async fn local(
+    state: &AppState,
+    router: &Router,
+    listener: Option<std::os::unix::net::UnixListener>,
+    places: &Arc<Semaphore>,
+) -> io::Result<()> {
+    let Some(listener) = listener else {
+        return std::future::pending().await;
+    };
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
+    loop {
+        let place = place(places).await?;
+        match listener.accept().await {
+            Ok((stream, _)) => match stream.peer_cred() {
+                Ok(who) => {
+                    let peer = Peer::Local { uid: who.uid() };
+                    connection(state, router, stream, peer, place);
+                }
+                Err(error) => tracing::warn!(%error, "who connected cannot be found out"),
+            },
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+async fn place(places: &Arc<Semaphore>) -> io::Result<OwnedSemaphorePermit> {
+    let place = Arc::clone(places).acquire_owned().await;
+    place.map_err(io::Error::other)
+}
+
+/// Out of descriptors, or a client that is gone already: neither ends the server.
+async fn pause(error: &io::Error) {
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        tracing::warn!(%error, "accepting");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A connection's place among all. What outlives the connection's requests, a WebSocket, takes a
+/// copy out of its request and holds it.
+#[derive(Clone)]
+pub struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+fn connection<S>(
+    state: &AppState,
+    router: &Router,
+    stream: S,
+    peer: Peer,
+    permit: OwnedSemaphorePermit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (router, base) = (router.clone(), state.clone());
+    let place = Place {
+        _permit: Arc::new(permit),
+    };
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(place.clone());
+        router
+            .clone()
+            .oneshot(below_base(&base.settings.base_path, request))
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let state = state.clone();
+    tokio::spawn(async move {
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = ending(&state) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection");
+        }
+    });
+}
+
+/// The request as it is without the base path, which a proxy may leave in or take off.
+fn below_base(base: &str, mut request: Request) -> Request {
+    if base.is_empty() {
+        return request;
+    }
+    let uri = request.uri();
+    let rest = match uri.path().strip_prefix(base) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => return request,
+    };
+    let rest = match uri.query() {
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
+    };
+    if let Ok(rest) = rest.parse::<PathAndQuery>() {
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(rest);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_path_is_taken_off_where_it_stands() {
+        for (base, before, after) in [
+            ("", "/containers?q=1", "/containers?q=1"),
+            ("/hole", "/hole/containers?q=1", "/containers?q=1"),
+            ("/hole", "/hole", "/"),
+            ("/hole", "/holes", "/holes"),
+            ("/hole", "/containers", "/containers"),
+        ] {
+            let request = Request::builder().uri(before).body(Body::empty());
+            let request = below_base(base, request.expect("a request"));
+            assert_eq!(request.uri(), after, "{base} {before}");
+        }
+    }
+}
