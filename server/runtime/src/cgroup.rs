@@ -1,14 +1,88 @@
 //! Control groups: limits, what belongs to a container or a session, and ending all of it.
+//!
+//! ```text
+//! cgroup2 tree   <serve's own group>/porthole-<instance>/<container>/        its init
+//!                                                       <container>/<session>/
+//! v1 trees       <serve's own group>/porthole-<instance>/<container>/        all of them
+//! ```
+//! The cgroup2 tree says who belongs to what, freezes and kills, on every machine: where none is
+//! mounted we hold a mount of our own. Limits are set in it where it has the controller, else in
+//! the v1 tree that does. A group is a leaf to the kernel's "no internal processes" rule: no
+//! controller is handed on below a container's, so it may hold processes and sessions' groups.
+
+mod detect;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use porthole_protocol::container::Limits;
 use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
 
-/// The groups of one instance of Porthole in every hierarchy that this machine has.
+use crate::step::{Step, StepError};
+
+/// What a controller limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+}
+
+impl Controller {
+    const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Pids => "pids",
+        }
+    }
+}
+
+/// A tree of groups, open at the group below which the instance's directory is.
+#[derive(Debug)]
+struct Tree {
+    base: OwnedFd,
+    /// Where that is, for people.
+    place: String,
+    controllers: Vec<Controller>,
+}
+
+/// The control groups of one instance of Porthole in every tree that this machine has.
 #[derive(Debug)]
 pub struct Cgroups {
+    /// The name of the instance's directory.
     instance: String,
+    /// The cgroup2 tree.
+    unified: Tree,
+    /// The base's path in the cgroup2 tree, without a slash at its end.
+    unified_path: String,
+    /// v1 trees whose controllers the cgroup2 tree lacks.
+    legacy: Vec<Tree>,
 }
+
+/// The way into a container's or session's groups, open.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// The group of the cgroup2 tree, to be born into.
+    pub(crate) unified: OwnedFd,
+    /// `tasks` of the v1 groups, to write 0 to; with their paths.
+    pub(crate) tasks: Vec<(String, OwnedFd)>,
+}
+
+/// How often and how long after one another an emptying group is tried to be removed.
+const REMOVE_TRIES: u32 = 60;
+const REMOVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Period of the CPU quota in microseconds, the kernel's default.
+const CPU_PERIOD_US: f64 = 100_000.0;
+
+/// The kernel takes no smaller quota.
+const CPU_QUOTA_LEAST_US: f64 = 1_000.0;
 
 impl Cgroups {
     /// Looks at how this machine has its control groups. `instance` is eight hexadecimal digits of
@@ -16,68 +90,295 @@ impl Cgroups {
     /// group that the caller is in. Also answers what is lacking, in sentences for people.
     /// Makes no directory.
     pub fn detect(instance: &str) -> Result<(Self, Vec<String>), Failure> {
-        Ok((
-            Self {
-                instance: format!("porthole-{instance}"),
-            },
-            Vec::new(),
-        ))
+        detect::detect(instance)
     }
 
     /// On a machine with cgroup2 alone, moves the caller into a leaf of its own, so that the group
     /// above may hand controllers to containers. `serve` calls it before it starts anything; does
     /// nothing where that is not needed.
     pub fn move_to_leaf() -> Result<(), Failure> {
-        Ok(())
+        Ok(detect::move_to_leaf()?)
     }
 
     /// Makes a container's groups and sets its limits. What is left of earlier ones is used again.
-    pub fn create(&self, _id: &ContainerId, _limits: &Limits) -> Result<(), Failure> {
-        Err(unfinished())
+    pub fn create(&self, id: &ContainerId, limits: &Limits) -> Result<(), Failure> {
+        for tree in self.trees() {
+            make(&tree.base, &self.instance, &tree.place)?;
+            let instance = self.open(tree, &[])?;
+            if std::ptr::eq(tree, &self.unified) {
+                self.hand_on_controllers(&instance)?;
+            }
+            make(&instance, id.as_str(), &tree.place)?;
+            let group = open_directory(&instance, id.as_str(), &tree.place)?;
+            for controller in &tree.controllers {
+                if std::ptr::eq(tree, &self.unified) {
+                    limit_unified(&group, *controller, limits)?;
+                } else {
+                    limit_legacy(&group, *controller, limits)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes a container's groups, its sessions' and, after the last container, the instance's.
     /// Kills what is still in them. It is no error that there are none.
-    pub fn remove(&self, _id: &ContainerId) -> Result<(), Failure> {
-        Err(unfinished())
+    pub fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
+        self.kill(id)?;
+        if let Some(group) = self.try_open(&self.unified, &[id.as_str()])? {
+            for session in children(&group)? {
+                remove_directory(&group, &session, REMOVE_TRIES)?;
+            }
+        }
+        for tree in self.trees() {
+            if let Some(instance) = self.try_open(tree, &[])? {
+                remove_directory(&instance, id.as_str(), REMOVE_TRIES)?;
+                // Only the last container's removal finds it empty.
+                let _ = remove_directory(&tree.base, &self.instance, 1);
+            }
+        }
+        Ok(())
     }
 
     /// Makes a session's group below its container's, in the cgroup2 tree.
-    pub fn create_session(&self, _id: &ContainerId, _session: &SessionId) -> Result<(), Failure> {
-        Err(unfinished())
+    pub fn create_session(&self, id: &ContainerId, session: &SessionId) -> Result<(), Failure> {
+        let group = self.open(&self.unified, &[id.as_str()])?;
+        Ok(make(&group, session.as_str(), id.as_str())?)
     }
 
     /// Removes a session's group once it is empty; `false` while processes are in it.
-    pub fn remove_session(&self, _id: &ContainerId, _session: &SessionId) -> Result<bool, Failure> {
-        Err(unfinished())
+    pub fn remove_session(&self, id: &ContainerId, session: &SessionId) -> Result<bool, Failure> {
+        let Some(group) = self.try_open(&self.unified, &[id.as_str()])? else {
+            return Ok(true);
+        };
+        match remove_directory(&group, session.as_str(), 1) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(Errno::BUSY) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Kills every process of a container, its sessions' too, after thawing them.
-    pub fn kill(&self, _id: &ContainerId) -> Result<(), Failure> {
-        Err(unfinished())
+    /// Kills every process of a container, its sessions' too, frozen or not.
+    pub fn kill(&self, id: &ContainerId) -> Result<(), Failure> {
+        Ok(self.kill_group(&[id.as_str()])?)
     }
 
     /// Kills every process of a session, what it left in the background too.
-    pub fn kill_session(&self, _id: &ContainerId, _session: &SessionId) -> Result<(), Failure> {
-        Err(unfinished())
+    pub fn kill_session(&self, id: &ContainerId, session: &SessionId) -> Result<(), Failure> {
+        Ok(self.kill_group(&[id.as_str(), session.as_str()])?)
     }
 
     /// Stops every process of a container until [`Cgroups::thaw`].
-    pub fn freeze(&self, _id: &ContainerId) -> Result<(), Failure> {
-        Err(unfinished())
+    pub fn freeze(&self, id: &ContainerId) -> Result<(), Failure> {
+        let group = self.open(&self.unified, &[id.as_str()])?;
+        Ok(write(&group, "cgroup.freeze", "1", Step::FreezeCgroup)?)
     }
 
     /// Lets a container's processes go on. Without effect on one that is not frozen.
-    pub fn thaw(&self, _id: &ContainerId) -> Result<(), Failure> {
-        Err(unfinished())
+    pub fn thaw(&self, id: &ContainerId) -> Result<(), Failure> {
+        match self.try_open(&self.unified, &[id.as_str()])? {
+            Some(group) => Ok(write(&group, "cgroup.freeze", "0", Step::ThawCgroup)?),
+            None => Ok(()),
+        }
     }
 
     /// The container's group in the cgroup2 tree, from that tree's root.
     pub fn path(&self, id: &ContainerId) -> String {
-        format!("/{}/{id}", self.instance)
+        format!("{}/{}/{id}", self.unified_path, self.instance)
+    }
+
+    /// The way into a container's groups, or into those of one of its sessions.
+    pub(crate) fn entrance(
+        &self,
+        id: &ContainerId,
+        session: Option<&SessionId>,
+    ) -> Result<Entrance, StepError> {
+        let unified = match session {
+            Some(session) => self.open(&self.unified, &[id.as_str(), session.as_str()])?,
+            None => self.open(&self.unified, &[id.as_str()])?,
+        };
+        let mut tasks = Vec::with_capacity(self.legacy.len());
+        for tree in &self.legacy {
+            let path = format!("{}/{}/{id}/tasks", tree.place, self.instance);
+            let file = openat(
+                &tree.base,
+                format!("{}/{id}/tasks", self.instance),
+                OFlags::WRONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .map_err(|errno| StepError::new((Step::OpenCgroup, &path), errno))?;
+            tasks.push((path, file));
+        }
+        Ok(Entrance { unified, tasks })
+    }
+
+    fn trees(&self) -> impl Iterator<Item = &Tree> {
+        std::iter::once(&self.unified).chain(&self.legacy)
+    }
+
+    fn open(&self, tree: &Tree, below: &[&str]) -> Result<OwnedFd, StepError> {
+        let mut path = self.instance.clone();
+        for name in below {
+            path.push('/');
+            path.push_str(name);
+        }
+        open_directory(&tree.base, &path, &tree.place)
+    }
+
+    fn try_open(&self, tree: &Tree, below: &[&str]) -> Result<Option<OwnedFd>, StepError> {
+        match self.open(tree, below) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(error) if error.is(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn kill_group(&self, below: &[&str]) -> Result<(), StepError> {
+        match self.try_open(&self.unified, below)? {
+            Some(group) => write(&group, "cgroup.kill", "1", Step::KillCgroup),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the instance's group and its children limit what the cgroup2 tree can limit.
+    fn hand_on_controllers(&self, instance: &OwnedFd) -> Result<(), StepError> {
+        if self.unified.controllers.is_empty() {
+            return Ok(());
+        }
+        let words: Vec<String> = self
+            .unified
+            .controllers
+            .iter()
+            .map(|controller| format!("+{}", controller.name()))
+            .collect();
+        for group in [self.unified.base.as_fd(), instance.as_fd()] {
+            write(
+                group,
+                "cgroup.subtree_control",
+                &words.join(" "),
+                Step::SetLimit,
+            )?;
+        }
+        Ok(())
     }
 }
 
-fn unfinished() -> Failure {
-    Failure::new(FailureCode::Internal, "not built yet").stage(Stage::Cgroup)
+fn open_directory(at: impl AsFd, path: &str, place: &str) -> Result<OwnedFd, StepError> {
+    openat(
+        at,
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| StepError::new((Step::OpenCgroup, format!("{place}/{path}")), errno))
+}
+
+fn make(at: impl AsFd, name: &str, place: &str) -> Result<(), StepError> {
+    match mkdirat(at, name, Mode::from_bits_truncate(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(StepError::new(
+            (Step::MakeCgroup, format!("{place}/{name}")),
+            errno,
+        )),
+    }
+}
+
+fn write(group: impl AsFd, file: &str, text: &str, step: Step) -> Result<(), StepError> {
+    openat(group, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|fd| rustix::io::write(&fd, text.as_bytes()))
+        .map(|_| ())
+        .map_err(|errno| StepError::new((step, format!("{file} = {text}")), errno))
+}
+
+fn limit_unified(
+    group: &OwnedFd,
+    controller: Controller,
+    limits: &Limits,
+) -> Result<(), StepError> {
+    let set = |file, text: String| write(group, file, &text, Step::SetLimit);
+    match controller {
+        Controller::Memory => {
+            set("memory.max", memory(limits).to_string())?;
+            // Kernels without swap lack the file.
+            absent_is_well(set("memory.swap.max", limits.swap.unwrap_or(0).to_string()))
+        }
+        Controller::Cpu => set("cpu.max", format!("{} {CPU_PERIOD_US}", quota(limits))),
+        Controller::Pids => set("pids.max", pids(limits).to_string()),
+    }
+}
+
+fn limit_legacy(group: &OwnedFd, controller: Controller, limits: &Limits) -> Result<(), StepError> {
+    let set = |file, text: String| write(group, file, &text, Step::SetLimit);
+    match controller {
+        Controller::Memory => {
+            let memory = memory(limits);
+            let with_swap = memory.saturating_add(limits.swap.unwrap_or(0)).to_string();
+            let swap_first = set("memory.limit_in_bytes", memory.to_string());
+            absent_is_well(set("memory.memsw.limit_in_bytes", with_swap))?;
+            // A group that is used again may have had less of both: memory may not exceed the sum.
+            match swap_first {
+                Err(error) if error.is(Errno::INVAL) => {
+                    set("memory.limit_in_bytes", memory.to_string())
+                }
+                answer => answer,
+            }
+        }
+        Controller::Cpu => {
+            set("cpu.cfs_period_us", format!("{CPU_PERIOD_US}"))?;
+            set("cpu.cfs_quota_us", quota(limits))
+        }
+        Controller::Pids => set("pids.max", pids(limits).to_string()),
+    }
+}
+
+fn absent_is_well(answer: Result<(), StepError>) -> Result<(), StepError> {
+    match answer {
+        Err(error) if error.is(Errno::NOENT) => Ok(()),
+        answer => answer,
+    }
+}
+
+fn memory(limits: &Limits) -> u64 {
+    limits.memory.unwrap_or(Limits::DEFAULT_MEMORY)
+}
+
+fn quota(limits: &Limits) -> String {
+    let cores = limits.cpus.unwrap_or(Limits::DEFAULT_CPUS);
+    format!("{:.0}", (cores * CPU_PERIOD_US).max(CPU_QUOTA_LEAST_US))
+}
+
+fn pids(limits: &Limits) -> u32 {
+    limits.pids.unwrap_or(Limits::DEFAULT_PIDS)
+}
+
+/// Names of a group's child groups.
+fn children(group: &OwnedFd) -> Result<Vec<String>, StepError> {
+    let failed = |errno| StepError::new(Step::RemoveCgroup, errno);
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(group).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
+            names.push(name.into_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Removes a group, trying again while killed processes are still leaving it.
+fn remove_directory(at: impl AsFd, name: &str, tries: u32) -> Result<(), StepError> {
+    let at: BorrowedFd<'_> = at.as_fd();
+    let mut left = tries;
+    loop {
+        left = left.saturating_sub(1);
+        match unlinkat(at, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) if left > 0 => std::thread::sleep(REMOVE_PAUSE),
+            Err(errno) => return Err(StepError::new((Step::RemoveCgroup, name), errno)),
+        }
+    }
+}
+
+fn unsupported(message: &str) -> Failure {
+    Failure::new(FailureCode::Unsupported, message).stage(Stage::Cgroup)
 }

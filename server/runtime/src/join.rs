@@ -1,14 +1,35 @@
 //! Joining a container: what `docker exec` does.
+//!
+//! ```text
+//! monitor (subreaper)   finds the container's init again, makes the session's group, clones ─┐
+//!                                                                          joiner ───────────┤
+//!     born into the session's group, joins the v1 groups; setns; terminal or pipes           │
+//!   <──────────────────────────────────────────────────────────── terminal or pipes          │
+//!     confines itself as the container's init is, becomes the user, looks for the command,   │
+//!     starts it, exits                                                                       │
+//!   <──────────────────────────────────────────────────────────── spawned ───────────────────┘
+//!   is the command's parent now
+//! ```
 
-use std::os::fd::OwnedFd;
+mod joiner;
+
+use std::os::fd::{AsFd, OwnedFd};
 
 use porthole_protocol::container::{ContainerSpec, IdRange};
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use porthole_protocol::namespace::NamespaceSet;
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
 use porthole_protocol::session::{SessionSpec, Tried};
+use porthole_protocol::trace::Actor;
+use porthole_sys::packet::Packet;
+use porthole_sys::process::{Clone, SingleThreaded, clone};
+use porthole_sys::signals;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
-use crate::{Cgroups, Console, Images, Recorder};
+use crate::step::{Step, StepError};
+use crate::wire::{self, Report};
+use crate::{Cgroups, Console, Images, Recorder, observe};
 
 /// What is needed to run something in a container.
 #[derive(Debug)]
@@ -56,8 +77,220 @@ pub struct Joined {
     pub tried: Vec<Tried>,
 }
 
+/// Namespaces that a session may be left out of. Without the others it would be the machine's own
+/// superuser, or see the machine's files or processes.
+const LEAVABLE: [NamespaceType; 5] = [
+    NamespaceType::Uts,
+    NamespaceType::Ipc,
+    NamespaceType::Net,
+    NamespaceType::Cgroup,
+    NamespaceType::Time,
+];
+
+/// Namespaces of the machine that this session would be in although its container is not: whoever
+/// may not use the machine's namespaces may not open it.
+pub fn left_out(spec: &SessionSpec) -> Vec<NamespaceType> {
+    match &spec.join {
+        None => Vec::new(),
+        Some(chosen) => NamespaceType::ALL
+            .into_iter()
+            .filter(|kind| !chosen.contains(kind))
+            .collect(),
+    }
+}
+
 /// Runs a command in a container. Called in the session's monitor, which must be a subreaper with
 /// one thread: a forked joiner does the work, and is gone when this returns.
-pub fn join(_join: &Join<'_>, _trace: &mut Recorder) -> Result<Joined, Failure> {
-    Err(Failure::new(FailureCode::Internal, "not built yet").stage(Stage::Join))
+pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
+    if let Some(kind) = left_out(join.spec)
+        .iter()
+        .find(|kind| !LEAVABLE.contains(kind))
+    {
+        return Err(Failure::new(
+            FailureCode::Invalid,
+            format!("a session joins at least mnt, pid and user; {kind} is missing"),
+        )
+        .field("join")
+        .stage(Stage::Request));
+    }
+    crate::confinement::prepare();
+    let alone =
+        SingleThreaded::verify().map_err(|error| StepError::new(Step::CountThreads, error))?;
+    let target = identify(join, trace)?;
+    join.cgroups.create_session(join.id, join.session)?;
+    let answer = start(join, alone, &target, trace);
+    if answer.is_err() {
+        // Nothing of it may stay; the failure that is told is the first one.
+        let _ = join.cgroups.kill_session(join.id, join.session);
+        let _ = join.cgroups.remove_session(join.id, join.session);
+    }
+    answer
+}
+
+/// Finds the container's init again: by number, then made sure of by what does not come back when
+/// a number does.
+fn identify(join: &Join<'_>, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
+    let pid = join.host_pid;
+    let gone = |why: &str| {
+        Failure::new(
+            FailureCode::WrongState,
+            format!("the container does not run any more: {why}"),
+        )
+        .stage(Stage::Identity)
+    };
+    let opened = trace.step(Step::OpenProcess, format!("pidfd_open({pid})"), || {
+        Pid::from_raw(pid.0)
+            .ok_or(Errno::SRCH)
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
+    });
+    let target = match opened {
+        Err(error) if error.is(Errno::SRCH) => return Err(gone("its init has ended")),
+        answer => answer?,
+    };
+    if observe::start_ticks(pid).ok() != Some(join.start_ticks) {
+        return Err(gone("its init's number is another process's now"));
+    }
+    match observe::namespaces(pid) {
+        Ok(found) if found == *join.namespaces => {}
+        Ok(_) => return Err(gone("its init is in other namespaces now")),
+        Err(_) => return Err(gone("its init is ending")),
+    }
+    // What was read was this process's if it is still there after the reading.
+    trace
+        .step(Step::ProbeProcess, "pidfd_send_signal(pidfd, 0)", || {
+            signals::send(&target, 0)
+        })
+        .map_err(|_| gone("its init has ended"))?;
+    Ok(target)
+}
+
+fn start(
+    join: &Join<'_>,
+    alone: SingleThreaded,
+    target: &OwnedFd,
+    trace: &mut Recorder,
+) -> Result<Joined, Failure> {
+    let entrance = join.cgroups.entrance(join.id, Some(join.session))?;
+    let own = observe::namespaces(HostPid(std::process::id().cast_signed()))?;
+    let (ours, theirs) =
+        Packet::pair(false).map_err(|error| StepError::new(Step::MakeChannel, error))?;
+    let errand = joiner::Errand {
+        join,
+        entrance: &entrance,
+        target,
+        kinds: joiner::kinds(join, &own),
+    };
+    let helper = trace.forked(Actor::Joiner, None);
+    let how = Clone {
+        cgroup: Some(entrance.unified.as_fd()),
+        ..Clone::default()
+    };
+    let joiner = trace.step(Step::Clone, "clone3(CLONE_PIDFD|CLONE_INTO_CGROUP)", || {
+        clone(alone, &how, |forked| {
+            joiner::run(&errand, &forked, &theirs, helper)
+        })
+    })?;
+    drop(theirs);
+    let answer = await_spawn(&ours, HostPid(joiner.pid), trace);
+    if answer.is_err() {
+        crate::launch::end(&joiner);
+    } else {
+        // It exits by itself once it has answered, and leaves the command to us.
+        let _ = rustix::io::retry_on_intr(|| {
+            waitid(WaitId::PidFd(joiner.pidfd.as_fd()), WaitIdOptions::EXITED)
+        });
+    }
+    let spawned = answer?;
+    let host_pid = HostPid(spawned.pid);
+    let pidfd = adopt(spawned.pid)?;
+    trace.seen(
+        Actor::Shell,
+        Some(host_pid),
+        format!("execve({:?})", spawned.path),
+        0,
+    );
+    Ok(Joined {
+        pidfd,
+        host_pid,
+        container_pid: observe::container_pid(host_pid)?,
+        start_ticks: observe::start_ticks(host_pid)?,
+        console: spawned.console,
+        tty_name: spawned.tty_name,
+        command: spawned.command,
+        tried: spawned.tried,
+    })
+}
+
+/// The command, which must be our own child: then its number is not given to another.
+fn adopt(pid: i32) -> Result<OwnedFd, StepError> {
+    let failed = |errno| StepError::new(Step::OpenProcess, errno);
+    let number = Pid::from_raw(pid).ok_or(failed(Errno::SRCH))?;
+    let pidfd = pidfd_open(number, PidfdFlags::empty()).map_err(failed)?;
+    waitid(
+        WaitId::PidFd(pidfd.as_fd()),
+        WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+    )
+    .map_err(|errno| StepError::new(Step::BeSubreaper, errno))?;
+    Ok(pidfd)
+}
+
+struct Spawned {
+    pid: i32,
+    path: String,
+    command: Vec<String>,
+    tried: Vec<Tried>,
+    console: Console,
+    tty_name: Option<String>,
+}
+
+fn await_spawn(
+    channel: &Packet,
+    joiner: HostPid,
+    trace: &mut Recorder,
+) -> Result<Spawned, Failure> {
+    let unexpected = |what: &str| {
+        Failure::new(FailureCode::Internal, format!("the joiner {what}")).stage(Stage::Join)
+    };
+    let mut console = None;
+    loop {
+        match wire::receive(channel)? {
+            Some((Report::Handed { tty_name }, descriptors)) => {
+                let handed = wire::console(descriptors)
+                    .ok_or_else(|| unexpected("handed over something else"))?;
+                console = Some((handed, tty_name));
+            }
+            Some((Report::Failed { failure, steps }, _)) => {
+                trace.extend(steps, Some(joiner));
+                return Err(failure);
+            }
+            Some((
+                Report::Spawned {
+                    pid,
+                    path,
+                    command,
+                    tried,
+                    steps,
+                },
+                _,
+            )) => {
+                trace.extend(steps, Some(joiner));
+                let (console, tty_name) =
+                    console.ok_or_else(|| unexpected("handed nothing over"))?;
+                return Ok(Spawned {
+                    pid,
+                    path,
+                    command,
+                    tried,
+                    console,
+                    tty_name,
+                });
+            }
+            Some(_) => return Err(unexpected("answered out of turn")),
+            None => {
+                return Err(unexpected(
+                    "ended without a word; the container's limit of memory or processes may be reached",
+                ));
+            }
+        }
+    }
 }

@@ -1,15 +1,40 @@
 //! A container's birth: from a spec to a running init.
+//!
+//! ```text
+//! monitor            opens the groups, clones ─┐
+//!   maps its ids,                              ├─ init-to-be: joins its groups, makes its control
+//!   builds its overlays ─── go ──────────────> │  group namespace, host name and loopback
+//!                                              │  … waits; then mounts, console, confinement
+//!   <────────────────── terminal or pipes ──── │
+//!   <────────────────────────── executing ──── └─ exec
+//! ```
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+mod child;
+mod starter;
+
+pub(crate) use child::{enter_workdir, join_groups};
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use porthole_protocol::container::{ContainerName, ContainerSpec, IdRange};
 use porthole_protocol::id::{ContainerId, HostPid};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
 use porthole_protocol::session::Size;
+use porthole_protocol::trace::Actor;
+use porthole_sys::packet::Packet;
+use porthole_sys::process::{Child, SingleThreaded};
+use porthole_sys::signals;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use crate::{Cgroups, Console, Images, Recorder};
+use crate::image::Layers;
+use crate::plan::{Plan, Source};
+use crate::step::{Step, StepError};
+use crate::wire::{self, Report};
+use crate::{Cgroups, Console, Images, Recorder, layers, observe};
 
 /// What is needed to start a container.
 #[derive(Debug)]
@@ -20,7 +45,8 @@ pub struct Launch<'a> {
     pub name: &'a ContainerName,
     /// What it is to be.
     pub spec: &'a ContainerSpec,
-    /// Its block of ids: 0, the first id outside, 65,536.
+    /// Its block of ids: 0, the first id outside, 65,536. Where its user namespace is another
+    /// container's, that one's block.
     pub ids: IdRange,
     /// `ROOT/keeper/containers/<id>`, filled by [`crate::create_root`].
     pub directory: &'a Path,
@@ -55,6 +81,219 @@ pub struct Launched {
 
 /// Starts a container. Called in the container's monitor, which has one thread and is root; the
 /// mounts are made in a namespace that is gone when this returns.
-pub fn launch(_launch: &Launch<'_>, _trace: &mut Recorder) -> Result<Launched, Failure> {
-    Err(Failure::new(FailureCode::Internal, "not built yet").stage(Stage::Clone))
+pub fn launch(launch: &Launch<'_>, trace: &mut Recorder) -> Result<Launched, Failure> {
+    let alone = trace.step(Step::CountThreads, "stat(\"/proc/self/task\")", || {
+        SingleThreaded::verify().map(Alone)
+    })?;
+    crate::confinement::prepare();
+    let plan = Plan::of(launch.spec);
+    let layers = match plan.own(NamespaceType::Mnt) {
+        true => Some(launch.images.layers(launch.directory)?),
+        false => None,
+    };
+    let entrance = launch.cgroups.entrance(launch.id, None)?;
+    let (ours, theirs) =
+        Packet::pair(false).map_err(|error| StepError::new(Step::MakeChannel, error))?;
+    let birth = child::Birth {
+        launch,
+        plan: &plan,
+        entrance: &entrance,
+    };
+    let child = starter::start(alone.0, &birth, &theirs, trace)?;
+    drop(theirs);
+    let answer = raise(
+        alone.0,
+        launch,
+        &plan,
+        layers.as_ref(),
+        &child,
+        &ours,
+        trace,
+    );
+    match answer {
+        Ok(raised) => Ok(Launched {
+            host_pid: HostPid(child.pid),
+            pidfd: child.pidfd,
+            start_ticks: raised.start_ticks,
+            namespaces: raised.namespaces,
+            console: raised.console,
+            tty_name: raised.tty_name,
+        }),
+        Err(failure) => {
+            end(&child);
+            // Whatever it has started is in its group.
+            let _ = launch.cgroups.kill(launch.id);
+            Err(failure)
+        }
+    }
+}
+
+/// [`SingleThreaded`], as the recorder takes it.
+struct Alone(SingleThreaded);
+
+impl crate::recorder::Outcome for Alone {
+    fn number(&self) -> i64 {
+        0
+    }
+}
+
+/// Kills and reaps a child that came to nothing.
+pub(crate) fn end(child: &Child) {
+    // It may have ended by itself; either way it is a zombie until it is waited for.
+    let _ = signals::send(&child.pidfd, 9);
+    let _ = rustix::io::retry_on_intr(|| {
+        waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
+    });
+}
+
+struct Raised {
+    start_ticks: u64,
+    namespaces: NamespaceSet,
+    console: Console,
+    tty_name: Option<String>,
+}
+
+/// The monitor's side of the birth.
+fn raise(
+    alone: SingleThreaded,
+    launch: &Launch<'_>,
+    plan: &Plan,
+    layers: Option<&Layers>,
+    child: &Child,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Raised, Failure> {
+    let pid = HostPid(child.pid);
+    if plan.own(NamespaceType::User) {
+        map_ids(pid, launch.ids, trace)?;
+    }
+    let overlays = match layers {
+        Some(layers) => {
+            let users = open_users(pid, plan, trace)?;
+            let users = users.as_ref().map(AsFd::as_fd);
+            Some(layers::overlays(
+                alone,
+                launch.directory,
+                layers,
+                users,
+                trace,
+            )?)
+        }
+        None => None,
+    };
+    await_waiting(channel, pid, trace)?;
+    let namespaces = observe::namespaces(pid)?;
+    let start_ticks = observe::start_ticks(pid)?;
+    let mut handed: Vec<BorrowedFd<'_>> = Vec::new();
+    if let Some(overlays) = &overlays {
+        handed.push(overlays.root.as_fd());
+        handed.extend(overlays.usr.as_ref().map(AsFd::as_fd));
+    }
+    wire::go(channel, &handed)?;
+    let (console, tty_name) = await_execution(channel, pid, trace)?;
+    Ok(Raised {
+        start_ticks,
+        namespaces,
+        console,
+        tty_name,
+    })
+}
+
+fn map_ids(pid: HostPid, ids: IdRange, trace: &mut Recorder) -> Result<(), StepError> {
+    let line = format!("{} {} {}", ids.0, ids.1, ids.2);
+    for (file, step) in [("uid_map", Step::MapUsers), ("gid_map", Step::MapGroups)] {
+        let path = format!("/proc/{pid}/{file}");
+        trace.step((step, &path), format!("write({path:?}, {line:?})"), || {
+            fs::write(&path, &line)
+        })?;
+    }
+    Ok(())
+}
+
+/// The container's user namespace, for its layers' ids; `None` where that is the machine's.
+fn open_users(
+    pid: HostPid,
+    plan: &Plan,
+    trace: &mut Recorder,
+) -> Result<Option<OwnedFd>, StepError> {
+    if *plan.sources.get(NamespaceType::User) == Source::Host {
+        return Ok(None);
+    }
+    let path = format!("/proc/{pid}/ns/user");
+    trace
+        .step(
+            (Step::OpenUserNamespace, &path),
+            format!("open({path:?})"),
+            || {
+                open(
+                    path.as_str(),
+                    OFlags::RDONLY | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )
+            },
+        )
+        .map(Some)
+}
+
+fn vanished() -> Failure {
+    Failure::new(
+        FailureCode::Internal,
+        "the process that was to become the container's init ended without a word; it may have been killed for want of memory",
+    )
+    .stage(Stage::Clone)
+}
+
+fn out_of_turn() -> Failure {
+    Failure::new(
+        FailureCode::Internal,
+        "a helper process answered out of turn",
+    )
+    .stage(Stage::Monitor)
+}
+
+fn await_waiting(channel: &Packet, pid: HostPid, trace: &mut Recorder) -> Result<(), Failure> {
+    match wire::receive(channel)? {
+        Some((Report::Waiting, _)) => Ok(()),
+        Some((Report::Failed { failure, steps }, _)) => {
+            trace.extend(steps, Some(pid));
+            Err(failure)
+        }
+        Some(_) => Err(out_of_turn()),
+        None => Err(vanished()),
+    }
+}
+
+/// Waits until the program runs: until the helper's end has been closed by exec.
+fn await_execution(
+    channel: &Packet,
+    pid: HostPid,
+    trace: &mut Recorder,
+) -> Result<(Console, Option<String>), Failure> {
+    let mut console = None;
+    let mut executing = None;
+    loop {
+        match wire::receive(channel)? {
+            Some((Report::Handed { tty_name }, descriptors)) => {
+                let handed = wire::console(descriptors).ok_or_else(out_of_turn)?;
+                console = Some((handed, tty_name));
+            }
+            Some((Report::Executing { call, steps }, _)) => {
+                trace.extend(steps, Some(pid));
+                executing = Some(call);
+            }
+            Some((Report::Failed { failure, steps }, _)) => {
+                trace.extend(steps, Some(pid));
+                return Err(failure);
+            }
+            Some(_) => return Err(out_of_turn()),
+            None => break,
+        }
+    }
+    match (console, executing) {
+        (Some(console), Some(call)) => {
+            trace.seen(Actor::Init, Some(pid), call, 0);
+            Ok(console)
+        }
+        _ => Err(vanished()),
+    }
 }

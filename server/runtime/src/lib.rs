@@ -7,14 +7,26 @@
 //! Everything here runs in a process with one thread, as root.
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod cgroup;
+mod confinement;
+mod console;
+mod environment;
+mod filesystem;
 pub mod identity;
 pub mod image;
 pub mod init;
 pub mod join;
 pub mod launch;
+mod layers;
+mod network;
+mod observe;
+mod plan;
+mod program;
 pub mod recorder;
 pub mod root;
+pub mod step;
+mod wire;
 
 use std::os::fd::OwnedFd;
 

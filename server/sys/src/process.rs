@@ -158,6 +158,24 @@ pub fn clone(
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// Makes a child by fork(2), as [`clone`] does, where a filter refuses clone3(2): in a process
+/// that has confined itself. The child is in the PID namespace that the caller's children go to.
+pub fn fork(_alone: SingleThreaded, body: impl FnOnce(Forked) -> Infallible) -> io::Result<Child> {
+    // SAFETY: with one thread (`SingleThreaded`) the child lacks no thread that holds a lock.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if pid == 0 {
+        let _ = catch_unwind(AssertUnwindSafe(|| body(Forked(PhantomData))));
+        exit(101);
+    }
+    // Nobody waits for it meanwhile, so the number is still its own.
+    let number = rustix::process::Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;
+    let pidfd = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty())?;
+    Ok(Child { pid, pidfd })
+}
+
 /// Ends this process at once: no destructor, no buffer is flushed, no handler runs.
 pub fn exit(status: i32) -> ! {
     // SAFETY: `_exit` has no precondition.
@@ -213,6 +231,23 @@ pub fn execute_path(path: &std::ffi::CStr, words: &Words) -> io::Error {
         libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
     }
     io::Error::last_os_error()
+}
+
+/// Leaves the session keyring that was inherited for a new, empty one, see keyctl(2).
+pub fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no other memory is involved.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Makes `fd` the standard descriptor `standard` (0, 1 or 2), which stays open over exec.

@@ -1,0 +1,392 @@
+//! The joiner: a process that enters a container, becomes as confined as its init is, starts the
+//! command and is gone.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
+use porthole_protocol::session::Tried;
+use porthole_sys::packet::Packet;
+use porthole_sys::process::{Forked, Words, execute_path, exit, fork, new_session_keyring};
+use porthole_sys::signals;
+use porthole_sys::terminal::{Program, Terminal};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+
+use super::Join;
+use crate::account::{self, Account};
+use crate::cgroup::Entrance;
+use crate::console::{self, Far};
+use crate::environment::Environment;
+use crate::launch::{enter_workdir, join_groups};
+use crate::program::{self, c_word};
+use crate::recorder::Recorder;
+use crate::step::{Step, StepError};
+use crate::wire::{self, Report};
+use crate::{Console, confinement};
+
+/// Shells to look for after the user's own.
+const SHELLS: [&str; 3] = ["bash", "ash", "sh"];
+
+/// What it is sent for.
+pub(super) struct Errand<'a> {
+    pub(super) join: &'a Join<'a>,
+    pub(super) entrance: &'a Entrance,
+    /// The container's init.
+    pub(super) target: &'a OwnedFd,
+    /// The namespaces to enter.
+    pub(super) kinds: Vec<NamespaceType>,
+}
+
+/// The namespaces to enter: those that were chosen and that we are not in already. (Entering the
+/// user namespace that one is in is refused by setns(2), for all that were asked for with it.)
+pub(super) fn kinds(join: &Join<'_>, own: &NamespaceSet) -> Vec<NamespaceType> {
+    NamespaceType::ALL
+        .into_iter()
+        .filter(|kind| join.namespaces.get(*kind) != own.get(*kind))
+        .filter(|kind| {
+            let chosen = join.spec.join.as_ref();
+            chosen.is_none_or(|chosen| chosen.contains(kind))
+        })
+        .collect()
+}
+
+/// What was started.
+struct Started {
+    pid: i32,
+    path: String,
+    command: Vec<String>,
+    tried: Vec<Tried>,
+}
+
+/// Joins, starts the command, reports and exits.
+pub(super) fn run(
+    errand: &Errand<'_>,
+    forked: &Forked,
+    channel: &Packet,
+    mut trace: Recorder,
+) -> Infallible {
+    let report = match start(errand, forked, channel, &mut trace) {
+        Ok(started) => Report::Spawned {
+            pid: started.pid,
+            path: started.path,
+            command: started.command,
+            tried: started.tried,
+            steps: trace.take(),
+        },
+        Err(failure) => Report::Failed {
+            failure,
+            steps: trace.take(),
+        },
+    };
+    // Without it the monitor sees the end of the channel.
+    let _ = wire::send(channel, &report, &[]);
+    exit(0)
+}
+
+fn start(
+    errand: &Errand<'_>,
+    forked: &Forked,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Started, Failure> {
+    let join = errand.join;
+    let spec = join.spec;
+    signals::reset();
+    prepare(errand, forked, channel, trace)?;
+    enter(errand, trace)?;
+    let root = trace.step(Step::OpenRoot, "open(\"/\", O_PATH|O_DIRECTORY)", || {
+        open(
+            "/",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    })?;
+    let user = spec.user.as_ref().or(join.container.user.as_ref());
+    let account = account::look_up(&root, user)?;
+    let output = if spec.tty {
+        Output::Tty(open_terminal(errand, &account, channel, trace)?)
+    } else {
+        let both = console::pipes(&account, trace)?;
+        wire::hand_over(channel, &both.near, None)?;
+        Output::Pipes(both.far)
+    };
+    let environment = Environment::new(&account, spec.tty, &[&join.container.env, &spec.env]);
+    confinement::confine(&account, trace)?;
+    let workdir = spec.workdir.as_ref().or(join.container.workdir.as_ref());
+    enter_workdir(&root, workdir.map(|path| path.as_str()), trace)?;
+    let choice = choose(errand, &account, &environment)?;
+    let pid = match output {
+        Output::Tty(terminal) => {
+            start_on_terminal(terminal, &choice, &account, &environment, forked, trace)?
+        }
+        Output::Pipes(far) => start_on_pipes(&far, &choice, &environment, forked, trace)?,
+    };
+    Ok(Started {
+        pid,
+        path: choice.path,
+        command: choice.command,
+        tried: choice.tried,
+    })
+}
+
+enum Output {
+    Tty(Terminal),
+    Pipes(Far),
+}
+
+/// Everything before the container: nobody in it may look into this process, and nothing of the
+/// machine's goes with it.
+fn prepare(
+    errand: &Errand<'_>,
+    forked: &Forked,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<(), StepError> {
+    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    })?;
+    trace.step(
+        Step::NewKeyring,
+        "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)",
+        || match new_session_keyring() {
+            Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
+            answer => answer,
+        },
+    )?;
+    join_groups(errand.entrance, trace)?;
+    trace.step(Step::CloseInherited, "close_range(3, ~0, 0)", || {
+        forked.close_all_but(&[channel.as_fd(), errand.target.as_fd()])
+    })?;
+    trace.step(Step::ClearGroups, "setgroups([])", || {
+        rustix::thread::set_thread_groups(&[])
+    })
+}
+
+fn enter(errand: &Errand<'_>, trace: &mut Recorder) -> Result<(), StepError> {
+    if errand.kinds.is_empty() {
+        return Ok(());
+    }
+    let flags = u32::try_from(crate::plan::flags(&errand.kinds)).unwrap_or(0);
+    trace.step(
+        Step::SetNamespaces,
+        format!("setns(pidfd, {})", crate::plan::flag_names(&errand.kinds)),
+        || {
+            move_into_thread_name_spaces(
+                errand.target.as_fd(),
+                ThreadNameSpaceType::from_bits_retain(flags),
+            )
+        },
+    )?;
+    trace.entered(errand.kinds.iter().copied());
+    if errand.kinds.contains(&NamespaceType::User) {
+        // Before a terminal is opened, or it would belong to an id that has no name here.
+        trace.step(Step::BecomeRoot, "setresgid(0, 0, 0)", || {
+            rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
+        })?;
+        trace.step(Step::BecomeRoot, "setresuid(0, 0, 0)", || {
+            rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+        })?;
+    }
+    Ok(())
+}
+
+/// A terminal of the container's own: checked, the user's, its master handed to the monitor.
+fn open_terminal(
+    errand: &Errand<'_>,
+    account: &Account,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Terminal, Failure> {
+    let size = errand.join.spec.size;
+    let terminal = trace.step(
+        (Step::OpenTerminal, "/dev/ptmx"),
+        format!("openpty({}×{})", size.cols, size.rows),
+        || Terminal::open(size.cols, size.rows),
+    )?;
+    console::check_master(&terminal.master)?;
+    let slave = console::peer(&terminal.master, trace)?;
+    console::own(&slave, account, trace)?;
+    let master = terminal
+        .master
+        .try_clone()
+        .map_err(|error| StepError::new(Step::HandOver, error))?;
+    console::not_waiting(&master)?;
+    let name = rustix::pty::ptsname(&master, Vec::new())
+        .map_err(|errno| StepError::new(Step::OpenTerminal, errno))?;
+    wire::hand_over(
+        channel,
+        &Console::Tty { master },
+        Some(name.to_string_lossy().into_owned()),
+    )?;
+    Ok(terminal)
+}
+
+/// What to run.
+struct Choice {
+    path: String,
+    command: Vec<String>,
+    tried: Vec<Tried>,
+}
+
+/// The command that was asked for, or the first shell that there is.
+fn choose(
+    errand: &Errand<'_>,
+    account: &Account,
+    environment: &Environment,
+) -> Result<Choice, Failure> {
+    let command: Vec<String> = errand
+        .join
+        .spec
+        .command
+        .iter()
+        .map(|word| word.as_str().to_owned())
+        .collect();
+    let search = environment.search_path();
+    if let Some(first) = command.first() {
+        let path = program::find(first, search)?;
+        return Ok(Choice {
+            path,
+            command,
+            tried: Vec::new(),
+        });
+    }
+    let mut tried = Vec::new();
+    let own = account
+        .shell
+        .as_deref()
+        .filter(|shell| !refuses_login(shell));
+    for shell in own.into_iter().chain(SHELLS) {
+        match program::find(shell, search) {
+            Ok(path) => {
+                return Ok(Choice {
+                    command: vec![path.clone()],
+                    path,
+                    tried,
+                });
+            }
+            Err(error) => tried.push(Tried {
+                path: shell.to_owned(),
+                why: error.reason(),
+            }),
+        }
+    }
+    let names: Vec<&str> = tried.iter().map(|one| one.path.as_str()).collect();
+    let mut failure = Failure::new(
+        FailureCode::CommandNotFound,
+        format!(
+            "the container has no shell: tried {}; name a command instead",
+            names.join(", ")
+        ),
+    )
+    .field("command")
+    .stage(Stage::Exec)
+    .errno(Errno::NOENT.raw_os_error());
+    failure.tried = tried;
+    Err(failure)
+}
+
+/// Shells of accounts that nobody signs in as; who opens a session has been let in already.
+fn refuses_login(shell: &str) -> bool {
+    matches!(shell.rsplit('/').next(), Some("nologin" | "false"))
+}
+
+fn start_on_terminal(
+    terminal: Terminal,
+    choice: &Choice,
+    account: &Account,
+    environment: &Environment,
+    forked: &Forked,
+    trace: &mut Recorder,
+) -> Result<i32, Failure> {
+    // portable-pty asks libc for another where this one is not executable.
+    let shell = account
+        .shell
+        .clone()
+        .filter(|shell| program::find(shell, "").is_ok())
+        .unwrap_or_else(|| choice.path.clone());
+    let mut command: Vec<std::ffi::OsString> = choice.command.iter().map(Into::into).collect();
+    if let Some(first) = command.first_mut()
+        && choice.path.contains('/')
+    {
+        *first = absolute(&choice.path).into();
+    }
+    let program = Program {
+        command,
+        environment: environment
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        shell: shell.into(),
+        directory: ".".into(),
+    };
+    let pid = trace.step(
+        (Step::Execute, &choice.path),
+        format!(
+            "fork(), setsid(), ioctl(0, TIOCSCTTY), execve({:?})",
+            choice.path
+        ),
+        || terminal.start(forked, &program),
+    )?;
+    Ok(pid)
+}
+
+/// portable-pty looks for a relative path in `PATH` unless it begins with a dot.
+fn absolute(path: &str) -> String {
+    if path.starts_with(['/', '.']) {
+        path.to_owned()
+    } else {
+        format!("./{path}")
+    }
+}
+
+fn start_on_pipes(
+    far: &Far,
+    choice: &Choice,
+    environment: &Environment,
+    forked: &Forked,
+    trace: &mut Recorder,
+) -> Result<i32, Failure> {
+    far.redirect(trace)?;
+    let words = Words {
+        arguments: choice.command.iter().map(|word| c_word(word)).collect(),
+        environment: environment.words(),
+    };
+    let path = c_word(&choice.path);
+    let (ours, theirs) =
+        Packet::pair(false).map_err(|error| StepError::new(Step::MakeChannel, error))?;
+    let child = trace.step(
+        (Step::Execute, &choice.path),
+        format!("fork(), setsid(), execve({:?})", choice.path),
+        || {
+            fork(forked.single_threaded(), |_| {
+                let error = match rustix::process::setsid() {
+                    Ok(_) => execute_path(&path, &words),
+                    Err(errno) => errno.into(),
+                };
+                let failure = crate::init::refused(&choice.path, &error);
+                let _ = wire::send(
+                    &theirs,
+                    &Report::Failed {
+                        failure,
+                        steps: Vec::new(),
+                    },
+                    &[],
+                );
+                exit(127)
+            })
+        },
+    )?;
+    drop(theirs);
+    match wire::receive(&ours)? {
+        None => Ok(child.pid),
+        Some((Report::Failed { failure, .. }, _)) => Err(failure),
+        Some(_) => Err(Failure::new(
+            FailureCode::Internal,
+            "a helper answered out of turn",
+        )),
+    }
+}

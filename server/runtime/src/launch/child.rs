@@ -1,0 +1,317 @@
+//! The process that becomes a container's init, from its first breath to exec.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use porthole_protocol::container::Argument;
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::namespace::NamespaceType;
+use porthole_sys::namespace::unshare;
+use porthole_sys::packet::Packet;
+use porthole_sys::process::{Forked, Words, execute, execute_path, exit, new_session_keyring};
+use porthole_sys::signals;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use super::Launch;
+use crate::account;
+use crate::cgroup::Entrance;
+use crate::environment::Environment;
+use crate::filesystem::{self, Root};
+use crate::layers::Overlays;
+use crate::plan::{Plan, Source};
+use crate::program::{self, c_word};
+use crate::recorder::Recorder;
+use crate::step::{Step, StepError};
+use crate::wire::{self, Report};
+use crate::{confinement, console, init, network, root};
+
+/// What it needs to know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Birth<'a> {
+    pub(super) launch: &'a Launch<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) entrance: &'a Entrance,
+}
+
+/// Becomes the container's init, or reports why not.
+pub(super) fn run(
+    birth: &Birth<'_>,
+    forked: &Forked,
+    channel: &Packet,
+    mut trace: Recorder,
+) -> Infallible {
+    let failure = match live(birth, forked, channel, &mut trace) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    let steps = trace.take();
+    // Without it the monitor sees the end of the channel.
+    let _ = wire::send(channel, &Report::Failed { failure, steps }, &[]);
+    exit(125)
+}
+
+fn live(
+    birth: &Birth<'_>,
+    forked: &Forked,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Infallible, Failure> {
+    let Birth {
+        launch,
+        plan,
+        entrance,
+    } = *birth;
+    signals::reset();
+    leave_the_host(birth, forked, channel, trace)?;
+    join_groups(entrance, trace)?;
+    let alone = forked.single_threaded();
+    if plan.own(NamespaceType::Cgroup) {
+        let kind = NamespaceType::Cgroup;
+        trace.step(Step::UnshareCgroup, "unshare(CLONE_NEWCGROUP)", || {
+            unshare(alone, kind.clone_flag())
+        })?;
+        trace.entered([kind]);
+    }
+    if plan.own(NamespaceType::Uts) {
+        let hostname = root::hostname(launch.id, launch.name, launch.spec);
+        trace.step(
+            Step::SetHostname,
+            format!("sethostname({hostname:?})"),
+            || rustix::system::sethostname(hostname.as_bytes()),
+        )?;
+    }
+    if plan.own(NamespaceType::Net) {
+        network::raise_loopback(trace)?;
+    }
+    wire::send(channel, &Report::Waiting, &[])?;
+    let Some(overlays) = wire::wait_to_go(channel)? else {
+        // The monitor is gone, and nobody is to be told.
+        exit(125);
+    };
+    become_root(plan, trace)?;
+    let root = enter_root(plan, overlays, trace)?;
+    settle(launch, root, channel, trace)
+}
+
+/// Gives up every descriptor that is not needed, and the keys that were inherited.
+fn leave_the_host(
+    birth: &Birth<'_>,
+    forked: &Forked,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<(), StepError> {
+    trace.step(
+        Step::NewKeyring,
+        "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)",
+        || {
+            match new_session_keyring() {
+                // A kernel without keys has none to inherit.
+                Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
+                answer => answer,
+            }
+        },
+    )?;
+    let mut kept = vec![channel.as_fd(), birth.launch.program];
+    kept.extend(birth.entrance.tasks.iter().map(|(_, tasks)| tasks.as_fd()));
+    trace.step(Step::CloseInherited, "close_range(3, ~0, 0)", || {
+        forked.close_all_but(&kept)
+    })
+}
+
+/// Joins the v1 groups: of the cgroup2 tree's it has been born into its own.
+pub(crate) fn join_groups(entrance: &Entrance, trace: &mut Recorder) -> Result<(), StepError> {
+    for (path, tasks) in &entrance.tasks {
+        trace.step(
+            (Step::JoinCgroup, path),
+            format!("write({path:?}, \"0\")"),
+            || rustix::io::write(tasks, b"0"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Ids outside the container's map mean nothing in it: become its first ones.
+fn become_root(plan: &Plan, trace: &mut Recorder) -> Result<(), StepError> {
+    trace.step(Step::ClearGroups, "setgroups([])", || {
+        rustix::thread::set_thread_groups(&[])
+    })?;
+    if *plan.sources.get(NamespaceType::User) == Source::Host {
+        return Ok(());
+    }
+    trace.step(Step::BecomeRoot, "setresgid(0, 0, 0)", || {
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
+    })?;
+    trace.step(Step::BecomeRoot, "setresuid(0, 0, 0)", || {
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+    })
+}
+
+/// The container's root directory: its own, or the one that it shares.
+fn enter_root(
+    plan: &Plan,
+    overlays: Vec<OwnedFd>,
+    trace: &mut Recorder,
+) -> Result<Root, StepError> {
+    let mut overlays = overlays.into_iter();
+    if let Some(root) = overlays.next() {
+        let usr = overlays.next();
+        return filesystem::enter(plan, Overlays { root, usr }, trace);
+    }
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let of = |path: &'static str| {
+        open(path, directory, Mode::empty())
+            .map_err(|errno| StepError::new((Step::OpenRoot, path), errno))
+    };
+    Ok(Root {
+        root: of("/")?,
+        terminals: of("/dev/pts")?,
+    })
+}
+
+/// From a whole root directory to exec.
+fn settle(
+    launch: &Launch<'_>,
+    root: Root,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Infallible, Failure> {
+    let spec = launch.spec;
+    let account = account::look_up(&root.root, spec.user.as_ref())?;
+    let console = if spec.tty {
+        console::terminal(&root.terminals, launch.size, &account, trace)?
+    } else {
+        console::pipes(&account, trace)?
+    };
+    wire::hand_over(channel, &console.near, console.tty_name.clone())?;
+    drop(console.near);
+    let environment = Environment::new(&account, spec.tty, &[&spec.env]);
+    confinement::confine(&account, trace)?;
+    enter_workdir(
+        &root.root,
+        spec.workdir.as_ref().map(|path| path.as_str()),
+        trace,
+    )?;
+    let command = command(launch);
+    let first = command.first().cloned().unwrap_or_default();
+    let path = program::find(&first, environment.search_path())?;
+    console.far.redirect(trace)?;
+    let words = Words {
+        arguments: command.iter().map(|word| c_word(word)).collect(),
+        environment: environment.words(),
+    };
+    if spec.init {
+        execute_init(launch, &path, words, channel, trace)
+    } else {
+        execute_command(&path, &words, spec.tty, channel, trace)
+    }
+}
+
+/// What runs: the entry point with the command as its arguments, or the image's command.
+fn command(launch: &Launch<'_>) -> Vec<String> {
+    let spec = launch.spec;
+    let asked = spec.entrypoint.iter().chain(&spec.command);
+    let mut words: Vec<String> = asked.map(|word| word.as_str().to_owned()).collect();
+    if words.is_empty() {
+        let image = launch.images.get(&spec.image);
+        words.extend(
+            image
+                .iter()
+                .flat_map(|image| image.command.iter().map(Argument::as_str))
+                .map(str::to_owned),
+        );
+    }
+    words
+}
+
+/// Enters the working directory as the user who is going to work there.
+pub(crate) fn enter_workdir(
+    root: &OwnedFd,
+    path: Option<&str>,
+    trace: &mut Recorder,
+) -> Result<(), Failure> {
+    let path = path.unwrap_or("/");
+    let entered = trace
+        .step(
+            (Step::OpenWorkdir, path),
+            format!(
+                "openat2(root, {path:?}, O_PATH|O_DIRECTORY, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS)"
+            ),
+            || program::open_directory(root, path),
+        )
+        .and_then(|directory| {
+            trace.step((Step::EnterWorkdir, path), "fchdir(workdir)", || {
+                rustix::process::fchdir(&directory)
+            })
+        });
+    entered.map_err(|error| {
+        let errno = Errno::from_raw_os_error(error.errno);
+        let what = match errno {
+            Errno::NOENT => "does not exist in the container".to_owned(),
+            Errno::NOTDIR => "is no directory".to_owned(),
+            Errno::ACCESS => "may not be entered by this user".to_owned(),
+            errno => format!("cannot be entered: {errno}"),
+        };
+        Failure::new(
+            FailureCode::Invalid,
+            format!("the working directory {path} {what}"),
+        )
+        .field("workdir")
+        .stage(Stage::Exec)
+        .errno(error.errno)
+    })
+}
+
+fn execute_init(
+    launch: &Launch<'_>,
+    path: &str,
+    command: Words,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Infallible, Failure> {
+    // Init tells on the channel whether the command could be executed.
+    rustix::io::fcntl_setfd(channel, rustix::io::FdFlags::empty())
+        .map_err(|errno| StepError::new(Step::MakeChannel, errno))?;
+    let mut arguments: Vec<CString> = init::words(channel.as_fd().as_raw_fd(), path)
+        .iter()
+        .map(|word| c_word(word))
+        .collect();
+    arguments.extend(command.arguments);
+    let words = Words {
+        arguments,
+        environment: command.environment,
+    };
+    announce(
+        format!("execveat(memfd, \"\", [\"porthole-init\", …, {path:?}], AT_EMPTY_PATH)"),
+        channel,
+        trace,
+    )?;
+    Err(StepError::new((Step::Execute, "init"), execute(launch.program, &words)).into())
+}
+
+fn execute_command(
+    path: &str,
+    words: &Words,
+    tty: bool,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Infallible, Failure> {
+    trace.step(Step::NewSession, "setsid()", || {
+        rustix::process::setsid().map(|pid| pid.as_raw_nonzero().get())
+    })?;
+    if tty {
+        trace.step(Step::ControlTerminal, "ioctl(0, TIOCSCTTY)", || {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())
+        })?;
+    }
+    announce(format!("execve({path:?})"), channel, trace)?;
+    let error = execute_path(&c_word(path), words);
+    Err(init::refused(path, &error))
+}
+
+fn announce(call: String, channel: &Packet, trace: &mut Recorder) -> Result<(), StepError> {
+    let steps = trace.take();
+    wire::send(channel, &Report::Executing { call, steps }, &[])
+}

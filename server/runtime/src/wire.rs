@@ -1,0 +1,137 @@
+//! What a forked helper tells the monitor that waits for it.
+//!
+//! ```text
+//! monitor                          init-to-be                       joiner
+//!   | <---------------------- Waiting |                               |
+//!   | maps ids, reads its namespaces  |                               |
+//!   | Go + overlays ----------------> |                               |
+//!   | <---- Handed + terminal / pipes | <---- Handed + terminal / pipes
+//!   | <-------------------- Executing | <--------------------- Spawned |
+//!   | <------------- (end: it did so) | <------------ (end: it is gone)
+//! ```
+//! `Failed` may come instead of anything.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::session::Tried;
+use porthole_protocol::trace::TraceStep;
+use porthole_sys::packet::Packet;
+use serde::{Deserialize, Serialize};
+
+use crate::Console;
+use crate::step::{Number, Step, StepError};
+
+/// The longest message: a trace of some hundred steps.
+const LIMIT: usize = 192 * 1024;
+
+/// A message of a helper's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// It is in its namespaces and waits to be given its ids.
+    Waiting,
+    /// With the near ends of what the program will read and write: one, or three.
+    Handed { tty_name: Option<String> },
+    /// It replaces itself by the program now.
+    Executing { call: String, steps: Vec<TraceStep> },
+    /// It has started the program and goes away.
+    Spawned {
+        pid: i32,
+        path: String,
+        command: Vec<String>,
+        tried: Vec<Tried>,
+        steps: Vec<TraceStep>,
+    },
+    /// It could not.
+    Failed {
+        failure: Failure,
+        steps: Vec<TraceStep>,
+    },
+}
+
+/// Sends a message.
+pub(crate) fn send(
+    channel: &Packet,
+    report: &Report,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), StepError> {
+    let failed = |error: std::io::Error| StepError::new(Step::HandOver, error);
+    let bytes = serde_json::to_vec(report).map_err(|error| failed(error.into()))?;
+    channel.send(&bytes, descriptors).map_err(failed)
+}
+
+/// Receives a message; `None` when every other end is closed.
+pub(crate) fn receive(channel: &Packet) -> Result<Option<(Report, Vec<OwnedFd>)>, Failure> {
+    let broken = |what: String| {
+        Failure::new(
+            FailureCode::Internal,
+            format!("a helper process answered badly: {what}"),
+        )
+        .stage(Stage::Monitor)
+    };
+    match channel.receive(LIMIT) {
+        Ok(None) => Ok(None),
+        Ok(Some((bytes, descriptors))) => {
+            let report = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+            Ok(Some((report, descriptors)))
+        }
+        Err(error) => Err(broken(error.to_string())),
+    }
+}
+
+/// Tells the init-to-be to go on, with its overlays.
+pub(crate) fn go(channel: &Packet, overlays: &[BorrowedFd<'_>]) -> Result<(), StepError> {
+    channel
+        .send(b"go", overlays)
+        .map_err(|error| StepError::new(Step::HandOver, error))
+}
+
+/// Waits for [`go`]; `None` when the monitor is gone.
+pub(crate) fn wait_to_go(channel: &Packet) -> Result<Option<Vec<OwnedFd>>, StepError> {
+    match channel.receive(16) {
+        Ok(message) => Ok(message.map(|(_, descriptors)| descriptors)),
+        Err(error) => Err(StepError::new(
+            Step::HandOver,
+            Number(match error {
+                porthole_sys::packet::PacketError::Io(error) => Number::from(error).0,
+                _ => rustix::io::Errno::PROTO.raw_os_error(),
+            }),
+        )),
+    }
+}
+
+/// Hands the near ends over.
+pub(crate) fn hand_over(
+    channel: &Packet,
+    console: &Console,
+    tty_name: Option<String>,
+) -> Result<(), StepError> {
+    let report = Report::Handed { tty_name };
+    match console {
+        Console::Tty { master } => send(channel, &report, &[master.as_fd()]),
+        Console::Pipes {
+            stdin,
+            stdout,
+            stderr,
+        } => send(
+            channel,
+            &report,
+            &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        ),
+    }
+}
+
+/// What was handed over.
+pub(crate) fn console(descriptors: Vec<OwnedFd>) -> Option<Console> {
+    let count = descriptors.len();
+    let mut descriptors = descriptors.into_iter();
+    match (count, descriptors.next()?) {
+        (1, master) => Some(Console::Tty { master }),
+        (3, stdin) => Some(Console::Pipes {
+            stdin,
+            stdout: descriptors.next()?,
+            stderr: descriptors.next()?,
+        }),
+        _ => None,
+    }
+}
