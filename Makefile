@@ -70,6 +70,10 @@ setup-test: setup ## As setup, and what the tests need: Chromium among others
 test: setup-test build-debug tests/browser/node_modules/.package-lock.json ## All tests, with formatting and lints (as root; sets up what it needs)
 	@PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) tests/run
 
+bench: setup build ## How fast it is, beside bare system calls (some minutes; BENCH="start echo" for a part)
+	cargo build --locked --release -p porthole-tests --bin bench
+	@PORTHOLE_BIN=$(abspath $(RELEASE)/porthole) target/release/bench $(BENCH)
+
 picture: setup-test build-debug tests/browser/node_modules/.package-lock.json ## Take docs/screenshot.png again
 	PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) npm --prefix tests/browser run picture
 
