@@ -330,7 +330,7 @@ fn body(spec: &ContainerSpec) -> serde_json::Value {
 fn curl(spec: &ContainerSpec, origin: &str) -> String {
     let body = serde_json::to_string(&body(spec)).unwrap_or_default();
     format!(
-        "curl -H \"Authorization: Bearer $TOKEN\" \\\n  --json {} \\\n  {origin}/api/v1/containers",
+        "curl {origin}/api/v1/containers \\\n  -H \"Authorization: Bearer $TOKEN\" \\\n  --json {}",
         shell_words::quote(&body)
     )
 }
@@ -560,7 +560,7 @@ mod tests {
         assert_eq!(again, spec);
         let curl = curl(&spec, "http://127.0.0.1:7678");
         assert!(
-            curl.ends_with("http://127.0.0.1:7678/api/v1/containers"),
+            curl.starts_with("curl http://127.0.0.1:7678/api/v1/containers"),
             "{curl}"
         );
         assert_eq!(
