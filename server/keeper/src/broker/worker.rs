@@ -56,7 +56,9 @@ impl Worker {
         let alone = SingleThreaded::verify()?;
         let (packet, its) = Packet::pair(true)?;
         let child = porthole_sys::process::clone(alone, &Clone::default(), |forked| {
-            let _ = forked.close_all_but(&[its.as_fd()]);
+            let mut kept = ground.cgroups.descriptors();
+            kept.push(its.as_fd());
+            let _ = forked.close_all_but(&kept);
             let _ = rustix::thread::set_name(c"porthole-worker");
             let report = work.run(ground);
             let sent =

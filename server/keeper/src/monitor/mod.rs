@@ -92,6 +92,7 @@ pub(crate) fn fork(
             index.as_fd(),
             ground.program.as_fd(),
         ];
+        kept.extend(ground.cgroups.descriptors());
         if let Assignment::Container { shared, .. } = assignment {
             kept.extend(
                 shared
