@@ -143,7 +143,7 @@ impl Connection {
         if let Err(lost) = self.send(Request::Watch, &[]).await {
             return lost;
         }
-        let observing = match self.send(Request::Observe, &[]).await {
+        let mut observing = match self.send(Request::Observe, &[]).await {
             Ok(id) => id,
             Err(lost) => return lost,
         };
@@ -163,6 +163,10 @@ impl Connection {
                     Ok((FromKeeper::Reply { id, reply }, descriptors)) => {
                         self.answer(state, id, *reply, descriptors);
                     }
+                    Err(lost) => break lost,
+                },
+                () = ended(&mut observer) => match self.send(Request::Observe, &[]).await {
+                    Ok(id) => observing = id,
                     Err(lost) => break lost,
                 },
                 Some(ask) = asks.0.recv() => {
@@ -212,6 +216,17 @@ impl Connection {
         if let Some(answer) = self.open.remove(&id) {
             let _ = answer.send(Ok((reply, descriptors)));
         }
+    }
+}
+
+/// Waits until the observer that is followed has ended; for ever where none is.
+async fn ended(observer: &mut Option<AbortOnDrop>) {
+    match observer {
+        Some(task) => {
+            let _ = (&mut task.0).await;
+            *observer = None;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
+use std::time::Duration;
 
 use porthole_protocol::observation::{MESSAGE_LIMIT, Update};
 use tokio::io::AsyncReadExt as _;
@@ -10,7 +11,11 @@ use tokio::net::UnixStream;
 
 use crate::AppState;
 
-/// Follows the stream until it ends. A new keeper's connection brings another.
+/// How long is waited before another observer is asked for, so that one that cannot stay is not
+/// started in a loop.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Follows the stream until it ends, and a little longer; then it is time to ask for another.
 pub(super) async fn follow(state: AppState, fd: OwnedFd) {
     let error = match read(&state, fd).await {
         Ok(()) => "it ended".to_owned(),
@@ -20,6 +25,7 @@ pub(super) async fn follow(state: AppState, fd: OwnedFd) {
         error,
         "the observer is away: processes are shown as they last were"
     );
+    tokio::time::sleep(PAUSE).await;
 }
 
 async fn read(state: &AppState, fd: OwnedFd) -> io::Result<()> {

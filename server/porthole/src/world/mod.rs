@@ -344,9 +344,7 @@ impl World {
             state.namespaces.insert(namespace.inode, namespace.clone());
             namespaces.push(namespace);
         }
-        if update.full || update.notice.is_some() {
-            state.notice = update.notice;
-        }
+        state.notice = update.notice;
         if update.full || !changed.is_empty() || !gone.is_empty() {
             self.changes.tell(Change::Processes {
                 containers: touched,
