@@ -13,6 +13,8 @@ mod create;
 mod entry;
 pub mod live;
 mod sessions;
+#[cfg(test)]
+mod tests;
 pub mod view;
 mod visit;
 

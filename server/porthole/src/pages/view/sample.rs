@@ -180,6 +180,12 @@ fn processes() -> Vec<Process> {
 /// The host.
 pub(crate) fn world() -> World {
     let world = World::new();
+    fill(&world);
+    world
+}
+
+/// Tells a world of everything that the host has.
+pub(crate) fn fill(world: &World) {
     world.keeper_came(Hello {
         version: VERSION,
         pid: 914,
@@ -241,7 +247,6 @@ pub(crate) fn world() -> World {
         }],
         ..Update::default()
     });
-    world
 }
 
 /// The images of the sample.
