@@ -16,6 +16,9 @@ pub enum Face {
     Api,
     /// People: refusals are pages, and nobody signed in is sent to `/login`.
     Page,
+    /// A page's WebSocket: refusals are said on it, so that the page can show them. Where nobody
+    /// is signed in they are JSON.
+    Socket,
 }
 
 /// A route as it was declared.

@@ -16,6 +16,7 @@ use porthole_protocol::id::SessionId;
 use porthole_protocol::session::Session;
 
 use super::identity::{Authenticated, Identity, Role};
+use crate::api::attach;
 use crate::routes::Face;
 use crate::world::FindError;
 use crate::{AppState, Refusal, pages};
@@ -106,7 +107,7 @@ pub(crate) async fn guard(
             }
             next.run(request).await
         }
-        Err(refusal) => guard.refuse(identity.as_deref(), &request, refusal),
+        Err(refusal) => guard.refuse(identity.as_deref(), request, refusal).await,
     }
 }
 
@@ -193,16 +194,19 @@ impl Guard {
         self.state.world.session(&id).ok_or_else(not_found)
     }
 
-    fn refuse(&self, identity: Option<&Identity>, request: &Request, refusal: Refusal) -> Response {
+    async fn refuse(
+        &self,
+        identity: Option<&Identity>,
+        request: Request,
+        refusal: Refusal,
+    ) -> Response {
+        let (mut parts, _) = request.into_parts();
         match self.face {
-            Face::Page => pages::refused(
-                &self.state,
-                identity,
-                request.uri(),
-                request.headers(),
-                refusal,
-            ),
-            Face::Api => refusal.into_response(),
+            Face::Page => {
+                pages::refused(&self.state, identity, &parts.uri, &parts.headers, refusal)
+            }
+            Face::Socket if identity.is_some() => attach::refuse(&mut parts, refusal).await,
+            Face::Api | Face::Socket => refusal.into_response(),
         }
     }
 }

@@ -202,7 +202,7 @@ mod tests {
             (
                 r#"{"image":"host","namespaces":{"net":"x"}}"#,
                 422,
-                Some("namespaces.net"),
+                Some("namespaces"),
             ),
         ] {
             let refusal = refused(body);

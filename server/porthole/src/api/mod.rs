@@ -1,6 +1,7 @@
 //! `/api/v1`: the same things as the pages, as JSON.
 
 pub mod accounts;
+pub mod attach;
 pub mod body;
 pub mod containers;
 pub mod list;
@@ -13,7 +14,7 @@ use crate::access::Permission::{
     Administer, ChangeContainer, ChangeSession, Create, LookIntoContainer, LookIntoSession, Public,
     See, SeeContainer, SeeSession, SignedIn,
 };
-use crate::routes::Routes;
+use crate::routes::{Face, Routes};
 
 /// The API's routes.
 pub fn routes(routes: Routes) -> Routes {
@@ -118,4 +119,11 @@ fn session_routes(routes: Routes) -> Routes {
             LookIntoSession,
             sessions::trace,
         )
+        .for_face(Face::Socket)
+        .get(
+            "/api/v1/sessions/{session}/attach",
+            LookIntoSession,
+            attach::attach,
+        )
+        .for_face(Face::Api)
 }
