@@ -15,10 +15,14 @@
 //! There is no web framework here, and no policy: who may look and type is said to the hub.
 #![forbid(unsafe_code)]
 
+mod attached;
 mod clock;
 mod handle;
 mod hub;
+mod input;
 mod limits;
+mod marks;
+mod screen;
 
 pub use clock::{Clock, SystemClock};
 pub use handle::{
