@@ -182,6 +182,11 @@ impl Cgroups {
         }
     }
 
+    /// The descriptors that it works with: a forked child that closes others keeps these.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.trees().map(|tree| tree.base.as_fd()).collect()
+    }
+
     /// The container's group in the cgroup2 tree, from that tree's root.
     pub fn path(&self, id: &ContainerId) -> String {
         format!("{}/{}/{id}", self.unified_path, self.instance)

@@ -6,6 +6,8 @@
 
 /// Calls that are allowed by their arguments only.
 pub(super) mod number {
+    /// All of them.
+    pub(in super::super) const ALL: [i64; 5] = [IOCTL, SOCKET, CLONE, PERSONALITY, UNSHARE];
     /// `ioctl`
     pub(in super::super) const IOCTL: i64 = 16;
     /// `socket`
