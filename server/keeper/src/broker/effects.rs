@@ -259,7 +259,7 @@ impl Broker {
         };
         let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
             .map_err(|error| io_failure(&error, "no monitor can be started"))?;
-        self.link(Target::Init(id.clone()), packet, Some(child.pidfd), true)
+        self.link(Target::Init(id.clone()), packet, Some(child.pidfd))
             .map_err(|error| io_failure(&error, "no monitor can be waited for"))
     }
 
@@ -321,7 +321,7 @@ impl Broker {
         };
         let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
             .map_err(|error| io_failure(&error, "no monitor can be started"))?;
-        self.link(target, packet, Some(child.pidfd), true)
+        self.link(target, packet, Some(child.pidfd))
             .map_err(|error| io_failure(&error, "no monitor can be waited for"))
     }
 
@@ -337,7 +337,6 @@ impl Broker {
         target: Target,
         packet: Packet,
         process: Option<OwnedFd>,
-        understood: bool,
     ) -> io::Result<()> {
         let number = self.number(Source::Monitor(target.clone()));
         self.poll.add(&packet, number, READ)?;
@@ -345,7 +344,7 @@ impl Broker {
             number,
             packet,
             process,
-            understood,
+            understood: true,
         };
         if let Some(old) = self.monitors.insert(target, link) {
             self.poll.remove(&old.packet);

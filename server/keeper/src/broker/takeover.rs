@@ -115,7 +115,8 @@ impl Broker {
         let hello = serde_json::to_vec(&ToMonitor::Hello { version: VERSION })?;
         // One that has just gone is noticed by its connection's end.
         let _ = packet.send(&hello, &[]);
-        self.link(target, packet, process, false)
+        // Until it says otherwise it is taken for one of ours: what is sent to it waits there.
+        self.link(target, packet, process)
     }
 }
 
