@@ -225,6 +225,20 @@ impl Instance {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Prints the end of the log without what asking for readiness left in it.
+    fn show_log(&self) {
+        let log = self.log();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| !line.contains("/readyz"))
+            .collect();
+        eprintln!("--- the log ends with:");
+        for line in &lines[lines.len().saturating_sub(25)..] {
+            let short: String = line.chars().take(600).collect();
+            eprintln!("{short}");
+        }
+    }
+
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -480,12 +494,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = self.log();
-            let from = log.len().saturating_sub(6000);
-            eprintln!(
-                "--- the log ends with:\n{}",
-                &log[log.ceil_char_boundary(from)..]
-            );
+            self.show_log();
             if self.serve.is_some() {
                 self.remove_containers();
             }

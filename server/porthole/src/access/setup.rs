@@ -65,17 +65,17 @@ impl SetupCode {
         }
     }
 
+    /// `serve` has made the file, empty and this account's, because only root may make files beside
+    /// the sockets.
     fn write(&self, code: &str) -> io::Result<()> {
-        // A new file each time: one that somebody else has open or has put there is not written to.
-        match fs::remove_file(&self.file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&self.file)?;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).mode(0o600);
+        let mut file = match options.truncate(true).open(&self.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                options.truncate(false).create_new(true).open(&self.file)?
+            }
+            opened => opened?,
+        };
         writeln!(file, "{code}")
     }
 
@@ -93,9 +93,13 @@ impl SetupCode {
     /// The first account exists: no code is good any more.
     pub fn end(&self) {
         *self.current() = None;
-        match fs::remove_file(&self.file) {
+        let emptied = fs::OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(&self.file);
+        match emptied {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, file = %self.file.display(), "the used setup code's file stays");
+                tracing::warn!(%error, file = %self.file.display(), "the used setup code stays in its file");
             }
             _ => {}
         }
@@ -125,6 +129,6 @@ mod tests {
         assert!(!code.is(secret, now + LIFE), "an hour later");
         code.end();
         assert!(!code.is(secret, now), "used");
-        assert!(!file.exists());
+        assert_eq!(fs::read(&file).expect("there").len(), 0);
     }
 }
