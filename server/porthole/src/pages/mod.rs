@@ -132,6 +132,14 @@ fn by_htmx(headers: &HeaderMap) -> bool {
     headers.contains_key("hx-request")
 }
 
+/// Whether a page asks for its stream of changes: what it gets instead is shown to nobody.
+fn for_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
 /// The page that says why something was refused. Called for every page route whose permission was
 /// not granted, for addresses that do not exist and for handlers' own refusals; with 401 it sends
 /// a browser to where one signs in.
@@ -143,11 +151,15 @@ pub fn refused(
     refusal: Refusal,
 ) -> Response {
     let base = &state.settings.base_path;
-    if refusal.status == StatusCode::UNAUTHORIZED && identity.is_none() {
+    if refusal.status == StatusCode::UNAUTHORIZED && identity.is_none() && !for_stream(headers) {
         return sign_in_first(state, uri, headers);
     }
     let retry_after = refusal.retry_after;
     let status = refusal.status;
+    if for_stream(headers) {
+        // The page says by itself that its stream is down.
+        return status.into_response();
+    }
     let mut response = if by_htmx(headers) {
         let tried = refusal.tried.iter();
         let toast = Toast {

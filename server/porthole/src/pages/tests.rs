@@ -73,7 +73,12 @@ async fn every_page_is_there() {
         let title = format!("<title>{heading} · Porthole</title>");
         assert!(page.contains(&title), "{path}: {page}");
     }
-    let moved = answer(&state, ROOT, get("/sessions/a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5")).await;
+    let moved = answer(
+        &state,
+        ROOT,
+        get("/sessions/a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"),
+    )
+    .await;
     assert_eq!(
         moved.headers()[header::LOCATION],
         "/containers/web/terminal?session=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"

@@ -21,6 +21,7 @@ struct ProcessRow {
     twig: String,
     name: String,
     line: String,
+    rest: String,
     host_pid: i32,
     pids: Vec<i32>,
     uid: u32,
@@ -129,6 +130,7 @@ fn process_row(
         twig,
         name: visible(&process.command),
         line: process_line(&process.args),
+        rest: rest(process),
         host_pid: process.host_pid.0,
         pids: process.pids.clone(),
         uid: process.uid,
@@ -142,6 +144,16 @@ fn process_row(
         rss: bytes(process.rss),
         started: process.started_at.into(),
         session: process.session.as_ref().map(ToString::to_string),
+    }
+}
+
+/// The command line beside the process's name: without its first word where that says the same.
+fn rest(process: &Process) -> String {
+    match process.args.split_first() {
+        Some((first, rest)) if first.rsplit('/').next() == Some(&process.command) => {
+            process_line(rest)
+        }
+        _ => process_line(&process.args),
     }
 }
 
