@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -89,7 +90,7 @@ pub(crate) struct Guard {
 /// The layer in front of every route.
 pub(crate) async fn guard(
     State(guard): State<Guard>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -97,7 +98,13 @@ pub(crate) async fn guard(
         .extensions()
         .get::<Authenticated>()
         .and_then(|a| a.0.clone());
-    match guard.check(identity.as_deref(), &params) {
+    let checked = match &params {
+        Ok(params) => guard.check(identity.as_deref(), params),
+        Err(_) => Err(Refusal::malformed(
+            "This address holds bytes that are no UTF-8, so it names nothing.",
+        )),
+    };
+    match checked {
         Ok(objects) => {
             if let Some(container) = objects.container {
                 request.extensions_mut().insert(TheContainer(container));
