@@ -8,7 +8,7 @@ use porthole_protocol::container::Owner;
 use serde::Deserialize;
 
 use super::view::settings::{SettingsPage, TokenRow, Trouble, UserRow};
-use super::view::words::visible;
+use super::view::words::{sentence, visible};
 use super::{Visit, page};
 use crate::Refusal;
 use crate::access::Role;
@@ -59,7 +59,7 @@ fn trouble(visit: &Visit, form: &'static str, typed: &str, refusal: Refusal) -> 
         settings.trouble = Trouble {
             form,
             field: refusal.field.unwrap_or_default(),
-            message: refusal.message,
+            message: sentence(&refusal.message),
             typed: typed.to_owned(),
         };
     })

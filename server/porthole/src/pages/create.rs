@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::view::create::{CreatePage, Errors, Preview, Typed, form_field};
+use super::view::words::sentence;
 use super::{Visit, page};
 use crate::Refusal;
 use crate::actions::containers;
@@ -67,7 +68,7 @@ pub(super) async fn make(visit: Visit, typed: Result<Form<Typed>, FormRejection>
                 "command_not_found" | "not_executable" => "command".to_owned(),
                 _ => String::new(),
             });
-            let errors = Errors::from([(name, refusal.message)]);
+            let errors = Errors::from([(name, sentence(&refusal.message))]);
             show(&visit, refusal.status, typed, errors)
         }
     }

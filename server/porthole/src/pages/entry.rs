@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::view::gate::{LoginPage, SetupPage, safe_next};
 use super::view::shell::Shell;
+use super::view::words::sentence;
 use super::{page, refused};
 use crate::access::gate::ClientAddress;
 use crate::access::origin::Address;
@@ -45,7 +46,7 @@ fn setup_page(
         field: refusal
             .and_then(|refusal| refusal.field.clone())
             .unwrap_or_default(),
-        error: refusal.map_or_else(String::new, |refusal| refusal.message.clone()),
+        error: refusal.map_or_else(String::new, |refusal| sentence(&refusal.message)),
     };
     page(status, &setup)
 }
@@ -75,7 +76,7 @@ pub(super) async fn set_up(
     let name = match form.user.trim().parse::<Owner>() {
         Ok(name) => name,
         Err(why) => {
-            let refusal = Refusal::unusable("user", sentence(&why.to_string()));
+            let refusal = Refusal::unusable("user", why.to_string());
             return setup_page(&state, false, &form, Some(&refusal));
         }
     };
@@ -90,14 +91,6 @@ pub(super) async fn set_up(
             let done = !accounts::is_new(&state).unwrap_or(true);
             setup_page(&state, done, &form, Some(&refusal))
         }
-    }
-}
-
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars).chain(['.']).collect(),
-        None => String::new(),
     }
 }
 
@@ -170,7 +163,13 @@ pub(super) async fn sign_in(
             let cookie = [(header::SET_COOKIE, cookie::give(&address, &secret))];
             (cookie, Redirect::to(&to)).into_response()
         }
-        Err(refusal) => login_page(&state, refusal.status, name, &refusal.message, &form.next),
+        Err(refusal) => login_page(
+            &state,
+            refusal.status,
+            name,
+            &sentence(&refusal.message),
+            &form.next,
+        ),
     }
 }
 

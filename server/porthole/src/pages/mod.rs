@@ -164,7 +164,7 @@ pub fn refused(
         let tried = refusal.tried.iter();
         let toast = Toast {
             title: title(status.as_u16()),
-            message: words::visible_lines(&refusal.message),
+            message: words::sentence(&refusal.message),
             tried: tried
                 .map(|t| (words::visible(&t.path), words::visible(&t.why)))
                 .collect(),
@@ -181,7 +181,7 @@ pub fn refused(
             shell,
             status: status.as_u16(),
             title: title(status.as_u16()),
-            message: words::visible_lines(&refusal.message),
+            message: words::sentence(&refusal.message),
         };
         page(status, &refused)
     };

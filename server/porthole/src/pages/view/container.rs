@@ -9,7 +9,7 @@ use super::fingerprint::Fingerprint;
 use super::live::{Region, Slot};
 use super::pid_map::PidMap;
 use super::shell::Shell;
-use super::words::{When, bytes, command_line, count, visible, visible_lines};
+use super::words::{When, bytes, command_line, count, sentence, visible, visible_lines};
 use super::{Scene, html, namespaces, processes, sessions};
 use crate::api::view as api;
 use crate::world::World;
@@ -153,7 +153,7 @@ pub fn region(world: &World, scene: Scene<'_>, container: &Container, tab: Tab) 
         .as_deref()
         .map_or_else(String::new, |error| {
             html(&Failed {
-                error: visible_lines(error),
+                error: sentence(error),
             })
         });
     let mut slots = vec![

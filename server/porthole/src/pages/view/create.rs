@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::fingerprint::Fingerprint;
 use super::shell::Shell;
-use super::words::{bytes, parse_bytes, visible};
+use super::words::{bytes, parse_bytes, sentence, visible};
 use super::{Scene, html};
 use crate::world::World;
 
@@ -293,18 +293,6 @@ const FIELDS: [&str; 21] = [
     "ns_time",
 ];
 
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let Some(first) = chars.next() else {
-        return String::new();
-    };
-    let mut out: String = first.to_uppercase().chain(chars).collect();
-    if !out.ends_with(['.', '!', '?']) {
-        out.push('.');
-    }
-    out
-}
-
 /// The body that makes it: only what differs from what one gets without saying.
 fn body(spec: &ContainerSpec) -> serde_json::Value {
     let mut value = serde_json::to_value(spec).unwrap_or_default();
@@ -402,6 +390,7 @@ pub struct CreatePage {
     default_pids: u32,
     open_more: bool,
     open_isolation: bool,
+    host_closed: bool,
 }
 
 impl CreatePage {
@@ -430,14 +419,12 @@ impl CreatePage {
                 chosen: typed.image == image.name.as_str(),
             })
             .collect();
-        let namespaces = if scene.who.is_admin() {
-            NamespaceType::ALL
-                .into_iter()
-                .map(|kind| namespace_row(kind, world, &typed, &errors))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let policy = world.keeper().hello.map(|hello| hello.policy);
+        let host = scene.who.is_admin() && policy.is_some_and(|policy| policy.host_namespaces);
+        let namespaces = NamespaceType::ALL
+            .into_iter()
+            .map(|kind| namespace_row(kind, world, scene, host, &typed, &errors))
+            .collect();
         let general: Vec<_> = errors
             .iter()
             .filter(|(name, _)| !FIELDS.contains(&name.as_str()))
@@ -445,6 +432,7 @@ impl CreatePage {
             .collect();
         let wrong = |names: &[&str]| errors.keys().any(|name| names.contains(&name.as_str()));
         Self {
+            host_closed: scene.who.is_admin() && !host,
             preview: html(&Preview::of(&typed, &shell.origin)),
             general: general.join(" "),
             default_memory: bytes(Limits::DEFAULT_MEMORY),
@@ -475,6 +463,8 @@ impl CreatePage {
 fn namespace_row(
     kind: NamespaceType,
     world: &World,
+    scene: Scene<'_>,
+    host: bool,
     typed: &Typed,
     errors: &Errors,
 ) -> NamespaceRow {
@@ -490,7 +480,11 @@ fn namespace_row(
     } else {
         options.push(("host".to_owned(), "the host's".to_owned(), chosen == "host"));
     }
-    for container in world.containers().iter().filter(|c| c.pid.is_some()) {
+    let running = world.containers();
+    let shared = running
+        .iter()
+        .filter(|c| c.pid.is_some() && scene.who.may_change_container(c));
+    for container in shared {
         let value = format!("container:{}", container.name);
         let now = chosen == value;
         options.push((value, format!("that of {}", container.name), now));

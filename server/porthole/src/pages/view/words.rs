@@ -132,6 +132,20 @@ impl From<Timestamp> for When {
     }
 }
 
+/// A message as a sentence: some begin small and end without a full stop, to be put together with
+/// others elsewhere.
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.trim_end().chars();
+    let Some(first) = chars.next() else {
+        return String::new();
+    };
+    let mut out: String = first.to_uppercase().chain(chars).collect();
+    if !out.ends_with(['.', '!', '?', ':']) {
+        out.push('.');
+    }
+    visible_lines(&out)
+}
+
 /// `1 process`, `2 processes`.
 pub fn count(number: usize, one: &str, many: &str) -> String {
     if number == 1 {
@@ -151,6 +165,14 @@ mod tests {
         assert_eq!(visible("abc\u{202e}gpj"), "abc⟨U+202E⟩gpj");
         assert_eq!(visible("größe 日本 👍"), "größe 日本 👍");
         assert_eq!(visible_lines("a\nb\r"), "a\nb␍");
+    }
+
+    #[test]
+    fn a_message_becomes_a_sentence() {
+        assert_eq!(sentence("no such file"), "No such file.");
+        assert_eq!(sentence("Übel! \n"), "Übel!");
+        assert_eq!(sentence(""), "");
+        assert_eq!(sentence("a\x1bb"), "A␛b.");
     }
 
     #[test]
