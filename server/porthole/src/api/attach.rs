@@ -351,11 +351,7 @@ async fn write(
     }
 }
 
-async fn read(
-    incoming: &Incoming,
-    stream: &mut SplitStream<WebSocket>,
-    heard: &Heard,
-) -> End {
+async fn read(incoming: &Incoming, stream: &mut SplitStream<WebSocket>, heard: &Heard) -> End {
     while let Some(Ok(message)) = stream.next().await {
         heard.again();
         match message {

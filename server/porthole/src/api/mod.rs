@@ -4,7 +4,10 @@ pub mod accounts;
 pub mod attach;
 pub mod body;
 pub mod containers;
+pub mod events;
+pub mod lines;
 pub mod list;
+pub mod output;
 pub mod processes;
 pub mod sessions;
 pub mod system;
@@ -24,8 +27,11 @@ pub fn routes(routes: Routes) -> Routes {
         .get("/metrics", See, system::metrics);
     let routes = access_routes(routes);
     let routes = container_routes(routes);
+    // Its reader is a script of a page, which wants no page for an answer.
+    let routes = routes.get("/events", See, events::pages);
     session_routes(routes)
         .get("/api/v1/images", See, containers::images)
+        .get("/api/v1/events", See, events::json)
         .get("/api/v1/processes", See, processes::list)
         .get("/api/v1/processes/{host_pid}", See, processes::one)
         .get("/api/v1/namespaces", See, processes::namespaces)
@@ -102,6 +108,11 @@ fn container_routes(routes: Routes) -> Routes {
             LookIntoContainer,
             containers::trace,
         )
+        .get(
+            "/api/v1/containers/{container}/logs",
+            LookIntoContainer,
+            output::logs,
+        )
         .post(
             "/api/v1/containers/{container}/sessions",
             ChangeContainer,
@@ -118,6 +129,11 @@ fn session_routes(routes: Routes) -> Routes {
             "/api/v1/sessions/{session}/trace",
             LookIntoSession,
             sessions::trace,
+        )
+        .get(
+            "/api/v1/sessions/{session}/journal",
+            LookIntoSession,
+            output::journal,
         )
         .for_face(Face::Socket)
         .get(

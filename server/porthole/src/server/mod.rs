@@ -3,6 +3,7 @@
 pub mod listen;
 pub mod log;
 pub mod router;
+pub mod sse;
 
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};

@@ -9,6 +9,8 @@ use porthole_protocol::observation::{Namespace, Process};
 use porthole_protocol::session::Session;
 use tokio::sync::broadcast;
 
+use crate::access::secret::{hex, random};
+
 /// How many changes a follower may be behind before it has to read everything anew, and how many
 /// are kept for one that comes back.
 pub(super) const KEPT: usize = 512;
@@ -68,6 +70,8 @@ pub enum Replay {
 
 /// Everybody who follows, and the last few changes.
 pub struct Changes {
+    /// Random for each server: its numbers are no other's.
+    epoch: String,
     sender: broadcast::Sender<Numbered>,
     kept: Mutex<VecDeque<Numbered>>,
 }
@@ -75,6 +79,7 @@ pub struct Changes {
 impl Default for Changes {
     fn default() -> Self {
         Self {
+            epoch: hex(&random::<4>()),
             sender: broadcast::channel(KEPT).0,
             kept: Mutex::new(VecDeque::with_capacity(KEPT)),
         }
@@ -82,6 +87,19 @@ impl Default for Changes {
 }
 
 impl Changes {
+    /// The text that names a change to who may come back, for `Last-Event-ID`.
+    pub fn id(&self, number: u64) -> String {
+        format!("{}-{number}", self.epoch)
+    }
+
+    /// The change that such a text of this server's names.
+    pub fn number_of(&self, id: &str) -> Option<u64> {
+        id.strip_prefix(self.epoch.as_str())?
+            .strip_prefix('-')?
+            .parse()
+            .ok()
+    }
+
     /// Tells everybody.
     pub fn tell(&self, change: Change) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
