@@ -4,6 +4,8 @@ pub mod listen;
 pub mod log;
 pub mod router;
 pub mod sse;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
