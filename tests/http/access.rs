@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use porthole_tests::instance::{ADMIN, PASSWORD, text};
-use porthole_tests::terminal::upgrade;
+use porthole_tests::terminal::{Attach, upgrade};
 use porthole_tests::{Client, Events, Instance, Terminal};
 use serde_json::{Value, json};
 
@@ -185,6 +185,13 @@ fn other_names_for_the_host_are_refused() {
     }
 }
 
+/// The HTTP status that attaching is refused with, before the upgrade or by its close code after.
+#[track_caller]
+fn attach_refused(client: &Client, session: &str) -> u16 {
+    let refused = Terminal::try_attach(client, session, &Attach::default());
+    refused.expect_err("refused") % 4000
+}
+
 fn token(client: &Client) -> String {
     let answer = client.post("/api/v1/tokens", &json!({"name": "test"})).ok();
     text(&answer["token"])
@@ -261,8 +268,7 @@ fn roles_and_owners_decide() {
         other.get("/api/v1/users").refused(403);
     }
     // A user does not see what happens in another's session; a viewer watches and cannot type.
-    let path = format!("/api/v1/sessions/{sid}/attach?resume=0");
-    assert_eq!(upgrade(&bob, &path).err(), Some(403));
+    assert_eq!(attach_refused(&bob, &sid), 403);
     bob.get(&format!("/api/v1/sessions/{sid}/journal?format=raw"))
         .refused(403);
     let mut viewer = Terminal::attach(&vic, &sid);
