@@ -100,13 +100,15 @@ impl Cgroups {
         Ok(detect::move_to_leaf()?)
     }
 
-    /// Makes a container's groups and sets its limits. What is left of earlier ones is used again.
+    /// Makes a container's groups and sets its limits. What is left of earlier ones is emptied
+    /// first.
     pub fn create(&self, id: &ContainerId, limits: &Limits) -> Result<(), Failure> {
         for tree in self.trees() {
             make(&tree.base, &self.instance, &tree.place)?;
             let instance = self.open(tree, &[])?;
             if std::ptr::eq(tree, &self.unified) {
                 self.hand_on_controllers(&instance)?;
+                self.clear(id)?;
             }
             make(&instance, id.as_str(), &tree.place)?;
             let group = open_directory(&instance, id.as_str(), &tree.place)?;
@@ -124,12 +126,7 @@ impl Cgroups {
     /// Removes a container's groups, its sessions' and, after the last container, the instance's.
     /// Kills what is still in them. It is no error that there are none.
     pub fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
-        self.kill(id)?;
-        if let Some(group) = self.try_open(&self.unified, &[id.as_str()])? {
-            for session in children(&group)? {
-                remove_directory(&group, &session, REMOVE_TRIES)?;
-            }
-        }
+        self.clear(id)?;
         for tree in self.trees() {
             if let Some(instance) = self.try_open(tree, &[])? {
                 remove_directory(&instance, id.as_str(), REMOVE_TRIES)?;
@@ -215,6 +212,24 @@ impl Cgroups {
             tasks.push((path, file));
         }
         Ok(Entrance { unified, tasks })
+    }
+
+    /// Removes a container's group of the cgroup2 tree with its sessions' and all that is in them.
+    ///
+    /// A group whose processes were once killed as a whole is not used again: newer kernels (6.18
+    /// does) kill at once whatever is born into it by CLONE_INTO_CGROUP, since they compare its
+    /// count of kills with that of the parent's group.
+    fn clear(&self, id: &ContainerId) -> Result<(), StepError> {
+        self.kill_group(&[id.as_str()])?;
+        if let Some(group) = self.try_open(&self.unified, &[id.as_str()])? {
+            for session in children(&group)? {
+                remove_directory(&group, &session, REMOVE_TRIES)?;
+            }
+        }
+        match self.try_open(&self.unified, &[])? {
+            Some(instance) => remove_directory(&instance, id.as_str(), REMOVE_TRIES),
+            None => Ok(()),
+        }
     }
 
     fn trees(&self) -> impl Iterator<Item = &Tree> {

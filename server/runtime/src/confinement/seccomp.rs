@@ -216,7 +216,9 @@ mod tests {
             match step.code {
                 RETURN => return Some(step.k),
                 JUMP => return None,
-                JUMP_AT_LEAST => at += usize::from(if number >= step.k { step.jt } else { step.jf }),
+                JUMP_AT_LEAST => {
+                    at += usize::from(if number >= step.k { step.jt } else { step.jf })
+                }
                 code => panic!("instruction {code:#x}"),
             }
         }

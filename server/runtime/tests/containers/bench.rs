@@ -109,7 +109,6 @@ impl Bench {
         let name = "test".parse().expect("a name");
         create_root(&directory, &id, &name, &spec, ids, &self.images)?;
         self.made.borrow_mut().push(id.clone());
-        self.cgroups.create(&id, &spec.limits)?;
         Ok(Made {
             id,
             spec,
@@ -132,6 +131,7 @@ impl Bench {
         shared: PerNamespace<Option<OwnedFd>>,
     ) -> Result<Launched, Failure> {
         let name = "test".parse().expect("a name");
+        self.cgroups.create(&made.id, &made.spec.limits)?;
         let mut trace = Recorder::new(Actor::Monitor);
         let answer = launch(
             &Launch {
@@ -216,9 +216,25 @@ impl Bench {
     }
 
     pub(crate) fn end(&self, made: &Made, init: Launched) {
-        self.cgroups.kill(&made.id).expect("kill");
-        wait(&init.pidfd);
+        self.kill(made, &init);
+        drop(init);
         self.remove(made);
+    }
+
+    /// Kills a container with its sessions, and reaps them all: an init ends only after everything
+    /// in its PID namespace has been reaped.
+    pub(crate) fn kill(&self, made: &Made, init: &Launched) {
+        self.cgroups.kill(&made.id).expect("kill");
+        let begun = Instant::now();
+        loop {
+            match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+                Ok(Some((pid, _))) if pid.as_raw_nonzero().get() == init.host_pid.0 => return,
+                Ok(Some(_)) => {}
+                Ok(None) => std::thread::yield_now(),
+                Err(errno) => panic!("init is not among the children: {errno}"),
+            }
+            assert!(begun.elapsed() < PATIENCE, "init does not end");
+        }
     }
 
     pub(crate) fn remove(&self, made: &Made) {

@@ -31,8 +31,8 @@ fn main() {
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .find(|word| !word.starts_with('-'));
-    let chosen: Vec<_> = scenario::ALL
-        .iter()
+    let chosen: Vec<scenario::Scenario> = scenario::all()
+        .into_iter()
         .filter(|(name, _)| {
             filter
                 .as_ref()
@@ -40,7 +40,7 @@ fn main() {
         })
         .collect();
     if args.iter().any(|word| word == "--list") {
-        for (name, _) in chosen {
+        for (name, _) in &chosen {
             println!("{name}: test");
         }
         return;

@@ -1,0 +1,128 @@
+//! Requests that cannot be done: told in words, and nothing stays.
+
+use std::fs;
+
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+
+use super::{SLEEP, Scenario};
+use crate::bench::Bench;
+
+pub(super) const ALL: &[Scenario] = &[
+    (
+        "a_command_that_cannot_run_is_told",
+        a_command_that_cannot_run_is_told,
+    ),
+    (
+        "a_start_that_fails_leaves_nothing",
+        a_start_that_fails_leaves_nothing,
+    ),
+];
+
+fn field(failure: &Failure) -> &str {
+    failure.field.as_deref().unwrap_or("none")
+}
+
+fn a_command_that_cannot_run_is_told(bench: &mut Bench) {
+    let made = bench.create(SLEEP);
+    let init = bench.start(&made);
+    bench.run(
+        &made,
+        &init,
+        &[
+            "sh",
+            "-c",
+            "cd /tmp; echo '#!/no/such' > lost; echo x > text; echo '#!/bin/sh' > plain; \
+            printf '\\177ELF\\001' > half; chmod 755 lost text half; mkdir dir",
+        ],
+    );
+    for (command, code) in [
+        ("no-such-command", FailureCode::CommandNotFound),
+        ("/no/such", FailureCode::CommandNotFound),
+        ("/tmp/lost", FailureCode::CommandNotFound),
+        ("", FailureCode::CommandNotFound),
+        ("/tmp/text", FailureCode::NotExecutable),
+        ("/tmp/plain", FailureCode::NotExecutable),
+        ("/tmp/half", FailureCode::NotExecutable),
+        ("/tmp/dir", FailureCode::NotExecutable),
+        ("/etc/passwd", FailureCode::NotExecutable),
+    ] {
+        for tty in [false, true] {
+            let spec = serde_json::json!({"tty": tty, "command": [command]});
+            let failure = bench
+                .try_join(&made, &init, &spec.to_string())
+                .err()
+                .unwrap_or_else(|| panic!("{command} ran"));
+            assert_eq!(failure.code, code, "{command}: {failure}");
+            assert_eq!(field(&failure), "command");
+            assert_eq!(failure.stage, Some(Stage::Exec));
+        }
+    }
+    for (spec, name) in [
+        (
+            r#"{"tty":true,"command":["true"],"user":"nobody-here"}"#,
+            "user",
+        ),
+        (
+            r#"{"tty":true,"command":["true"],"user":"root:nobodies"}"#,
+            "user",
+        ),
+        (
+            r#"{"tty":true,"command":["true"],"workdir":"/no/such"}"#,
+            "workdir",
+        ),
+        (
+            r#"{"tty":true,"command":["true"],"workdir":"/etc/passwd"}"#,
+            "workdir",
+        ),
+        (
+            r#"{"tty":true,"command":["true"],"workdir":"/root","user":"user"}"#,
+            "workdir",
+        ),
+        (
+            r#"{"tty":true,"command":["true"],"workdir":"/proc/self/fd/3"}"#,
+            "workdir",
+        ),
+    ] {
+        let failure = bench.try_join(&made, &init, spec).err().expect("refused");
+        assert_eq!(failure.code, FailureCode::Invalid, "{spec}: {failure}");
+        assert_eq!(field(&failure), name, "{spec}");
+    }
+    let path = format!("/sys/fs/cgroup/unified{}", bench.cgroups.path(&made.id));
+    if let Ok(entries) = fs::read_dir(path) {
+        let sessions = entries
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .count();
+        // The one session that ran has ended, and is its monitor's to remove.
+        assert_eq!(sessions, 1, "refused sessions have left groups");
+    }
+    bench.end(&made, init);
+}
+
+fn a_start_that_fails_leaves_nothing(bench: &mut Bench) {
+    for (json, name) in [
+        (
+            r#"{"image":"busybox","init":false,"command":["no-such"]}"#,
+            "command",
+        ),
+        (r#"{"image":"host","command":["no-such"]}"#, "command"),
+        (
+            r#"{"image":"busybox","command":["true"],"init":false,"user":"who"}"#,
+            "user",
+        ),
+        (
+            r#"{"image":"busybox","command":["true"],"init":false,"workdir":"/no"}"#,
+            "workdir",
+        ),
+    ] {
+        let made = bench.create(json);
+        let failure = bench.try_start(&made).err().expect("refused");
+        assert_eq!(field(&failure), name, "{json}: {failure}");
+        let waited = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+        assert!(
+            matches!(waited, Err(rustix::io::Errno::CHILD)),
+            "a child is left: {waited:?}"
+        );
+        bench.remove(&made);
+    }
+}
