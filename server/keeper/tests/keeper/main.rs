@@ -3,6 +3,7 @@
 //! loudly without.
 
 mod place;
+mod supervisor;
 
 use std::process::Command;
 
