@@ -1,6 +1,6 @@
 //! What a request carries, with errors that name the field.
 
-use axum::body::{Bytes, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -37,25 +37,30 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for SentOr<T>
         if request.body().is_end_stream() {
             return Ok(Self(T::default()));
         }
-        let bytes = json_bytes(request).await?;
+        // Some clients send a body of no bytes in chunks, and name no type for it.
+        let (parts, body) = request.into_parts();
+        let bytes = read(body).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
+        check_content_type(&parts.headers)?;
         parse(&bytes).map(Self)
     }
 }
 
 async fn json_bytes(request: Request) -> Result<Bytes, Refusal> {
     check_content_type(request.headers())?;
-    axum::body::to_bytes(request.into_body(), BODY_LIMIT)
-        .await
-        .map_err(|_| {
-            Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                format!("The body has more than {BODY_LIMIT} bytes, or was cut off."),
-            )
-        })
+    read(request.into_body()).await
+}
+
+async fn read(body: Body) -> Result<Bytes, Refusal> {
+    axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| {
+        Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("The body has more than {BODY_LIMIT} bytes, or was cut off."),
+        )
+    })
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
