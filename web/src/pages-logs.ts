@@ -81,6 +81,10 @@ class Tail {
   }
 }
 
+function runs(): boolean {
+  return document.querySelector("#head .state.running, #head .state.paused") !== null;
+}
+
 function follow(tail: Tail, source: string): void {
   const events = new EventSource(`${source}?follow=true&tail=${TAIL}`);
   events.addEventListener("open", () => {
@@ -91,7 +95,15 @@ function follow(tail: Tail, source: string): void {
     events.addEventListener(stream, (event) => tail.add(stream, (event as MessageEvent<string>).data));
   }
   events.addEventListener("error", () => {
-    tail.say(events.readyState === EventSource.CLOSED ? "ended" : "reconnecting");
+    if (runs() && events.readyState !== EventSource.CLOSED) return tail.say("reconnecting");
+    events.close();
+    tail.say(runs() ? "cut off" : "ended: it does not run");
+    // Its next start goes on in the same log.
+    document.addEventListener("htmx:after:swap", function again() {
+      if (!runs()) return;
+      document.removeEventListener("htmx:after:swap", again);
+      follow(tail, source);
+    });
   });
 }
 

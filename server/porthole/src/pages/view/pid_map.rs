@@ -20,6 +20,9 @@ const ROW: usize = 30;
 /// How many ancestors of the container's first process the host's side shows.
 const ANCESTORS: usize = 4;
 
+/// What Porthole's own first process of a container calls itself.
+const INIT: &str = "porthole-init";
+
 /// A process on one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -71,6 +74,8 @@ fn namespace(world: &World, process: &Process) -> String {
 /// arguments; its name where it has no command line.
 fn named(process: &Process) -> String {
     match process.args.split_first() {
+        // How our own init was told what to run is of no use here; the next row is what it runs.
+        Some((first, _)) if first == INIT => INIT.to_owned(),
         Some((first, _)) if first.contains(' ') => process_line(&process.args),
         Some((first, rest)) => {
             let program = first.rsplit('/').next().unwrap_or(first);
