@@ -202,9 +202,11 @@ pub async fn create_token(
 /// Ends a token.
 pub async fn delete_token(
     State(state): State<AppState>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
     identity: Identity,
 ) -> Done {
+    // What is no number is no token's.
+    let id = id.parse().unwrap_or(0);
     accounts::delete_token(&state, &identity, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

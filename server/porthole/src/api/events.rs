@@ -159,7 +159,7 @@ impl Json {
                     .iter()
                     .map(|namespace| value(&**namespace))
                     .collect();
-                vec![("namespace", json!({"changed": changed, "gone": gone}))]
+                vec![("namespace", json!({"changed": changed, "gone": **gone}))]
             }
             Change::Keeper => {
                 let present = self.state.world.keeper().present;

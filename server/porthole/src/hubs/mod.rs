@@ -9,8 +9,9 @@ mod line;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use porthole_journal::{Files, Limit};
 use porthole_protocol::container::ContainerState;
@@ -213,6 +214,69 @@ impl Hubs {
     }
 }
 
+/// How long a journal may lie there that nothing is known of: it is made before its session is.
+const ORPHAN: Duration = Duration::from_secs(300);
+
+/// Ended sessions that are kept, with what they wrote. The oldest go first.
+const ENDED_KEPT: usize = 1000;
+
+/// Deletes journals of what was removed while this server was not there, and forgets the oldest
+/// ended sessions.
+async fn tidy(state: &AppState) {
+    let directory = state.settings.journals();
+    let listed = tokio::task::spawn_blocking(move || old_journals(&directory)).await;
+    let names = match listed {
+        Ok(Ok(names)) => names,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "journals cannot be listed");
+            return;
+        }
+        Err(_) => return,
+    };
+    for name in names {
+        let target = match (name.parse(), name.parse()) {
+            (Ok(id), _) => Target::Init(id),
+            (_, Ok(id)) => Target::Session(id),
+            _ => continue,
+        };
+        // What is known may have changed while the directory was read, and is looked at last.
+        if state.world.keeper().present && known(state, &target).is_none() {
+            tracing::info!(?target, "its journal is deleted: it was removed meanwhile");
+            state.hubs.discard(state, target).await;
+        }
+    }
+    let mut ended: Vec<_> = state
+        .world
+        .sessions()
+        .into_iter()
+        .filter(|session| session.exit.is_some())
+        .collect();
+    let extra = ended.len().saturating_sub(ENDED_KEPT);
+    ended.sort_by_key(|session| session.started_at);
+    for session in ended.into_iter().take(extra) {
+        if let Err(error) = state.keeper.forget_session(session.id.clone()).await {
+            tracing::warn!(%error, session = %session.id, "an old session is not forgotten yet");
+            return;
+        }
+    }
+}
+
+fn old_journals(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > ORPHAN {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
+}
+
 /// Attaches to whatever runs, for as long as the server does.
 pub async fn run(state: AppState) {
     let (_, mut changes) = state.world.changes().subscribe();
@@ -233,6 +297,10 @@ pub async fn run(state: AppState) {
             Ok(Change::SessionGone(session)) => {
                 let target = Target::Session(session.id.clone());
                 state.hubs.forget(&state, target).await;
+            }
+            Ok(Change::Keeper) if state.world.keeper().present => {
+                let state = state.clone();
+                tokio::spawn(async move { tidy(&state).await });
             }
             Ok(_) => {}
             Err(RecvError::Lagged(_)) => {

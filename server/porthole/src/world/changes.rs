@@ -15,7 +15,7 @@ use crate::access::secret::{hex, random};
 /// are kept for one that comes back.
 pub(super) const KEPT: usize = 512;
 
-/// What has changed.
+/// What has changed. Cheap to clone: each follower gets a copy.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// A container is new or has become this.
@@ -33,18 +33,18 @@ pub enum Change {
     /// Processes have changed.
     Processes {
         /// The containers that they belong or belonged to.
-        containers: BTreeSet<ContainerId>,
+        containers: Arc<BTreeSet<ContainerId>>,
         /// New or changed.
-        changed: Vec<Arc<Process>>,
+        changed: Arc<Vec<Arc<Process>>>,
         /// What they last were.
-        gone: Vec<Arc<Process>>,
+        gone: Arc<Vec<Arc<Process>>>,
     },
     /// Namespaces have changed.
     Namespaces {
         /// New or changed.
-        changed: Vec<Arc<Namespace>>,
+        changed: Arc<Vec<Arc<Namespace>>>,
         /// Gone.
-        gone: Vec<NamespaceInode>,
+        gone: Arc<Vec<NamespaceInode>>,
     },
     /// The keeper has come or gone: [`super::World::keeper`].
     Keeper,

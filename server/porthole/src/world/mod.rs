@@ -347,15 +347,15 @@ impl World {
         state.notice = update.notice;
         if update.full || !changed.is_empty() || !gone.is_empty() {
             self.changes.tell(Change::Processes {
-                containers: touched,
-                changed,
-                gone,
+                containers: Arc::new(touched),
+                changed: Arc::new(changed),
+                gone: Arc::new(gone),
             });
         }
         if !namespaces.is_empty() || !update.namespaces_gone.is_empty() {
             self.changes.tell(Change::Namespaces {
-                changed: namespaces,
-                gone: update.namespaces_gone,
+                changed: Arc::new(namespaces),
+                gone: Arc::new(update.namespaces_gone),
             });
         }
     }
@@ -384,3 +384,6 @@ fn shown(reference: &str) -> String {
         .take(80)
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

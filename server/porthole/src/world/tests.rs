@@ -1,0 +1,191 @@
+use porthole_protocol::container::{ContainerNamespace, ContainerState, Owner, Timestamp};
+use porthole_protocol::keeper::Policy;
+use porthole_protocol::namespace::{Isolation, PerNamespace};
+
+use super::*;
+
+fn container(digit: u8, name: &str) -> Container {
+    let namespace = ContainerNamespace {
+        inode: None,
+        isolation: Isolation::Own,
+        shared_with: Vec::new(),
+    };
+    Container {
+        id: ContainerId::from_bytes([digit; 32]),
+        name: name.parse().expect("a name"),
+        engine: "porthole".into(),
+        owner: Owner::try_from("ann".to_owned()).expect("a name"),
+        spec: serde_json::from_str(r#"{"image":"busybox"}"#).expect("a spec"),
+        state: ContainerState::Created,
+        error: None,
+        pid: None,
+        exit: None,
+        created_at: Timestamp::default(),
+        started_at: None,
+        finished_at: None,
+        namespaces: PerNamespace::build(|_| namespace.clone()),
+        uid_map: Vec::new(),
+        gid_map: Vec::new(),
+        cgroup: None,
+    }
+}
+
+fn told(container: &Container) -> Event {
+    Event::Container(Box::new(container.clone()))
+}
+
+fn hello() -> Hello {
+    Hello {
+        version: 1,
+        pid: 1,
+        policy: Policy::default(),
+        lacking: Vec::new(),
+    }
+}
+
+fn process(pid: i32, container: Option<&ContainerId>) -> Process {
+    Process {
+        host_pid: HostPid(pid),
+        pids: vec![pid],
+        parent: None,
+        uid: 0,
+        uid_inside: None,
+        gid: 0,
+        gid_inside: None,
+        command: "sh".into(),
+        args: Vec::new(),
+        tty: None,
+        state: 'S',
+        started_at: Timestamp::default(),
+        start_ticks: 0,
+        threads: 1,
+        rss: 0,
+        namespaces: PerNamespace::default(),
+        container: container.cloned(),
+        session: None,
+    }
+}
+
+#[test]
+fn a_reference_is_an_id_a_name_or_the_beginning_of_one_id() {
+    let world = World::new();
+    let (one, two) = (container(0xaa, "web"), container(0xab, "aa"));
+    world.apply(told(&one));
+    world.apply(told(&two));
+    let found = |reference: &str| world.find(reference).map(|c| c.name.to_string());
+    assert_eq!(found(one.id.as_str()).as_deref(), Ok("web"));
+    assert_eq!(found("web").as_deref(), Ok("web"));
+    assert_eq!(
+        found("aa").as_deref(),
+        Ok("aa"),
+        "a name before a beginning"
+    );
+    assert_eq!(found("aaa").as_deref(), Ok("web"));
+    assert_eq!(found("a"), Err(FindError::NotUnique("a".into())));
+    assert_eq!(found(""), Err(FindError::NotFound(String::new())));
+    assert_eq!(found("b\n"), Err(FindError::NotFound("b\u{fffd}".into())));
+}
+
+#[test]
+fn what_a_returning_keeper_does_not_tell_of_is_gone() {
+    let world = World::new();
+    let (stays, goes) = (container(1, "stays"), container(2, "goes"));
+    world.keeper_came(hello());
+    world.apply(told(&stays));
+    world.apply(told(&goes));
+    assert!(!world.keeper().present, "not everything has been told yet");
+    world.apply(Event::Synced);
+    assert!(world.keeper().present);
+    world.keeper_left();
+    assert!(!world.keeper().present);
+    assert_eq!(world.containers().len(), 2, "what was known stays");
+    let (_, mut changes) = world.changes().subscribe();
+    world.keeper_came(hello());
+    world.apply(told(&stays));
+    world.apply(Event::Synced);
+    assert_eq!(world.containers().len(), 1);
+    let mut told = Vec::new();
+    while let Ok(numbered) = changes.try_recv() {
+        told.push(match numbered.change {
+            Change::ContainerGone(gone) => gone.name.to_string(),
+            Change::Keeper => "keeper".to_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    assert_eq!(told, ["goes", "keeper"], "and nothing of what is as it was");
+}
+
+#[test]
+fn a_container_that_has_not_changed_is_no_change() {
+    let world = World::new();
+    let (_, mut changes) = world.changes().subscribe();
+    let one = container(1, "web");
+    world.apply(told(&one));
+    world.learn_container(&one);
+    assert!(changes.try_recv().is_ok());
+    assert!(changes.try_recv().is_err());
+}
+
+#[test]
+fn processes_come_go_and_move() {
+    let world = World::new();
+    let (one, two) = (container(1, "one").id, container(2, "two").id);
+    let update = |processes: Vec<Process>, gone: &[i32], full| Update {
+        full,
+        processes,
+        processes_gone: gone.iter().map(|pid| HostPid(*pid)).collect(),
+        ..Update::default()
+    };
+    let pids = |id: &ContainerId| -> Vec<i32> {
+        world
+            .processes_of(id)
+            .iter()
+            .map(|p| p.host_pid.0)
+            .collect()
+    };
+    let some = vec![
+        process(7, Some(&one)),
+        process(3, Some(&one)),
+        process(9, None),
+    ];
+    world.observe(update(some, &[], true));
+    assert_eq!(pids(&one), [3, 7]);
+    assert_eq!(world.processes().len(), 3);
+    let (_, mut changes) = world.changes().subscribe();
+    world.observe(update(vec![process(7, Some(&two))], &[3], false));
+    assert_eq!((pids(&one), pids(&two)), (vec![], vec![7]));
+    let Ok(Numbered {
+        change: Change::Processes { containers, .. },
+        ..
+    }) = changes.try_recv()
+    else {
+        panic!("a change of processes");
+    };
+    assert_eq!(*containers, BTreeSet::from([one.clone(), two.clone()]));
+    world.observe(update(vec![process(9, None)], &[], true));
+    assert_eq!(pids(&two), [0; 0], "everything told before is void");
+}
+
+#[test]
+fn a_follower_that_comes_back_gets_what_it_missed_or_is_told_to_read_anew() {
+    let world = World::new();
+    let (last, _) = world.changes().subscribe();
+    for digit in 1..=3 {
+        world.apply(told(&container(digit, &format!("c{digit}"))));
+    }
+    let id = world.changes().id(last + 1);
+    let number = world.changes().number_of(&id).expect("of this server");
+    let (Replay::Missed(missed), _) = world.changes().resume(number) else {
+        panic!("kept");
+    };
+    let numbers: Vec<_> = missed.iter().map(|n| n.number).collect();
+    assert_eq!(numbers, [last + 2, last + 3]);
+    assert_eq!(world.changes().number_of("0-1"), None, "another server's");
+    for round in 0..600u32 {
+        let mut one = container(9, "busy");
+        one.created_at = Timestamp(u64::from(round));
+        world.apply(told(&one));
+    }
+    assert!(matches!(world.changes().resume(number).0, Replay::TooOld));
+    assert!(matches!(world.changes().resume(u64::MAX).0, Replay::TooOld));
+}
