@@ -168,9 +168,9 @@ mod tests {
             let mut process = sample::process(pid, 1, &[pid], "a");
             process.container.clone_from(&container);
             [Change::Processes {
-                containers: container.into_iter().collect(),
-                changed: vec![std::sync::Arc::new(process)],
-                gone: Vec::new(),
+                containers: std::sync::Arc::new(container.into_iter().collect()),
+                changed: std::sync::Arc::new(vec![std::sync::Arc::new(process)]),
+                gone: std::sync::Arc::default(),
             }]
         };
         let elsewhere = change(None, 9);
