@@ -1,14 +1,17 @@
 // Whatever is killed, no byte of output is lost or comes twice, and no program waits for it.
 
 import assert from "node:assert/strict";
-import test, { after, before } from "node:test";
+import { after, before } from "node:test";
 import { openBrowser, openWindow, until } from "../harness/browser.mjs";
 import * as host from "../harness/host.mjs";
 import { signIn, Terminal } from "../harness/person.mjs";
 import { Porthole } from "../harness/porthole.mjs";
+import { story } from "../harness/story.mjs";
 
 const TIMES = Number(process.env.KILLS ?? 20);
 const LAST = 300_000;
+
+const step = story();
 
 let browser;
 let porthole;
@@ -47,7 +50,7 @@ function expectNumbers(output, round) {
 }
 
 for (const role of ["server", "keeper"]) {
-  test(`the ${role} killed ${TIMES} times in mid-flood: every number once and in order`, { timeout: 600_000 }, async (t) => {
+  step(`the ${role} killed ${TIMES} times in mid-flood: every number once and in order`, { timeout: 600_000 }, async (t) => {
     let inFlood = 0;
     for (let time = 1; time <= TIMES; time += 1) {
       const round = `${role[0]}${time}`;
@@ -75,7 +78,7 @@ for (const role of ["server", "keeper"]) {
   });
 }
 
-test("with all of it away a program's output goes on, and is there afterwards", { timeout: 120_000 }, async () => {
+step("with all of it away a program's output goes on, and is there afterwards", { timeout: 120_000 }, async () => {
   terminal.recorder.forget();
   await terminal.type(`echo wait; sleep 1; echo away''begin; seq 1 ${LAST}; echo away''end; echo done > /tmp/done`);
   await until("it has begun", () => terminal.recorder.text.includes("\nwait"));

@@ -2,11 +2,14 @@
 // terminal in it; and what the pages and the shell say is what the host's kernel says.
 
 import assert from "node:assert/strict";
-import test, { after, before } from "node:test";
+import { after, before } from "node:test";
 import { openBrowser, openWindow, until } from "../harness/browser.mjs";
 import * as host from "../harness/host.mjs";
 import { createContainer, Terminal } from "../harness/person.mjs";
 import { ADMIN, PASSWORD, Porthole } from "../harness/porthole.mjs";
+import { story } from "../harness/story.mjs";
+
+const step = story();
 
 let browser;
 let porthole;
@@ -25,7 +28,7 @@ after(async () => {
   await porthole?.stop();
 });
 
-test("the first start makes the administrator by the code that root finds", async () => {
+step("the first start makes the administrator by the code that root finds", async () => {
   await page.goto(porthole.url);
   await page.waitForURL(`${porthole.url}/setup`);
   await page.getByLabel("One-time code").fill("wrong");
@@ -34,7 +37,7 @@ test("the first start makes the administrator by the code that root finds", asyn
   await page.getByRole("button", { name: "Make the account" }).click();
   await page.getByRole("alert").filter({ hasText: /code/i }).first().waitFor();
   await page.goto(`${porthole.url}/setup#${await porthole.setupCode()}`);
-  assert.equal(new URL(page.url()).hash, "", "the code stays in the address");
+  await until("the code is taken out of the address", () => new URL(page.url()).hash === "");
   await page.getByLabel("Account name").fill(ADMIN);
   await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("button", { name: "Make the account" }).click();
@@ -52,7 +55,7 @@ for (const image of ["busybox", "host"]) {
   let container;
   let terminal;
 
-  test(`${image}: created by the form, its page shows what the host's /proc says`, async () => {
+  step(`${image}: created by the form, its page shows what the host's /proc says`, async () => {
     await createContainer(page, porthole, { name, image, command: "sleep 1000000" });
     container = await porthole.api("GET", `/containers/${name}`);
     const init = container.pid;
@@ -88,7 +91,7 @@ for (const image of ["busybox", "host"]) {
     }
   });
 
-  test(`${image}: a shell says of itself what page and host say of it`, async () => {
+  step(`${image}: a shell says of itself what page and host say of it`, async () => {
     terminal = await Terminal.open(page, porthole, name);
     const session = await porthole.api("GET", `/sessions/${terminal.session}`);
     const [shell, hostname, id, tty, ...processes] = await terminal.run("echo $$; hostname; id; tty; ps");
@@ -120,7 +123,7 @@ for (const image of ["busybox", "host"]) {
     await overview.close();
   });
 
-  test(`${image}: the shell's size is the window's, also after it changes`, async () => {
+  step(`${image}: the shell's size is the window's, also after it changes`, async () => {
     const before = (await terminal.run("stty size"))[0];
     assert.match(await page.locator(".t-status").textContent(), new RegExp(before.split(" ").reverse().join("×")));
     await page.setViewportSize({ width: 900, height: 600 });
@@ -130,7 +133,7 @@ for (const image of ["busybox", "host"]) {
     await page.setViewportSize({ width: 1280, height: 800 });
   });
 
-  test(`${image}: text of all kinds arrives as it was written`, async () => {
+  step(`${image}: text of all kinds arrives as it was written`, async () => {
     const text = "grüße λ 日本語 👩‍👩‍👧 é";
     const [line] = await terminal.run(`printf '%s\\n' '${text}'`);
     assert.equal(line, text);
@@ -138,7 +141,7 @@ for (const image of ["busybox", "host"]) {
     assert.equal(colour, "\x1b[31mred\x1b[0m");
   });
 
-  test(`${image}: a reload comes back to the same session and its screen`, async () => {
+  step(`${image}: a reload comes back to the same session and its screen`, async () => {
     const session = terminal.session;
     await terminal.run("marker=kept-in-this-shell");
     await page.reload();
@@ -148,7 +151,7 @@ for (const image of ["busybox", "host"]) {
     assert.deepEqual(await terminal.run("echo $marker"), ["kept-in-this-shell"]);
   });
 
-  test(`${image}: with the network away it waits, and is live at once when it is back`, async () => {
+  step(`${image}: with the network away it waits, and is live at once when it is back`, async () => {
     const sockets = terminal.recorder.sockets;
     await window.setOffline(true);
     // Chromium leaves a socket that stands alone; the server's end of it is cut as a network would.
@@ -164,7 +167,7 @@ for (const image of ["busybox", "host"]) {
     await until("what was typed ran", () => /\ntyped-while-away\r*\n/.test(terminal.recorder.text));
   });
 
-  test(`${image}: a command that ends leaves its code, and Enter begins anew`, async () => {
+  step(`${image}: a command that ends leaves its code, and Enter begins anew`, async () => {
     const session = terminal.session;
     await terminal.type("exit 3");
     await until("the end is told", async () => (await terminal.state()) === "ended (exit code 3)");
@@ -176,7 +179,7 @@ for (const image of ["busybox", "host"]) {
   });
 }
 
-test("vim draws, takes keys, fills the window and gives the screen back", async () => {
+step("vim draws, takes keys, fills the window and gives the screen back", async () => {
   const terminal = new Terminal(page);
   await page.goto(`${porthole.url}/containers/path-host/terminal`);
   await terminal.live();
@@ -193,7 +196,7 @@ test("vim draws, takes keys, fills the window and gives the screen back", async 
   assert.deepEqual(await terminal.run("cat /tmp/note"), ["hello from vim"]);
 });
 
-test("signing out in one tab closes the terminal in another within a second", async () => {
+step("signing out in one tab closes the terminal in another within a second", async () => {
   const terminal = new Terminal(page);
   await page.goto(`${porthole.url}/containers/path-busybox/terminal`);
   await terminal.live();
@@ -207,7 +210,7 @@ test("signing out in one tab closes the terminal in another within a second", as
   assert.ok(took < 1500, `it took ${took} ms`);
 });
 
-test("nothing went wrong in the console meanwhile", () => {
+step("nothing went wrong in the console meanwhile", () => {
   // What the tests did on purpose: a wrong code, a killed server, a sign-out.
   const expected = /setup|ERR_CONNECTION_REFUSED|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|ERR_NETWORK_CHANGED|WebSocket|40[13]|503/;
   assert.deepEqual(window.errors.filter((text) => !expected.test(text)), []);
