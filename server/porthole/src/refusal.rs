@@ -30,11 +30,11 @@ pub struct Refusal {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// Shells that were looked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tried: Vec<Tried>,
+    #[serde(skip_serializing_if = "<[Tried]>::is_empty")]
+    pub tried: Box<[Tried]>,
     /// Seconds after which it may be tried again.
     #[serde(skip)]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 impl Refusal {
@@ -48,7 +48,7 @@ impl Refusal {
             stage: None,
             errno: None,
             exit_code: None,
-            tried: Vec::new(),
+            tried: Box::default(),
             retry_after: None,
         }
     }
@@ -95,7 +95,7 @@ impl Refusal {
     }
 
     /// 429: too often, or too many; try again after these seconds.
-    pub fn too_many(message: impl Into<String>, retry_after: u64) -> Self {
+    pub fn too_many(message: impl Into<String>, retry_after: u32) -> Self {
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message);
         refusal.retry_after = Some(retry_after);
         refusal
@@ -157,7 +157,7 @@ impl From<Failure> for Refusal {
                 FailureCode::CommandNotFound => Some(127),
                 _ => None,
             },
-            tried: failure.tried,
+            tried: failure.tried.into(),
             retry_after: (failure.code == FailureCode::Exhausted).then_some(5),
         }
     }

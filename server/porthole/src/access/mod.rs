@@ -82,7 +82,7 @@ impl Access {
             .remaining(&key, now)
             .max(address.map_or(Duration::ZERO, |a| addresses.remaining(&a, now)));
         if !wait.is_zero() {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() != 0);
+            let seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
             return Err(Refusal::too_many(
                 format!("Too many wrong tries. Wait {seconds} s, then try again."),
                 seconds,

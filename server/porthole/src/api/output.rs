@@ -58,10 +58,10 @@ fn moment<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> 
     if text.is_empty() {
         return Ok(None);
     }
-    if let Ok(seconds) = text.parse::<f64>() {
-        if let Ok(since) = Duration::try_from_secs_f64(seconds) {
-            return Ok(u64::try_from(since.as_micros()).ok());
-        }
+    if let Ok(seconds) = text.parse::<f64>()
+        && let Ok(since) = Duration::try_from_secs_f64(seconds)
+    {
+        return Ok(u64::try_from(since.as_micros()).ok());
     }
     match Timestamp::try_from(text) {
         Ok(time) => Ok(Some(time.0.saturating_mul(1000))),

@@ -6,7 +6,7 @@ use porthole_protocol::container::{
     AbsolutePath, Argument, Container, ContainerName, ContainerNamespace, ContainerState, EnvName,
     Hostname, IdRange, ImageName, Limits, Owner, TimeOffset, Timestamp, UserSpec,
 };
-use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, NamespaceInode, SessionId};
+use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::observation::Process;
 use porthole_protocol::session::{Exit, ExitKind, Session, Target, Tried};
@@ -185,7 +185,7 @@ pub struct ProcessView<'a> {
     container: Option<&'a ContainerId>,
     session: Option<&'a SessionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    namespaces: Option<PerNamespace<Option<NamespaceInode>>>,
+    namespaces: Option<NamespaceSet>,
 }
 
 /// A process, for this reader; with its eight namespaces where they are asked for.
@@ -219,7 +219,7 @@ pub fn process<'a>(
         rss: process.rss,
         container: process.container.as_ref(),
         session: process.session.as_ref(),
-        namespaces: namespaces.then(|| -> NamespaceSet { process.namespaces }),
+        namespaces: namespaces.then_some(process.namespaces),
     }
 }
 
