@@ -3,6 +3,8 @@
 
 const KEPT = 5000;
 const TAIL = 2000;
+/** Milliseconds until a stream that has ended is asked for again. */
+const RETRY = 500;
 
 type Stream = "tty" | "stdout" | "stderr";
 
@@ -95,15 +97,21 @@ function follow(tail: Tail, source: string): void {
     events.addEventListener(stream, (event) => tail.add(stream, (event as MessageEvent<string>).data));
   }
   events.addEventListener("error", () => {
-    if (runs() && events.readyState !== EventSource.CLOSED) return tail.say("reconnecting");
     events.close();
-    tail.say(runs() ? "cut off" : "ended: it does not run");
-    // Its next start goes on in the same log.
-    document.addEventListener("htmx:after:swap", function again() {
-      if (!runs()) return;
-      document.removeEventListener("htmx:after:swap", again);
-      follow(tail, source);
-    });
+    tail.say("reconnecting");
+    // What the container does now arrives by another stream, and may be a moment later.
+    setTimeout(() => whenItRuns(tail, () => follow(tail, source)), RETRY);
+  });
+}
+
+function whenItRuns(tail: Tail, then: () => void): void {
+  if (runs()) return then();
+  tail.say("ended: it does not run");
+  // Its next start goes on in the same log.
+  document.addEventListener("htmx:after:swap", function again() {
+    if (!runs()) return;
+    document.removeEventListener("htmx:after:swap", again);
+    then();
   });
 }
 
