@@ -292,7 +292,7 @@ fn mount_point(at: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
 pub(crate) fn check(fd: &OwnedFd, magic: i64, path: &str) -> Result<(), StepError> {
     let found = rustix::fs::fstatfs(fd)
         .map_err(|errno| StepError::new((Step::CheckFilesystem, path), errno))?;
-    if found.f_type as i64 == magic {
+    if found.f_type == magic {
         Ok(())
     } else {
         Err(StepError::new((Step::CheckFilesystem, path), Errno::INVAL))

@@ -209,7 +209,7 @@ fn ready(directory: &Path) -> Result<(), String> {
     let place = directory.display();
     fs::create_dir_all(directory).map_err(|error| format!("{place} cannot be made: {error}."))?;
     match rustix::fs::statfs(directory) {
-        Ok(found) if found.f_type as i64 == OVERLAYFS => Err(format!(
+        Ok(found) if found.f_type == OVERLAYFS => Err(format!(
             "{place} is on an overlay file system, which cannot carry another one: set PORTHOLE_ROOT to a directory on ext4, xfs, btrfs or tmpfs."
         )),
         Ok(_) => Ok(()),

@@ -69,8 +69,14 @@ fn run(args: &[OsString]) -> Result<i32, StepError> {
             .map(|(name, value)| c_word(&format!("{}={}", lossy(&name), lossy(&value))))
             .collect(),
     };
-    let child = fork(alone, |_| execute_command(&lossy(path), &words, &channel))
-        .map_err(|error| StepError::new(Step::Clone, error))?;
+    let child = match fork(alone, |_| execute_command(&lossy(path), &words, &channel)) {
+        Ok(child) => child,
+        Err(error) => {
+            let error = StepError::new(Step::Clone, error);
+            tell(&channel, error.clone().into());
+            return Err(error);
+        }
+    };
     drop(channel);
     let _ = let_go();
     watch(&child)
@@ -94,16 +100,14 @@ fn execute_command(path: &str, words: &Words, channel: &Packet) -> Infallible {
         Ok(()) => refused(path, &execute_path(&c_word(path), words)),
         Err(error) => error.into(),
     };
-    // Without it the monitor sees the end of the channel.
-    let _ = wire::send(
-        channel,
-        &Report::Failed {
-            failure,
-            steps: Vec::new(),
-        },
-        &[],
-    );
+    tell(channel, failure);
     exit(OWN_FAILURE)
+}
+
+fn tell(channel: &Packet, failure: Failure) {
+    let steps = Vec::new();
+    // Without it the monitor sees the end of the channel.
+    let _ = wire::send(channel, &Report::Failed { failure, steps }, &[]);
 }
 
 fn prepare_command() -> Result<(), StepError> {

@@ -193,7 +193,7 @@ fn start(
     drop(theirs);
     let answer = await_spawn(&ours, HostPid(joiner.pid), trace);
     if answer.is_err() {
-        crate::launch::end(&joiner);
+        let _ = crate::launch::end(&joiner);
     } else {
         // It exits by itself once it has answered, and leaves the command to us.
         let _ = rustix::io::retry_on_intr(|| {

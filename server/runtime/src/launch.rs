@@ -119,8 +119,10 @@ pub fn launch(launch: &Launch<'_>, trace: &mut Recorder) -> Result<Launched, Fai
             console: raised.console,
             tty_name: raised.tty_name,
         }),
-        Err(failure) => {
-            end(&child);
+        Err(mut failure) => {
+            if end(&child) == Some(SIGKILL) && failure == vanished() {
+                failure = killed();
+            }
             // Whatever it has started is in its group.
             let _ = launch.cgroups.kill(launch.id);
             Err(failure)
@@ -137,13 +139,19 @@ impl crate::recorder::Outcome for Alone {
     }
 }
 
-/// Kills and reaps a child that came to nothing.
-pub(crate) fn end(child: &Child) {
-    // It may have ended by itself; either way it is a zombie until it is waited for.
-    let _ = signals::send(&child.pidfd, 9);
-    let _ = rustix::io::retry_on_intr(|| {
-        waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)
-    });
+const SIGKILL: i32 = 9;
+
+/// Kills and reaps a child that came to nothing; the signal that had ended it before.
+pub(crate) fn end(child: &Child) -> Option<i32> {
+    let reap =
+        |options| rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), options));
+    if let Ok(Some(status)) = reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        return status.terminating_signal();
+    }
+    // It may be ending by itself; either way it is a zombie until it is waited for.
+    let _ = signals::send(&child.pidfd, SIGKILL);
+    let _ = reap(WaitIdOptions::EXITED);
+    None
 }
 
 struct Raised {
@@ -238,8 +246,18 @@ fn open_users(
 fn vanished() -> Failure {
     Failure::new(
         FailureCode::Internal,
-        "the process that was to become the container's init ended without a word; it may have been killed for want of memory",
+        "the process that was to become the container's init ended without a word",
     )
+    .stage(Stage::Clone)
+}
+
+/// Nobody but the kernel kills it before it runs.
+fn killed() -> Failure {
+    Failure::new(
+        FailureCode::Exhausted,
+        "the container's memory was all in use before its command ran: give it more (limits.memory)",
+    )
+    .field("limits.memory")
     .stage(Stage::Clone)
 }
 

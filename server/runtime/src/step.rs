@@ -48,7 +48,6 @@ steps! {
     MakeChannel, Monitor, "making a channel";
     CountThreads, Monitor, "counting this process's threads";
     KeepMounts, Monitor, "opening this process's mount namespace";
-    ReturnMounts, Cleanup, "returning to the host's mount namespace";
     EnterShared, Clone, "entering another container's namespace";
     UnshareTime, Clone, "making a time namespace";
     SetClocks, Clone, "setting the time namespace's clocks";
@@ -71,8 +70,6 @@ steps! {
     OpenOverlay, Mounts, "opening an overlay";
     ConfigureOverlay, Mounts, "configuring the overlay";
     MountOverlay, Mounts, "mounting the overlay";
-    OpenFilesystem, Mounts, "opening the file system";
-    ConfigureFilesystem, Mounts, "configuring the file system";
     MountFilesystem, Mounts, "mounting the file system";
     CheckFilesystem, Mounts, "checking what kind of file system this is";
     OpenHostNode, Mounts, "opening the machine's device";
@@ -95,7 +92,6 @@ steps! {
     ClearGroups, Join, "giving up supplementary groups";
     SetNamespaces, Join, "entering the container's namespaces";
     OpenRoot, Join, "opening the container's root directory";
-    ReadAccounts, Request, "reading the container's accounts";
     OpenTerminal, Terminal, "opening a terminal";
     CheckTerminal, Terminal, "checking that this is a terminal of the container";
     OwnTerminal, Terminal, "giving the terminal to the user";

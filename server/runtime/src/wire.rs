@@ -12,11 +12,14 @@
 //! `Failed` may come instead of anything.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::session::Tried;
 use porthole_protocol::trace::TraceStep;
 use porthole_sys::packet::Packet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::Console;
@@ -60,6 +63,34 @@ pub(crate) fn send(
     channel.send(&bytes, descriptors).map_err(failed)
 }
 
+/// A helper waits for nothing that a container controls, so that one which takes this long will
+/// never answer: its container is frozen, or its group is out of memory and stalled.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until there is something to receive.
+fn await_message(channel: &Packet, until: Instant) -> Result<(), Failure> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        match poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) => {
+                return Err(Failure::new(
+                    FailureCode::Internal,
+                    "a helper process did not answer in time; is the container frozen, or its memory all in use?",
+                )
+                .stage(Stage::Monitor)
+                .errno(Errno::TIMEDOUT.raw_os_error()));
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(StepError::new(Step::MakeChannel, errno).into()),
+        }
+    }
+}
+
 /// Receives a message; `None` when every other end is closed.
 pub(crate) fn receive(channel: &Packet) -> Result<Option<(Report, Vec<OwnedFd>)>, Failure> {
     let broken = |what: String| {
@@ -69,6 +100,7 @@ pub(crate) fn receive(channel: &Packet) -> Result<Option<(Report, Vec<OwnedFd>)>
         )
         .stage(Stage::Monitor)
     };
+    await_message(channel, Instant::now() + DEADLINE)?;
     match channel.receive(LIMIT) {
         Ok(None) => Ok(None),
         Ok(Some((bytes, descriptors))) => {
@@ -94,7 +126,7 @@ pub(crate) fn wait_to_go(channel: &Packet) -> Result<Option<Vec<OwnedFd>>, StepE
             Step::HandOver,
             Number(match error {
                 porthole_sys::packet::PacketError::Io(error) => Number::from(error).0,
-                _ => rustix::io::Errno::PROTO.raw_os_error(),
+                _ => Errno::PROTO.raw_os_error(),
             }),
         )),
     }

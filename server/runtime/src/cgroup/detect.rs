@@ -69,11 +69,10 @@ fn own_path<'a>(cgroup: &'a str, controller: Option<&str>) -> Option<&'a str> {
 
 /// Where a group is below a mount that may show only a part of its tree.
 fn below_mount(mount: &Mounted, path: &str) -> String {
-    let inside = match path.strip_prefix(mount.root.trim_end_matches('/')) {
-        Some(inside) => inside,
-        // The mount shows another part of the tree: stay at its top.
-        None => "",
-    };
+    // A mount that shows another part of the tree: stay at its top.
+    let inside = path
+        .strip_prefix(mount.root.trim_end_matches('/'))
+        .unwrap_or_default();
     format!("{}{}", mount.point, inside.trim_end_matches('/'))
 }
 

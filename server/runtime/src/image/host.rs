@@ -36,7 +36,7 @@ pub(super) fn make(directory: &Path) -> Answer {
 
 fn usable(usr: &str) -> Result<(), Unavailable> {
     match rustix::fs::statfs(usr) {
-        Ok(found) if found.f_type as i64 == OVERLAYFS => Err(Unavailable(
+        Ok(found) if found.f_type == OVERLAYFS => Err(Unavailable(
             "This machine's /usr is on an overlay file system (is Porthole inside a container?), whose ids cannot be mapped: use the image busybox."
                 .to_owned(),
         )),

@@ -13,7 +13,7 @@ use porthole_sys::process::{Forked, Words, execute, execute_path, exit, new_sess
 use porthole_sys::signals;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
+use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 
 use super::Launch;
 use crate::account;
@@ -103,6 +103,10 @@ fn leave_the_host(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<(), StepError> {
+    // Nobody whose PID namespace it comes into may look into it before it runs the command.
+    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    })?;
     trace.step(
         Step::NewKeyring,
         "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)",

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "a test binary has no public documentation")]
 
 mod bench;
+mod measure;
 mod scenario;
 
 use std::ffi::OsString;
@@ -45,6 +46,10 @@ fn main() {
         }
         return;
     }
+    if args.iter().any(|word| word == "--measure") {
+        bench::with("measure", measure::run);
+        return;
+    }
     let alone = SingleThreaded::verify().expect("one thread");
     let mut failed = Vec::new();
     let mut running: Vec<(&str, Child)> = Vec::new();
@@ -54,7 +59,7 @@ fn main() {
             && let Some((name, run)) = next.next()
         {
             let child = clone(alone, &Clone::default(), |_| {
-                bench::with(name, |bench| run(bench));
+                bench::with(name, run);
                 exit(0)
             })
             .expect("a scenario's process");

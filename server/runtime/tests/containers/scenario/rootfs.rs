@@ -192,7 +192,7 @@ fn a_mount_point_that_is_a_link_is_refused(bench: &mut Bench) {
         // As if the container had done it: a link in its own writable layer.
         let link = made.directory.join("upper/root").join(name);
         std::os::unix::fs::symlink(target, &link).expect("link");
-        let failure = bench.try_start(&made).err().expect("refused");
+        let failure = bench.try_start(&made).expect_err("refused");
         assert_eq!(failure.stage, Some(Stage::Mounts), "{name}: {failure:?}");
         assert!(failure.message.contains(name), "{failure}");
         fs::remove_file(&link).expect("remove");

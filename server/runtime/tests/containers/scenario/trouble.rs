@@ -4,8 +4,8 @@ use std::fs;
 
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 
-use super::{SLEEP, Scenario};
-use crate::bench::Bench;
+use super::{HOST_SLEEP, SLEEP, Scenario};
+use crate::bench::{Bench, wait};
 
 pub(super) const ALL: &[Scenario] = &[
     (
@@ -15,6 +15,14 @@ pub(super) const ALL: &[Scenario] = &[
     (
         "a_start_that_fails_leaves_nothing",
         a_start_that_fails_leaves_nothing,
+    ),
+    (
+        "limits_that_are_too_small_are_told",
+        limits_that_are_too_small_are_told,
+    ),
+    (
+        "no_account_database_of_a_container_is_asked",
+        no_account_database_is_asked,
     ),
 ];
 
@@ -83,7 +91,7 @@ fn a_command_that_cannot_run_is_told(bench: &mut Bench) {
             "workdir",
         ),
     ] {
-        let failure = bench.try_join(&made, &init, spec).err().expect("refused");
+        let failure = bench.try_join(&made, &init, spec).expect_err("refused");
         assert_eq!(failure.code, FailureCode::Invalid, "{spec}: {failure}");
         assert_eq!(field(&failure), name, "{spec}");
     }
@@ -116,7 +124,7 @@ fn a_start_that_fails_leaves_nothing(bench: &mut Bench) {
         ),
     ] {
         let made = bench.create(json);
-        let failure = bench.try_start(&made).err().expect("refused");
+        let failure = bench.try_start(&made).expect_err("refused");
         assert_eq!(field(&failure), name, "{json}: {failure}");
         let waited = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
         assert!(
@@ -125,4 +133,33 @@ fn a_start_that_fails_leaves_nothing(bench: &mut Bench) {
         );
         bench.remove(&made);
     }
+}
+
+fn limits_that_are_too_small_are_told(bench: &mut Bench) {
+    let made = bench.create(r#"{"image":"host","command":["true"],"limits":{"pids":1}}"#);
+    let failure = bench
+        .try_start(&made)
+        .expect_err("init and its command are two");
+    assert_eq!(failure.code, FailureCode::Exhausted, "{failure:?}");
+    bench.remove(&made);
+}
+
+/// libc's account functions would load what `/etc/nsswitch.conf` names, as the machine's root.
+/// Reading it here means waiting for ever.
+fn no_account_database_is_asked(bench: &mut Bench) {
+    let made = bench.create(HOST_SLEEP);
+    let init = bench.start(&made);
+    bench.run(
+        &made,
+        &init,
+        &["bash", "-c", "echo 'x:x:77:77::/nowhere:/no/shell' >> /etc/passwd; rm /etc/nsswitch.conf; mkfifo /etc/nsswitch.conf"],
+    );
+    let (_, code) = bench.run(&made, &init, &["timeout", "0.3", "getent", "passwd", "x"]);
+    assert_eq!(code, 124, "the control waits");
+    for user in ["x", "0", "4242"] {
+        let spec = format!(r#"{{"tty":true,"user":"{user}","command":["/bin/true"]}}"#);
+        let session = bench.join(&made, &init, &spec);
+        assert_eq!(wait(&session.pidfd), 0, "{user}");
+    }
+    bench.end(&made, init);
 }
