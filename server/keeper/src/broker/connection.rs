@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use porthole_protocol::keeper::{
     Envelope, Failure, FailureCode, FromKeeper, Hello, MESSAGE_LIMIT, Reply, Request, VERSION,
 };
-use porthole_sys::packet::{Packet, PacketError};
+use porthole_sys::packet::{Message, Packet, PacketError};
 
 /// Bytes that wait for a server that does not read. One that lets more pile up is cut off, and
 /// learns everything anew when it comes back.
@@ -106,7 +106,7 @@ pub(crate) struct Connection {
     pub(crate) conversation: Conversation,
     /// Whether it is told of every change.
     pub(crate) watches: bool,
-    outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    outbox: VecDeque<Message>,
     outbox_bytes: usize,
 }
 
@@ -133,7 +133,7 @@ impl Connection {
     }
 
     /// The next message; `None` when it has hung up.
-    pub(crate) fn receive(&self) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, PacketError> {
+    pub(crate) fn receive(&self) -> Result<Option<Message>, PacketError> {
         self.packet.receive(MESSAGE_LIMIT)
     }
 

@@ -609,7 +609,10 @@ fn who_shares_a_namespace_is_told_when_that_changes() {
     assert_eq!(told.len(), 2);
     let first = told.iter().find(|c| c.id == one.id).expect("the first");
     assert_eq!(first.namespaces.net.isolation, Isolation::Shared);
-    assert_eq!(first.namespaces.net.shared_with, [other.id.clone()]);
+    assert_eq!(
+        first.namespaces.net.shared_with,
+        std::slice::from_ref(&other.id)
+    );
     assert_eq!(first.namespaces.uts.isolation, Isolation::Own);
     let effects = world.say(&init(&other.id), FromMonitor::Exited(exit(0)));
     assert!(effects.iter().any(|effect| matches!(

@@ -370,12 +370,12 @@ impl<'a> Watch<'a> {
     fn accept(&mut self) {
         while let Ok(packet) = self.listener.accept(true) {
             // The directory lets nobody else in; that alone is not relied upon.
-            if packet.credentials().is_ok_and(|who| who.uid == 0)
-                && let Ok(()) = self.poll.add(&packet, KEEPER, READ)
+            let is_root = packet.credentials().is_ok_and(|who| who.uid == 0);
+            if is_root
+                && self.poll.add(&packet, KEEPER, READ).is_ok()
+                && let Some(old) = self.keeper.replace(packet)
             {
-                if let Some(old) = self.keeper.replace(packet) {
-                    self.poll.remove(&old);
-                }
+                self.poll.remove(&old);
             }
         }
     }

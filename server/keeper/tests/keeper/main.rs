@@ -576,7 +576,10 @@ fn a_container_may_share_the_namespaces_of_another() {
     client.start(&one.id, &journal);
     let running = client.start(&other.id, &place.journal("other"));
     assert_eq!(running.namespaces.net.isolation, Isolation::Shared);
-    assert_eq!(running.namespaces.net.shared_with, [one.id.clone()]);
+    assert_eq!(
+        running.namespaces.net.shared_with,
+        std::slice::from_ref(&one.id)
+    );
     assert_eq!(running.namespaces.pid.isolation, Isolation::Own);
     let first = client.look(&one.id);
     assert_eq!(first.namespaces.net, {

@@ -468,9 +468,15 @@ pub(crate) fn alive(pid: i32) -> bool {
 
 /// PID 1 of a container is this program, which must then need nothing that a container lacks.
 pub(crate) fn init() -> bool {
-    let program = std::fs::read(env!("CARGO_BIN_EXE_porthole-keeper")).expect("program");
+    let mut beginning = [0; 4096];
+    std::io::Read::read_exact(
+        &mut File::open(env!("CARGO_BIN_EXE_porthole-keeper")).expect("program"),
+        &mut beginning,
+    )
+    .expect("program");
+    // The name of the loader stands at a dynamic program's beginning.
     let interpreter = b"/lib64/ld-linux";
-    !program
+    !beginning
         .windows(interpreter.len())
         .any(|window| window == interpreter)
 }
