@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use porthole_journal::{Files, Limit};
@@ -110,6 +110,19 @@ pub enum Message {
     Close(Close),
 }
 
+/// The codes of notices (0x87) that a hub sends; others are the server's. They are those of HTTP
+/// that come nearest.
+pub mod notice {
+    /// The oldest output is no longer kept.
+    pub const DROPPED: u16 = 206;
+    /// What was typed was not let through.
+    pub const REFUSED: u16 = 403;
+    /// What was asked for makes no sense here.
+    pub const UNFIT: u16 = 422;
+    /// The journal cannot be written: the program waits.
+    pub const FULL: u16 = 507;
+}
+
 /// Why a socket is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Close {
@@ -154,39 +167,92 @@ pub struct Subscription {
 }
 
 /// What a viewer and the hub tell each other beside their channels.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Line {
     /// The hub waits for room in the channel.
     pub(crate) starved: AtomicBool,
     /// The viewer has left.
     pub(crate) left: AtomicBool,
+    /// What comes after the last frame.
+    pub(crate) last: OnceLock<Close>,
+    /// What comes before any frame that still waits.
+    pub(crate) urgent: watch::Sender<Option<Close>>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            starved: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            last: OnceLock::new(),
+            urgent: watch::Sender::new(None),
+        }
+    }
 }
 
 /// Messages for a viewer's socket, in order.
 #[derive(Debug)]
 pub struct Outgoing {
-    pub(crate) channel: mpsc::Receiver<Message>,
-    pub(crate) line: Arc<Line>,
-    pub(crate) hub: Arc<Notify>,
+    channel: mpsc::Receiver<Message>,
+    line: Arc<Line>,
+    urgent: watch::Receiver<Option<Close>>,
+    hub: Arc<Notify>,
+    closed: bool,
 }
 
 impl Outgoing {
+    pub(crate) fn new(channel: mpsc::Receiver<Message>, line: Arc<Line>, hub: Arc<Notify>) -> Self {
+        Self {
+            channel,
+            urgent: line.urgent.subscribe(),
+            line,
+            hub,
+            closed: false,
+        }
+    }
+
     /// The next message; `None` after a [`Message::Close`], or where the hub is gone. Safe to
     /// cancel.
     pub async fn next(&mut self) -> Option<Message> {
-        let message = self.channel.recv().await;
-        self.refill();
+        if self.closed {
+            return None;
+        }
+        let message = tokio::select! {
+            biased;
+            Ok(close) = self.urgent.wait_for(Option::is_some) => {
+                close.clone().map(Message::Close)
+            }
+            message = self.channel.recv() => {
+                message.or_else(|| self.line.last.get().cloned().map(Message::Close))
+            }
+        };
+        self.took(message.as_ref());
         message
     }
 
-    /// The next message, where there is one already: to write several before a flush.
+    /// The next frame, where there is one already: to write several before a flush.
     pub fn try_next(&mut self) -> Option<Message> {
-        let message = self.channel.try_recv().ok();
-        self.refill();
-        message
+        if self.closed || self.urgent.borrow().is_some() {
+            return None;
+        }
+        let message = self.channel.try_recv().ok()?;
+        self.took(Some(&message));
+        Some(message)
     }
 
-    fn refill(&self) {
+    /// Completes when the hub closes this viewer at once, whatever still waits: select on it
+    /// while writing to a socket that may be stuck, then call [`Outgoing::next`].
+    pub fn revoked(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut urgent = self.urgent.clone();
+        async move {
+            if urgent.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn took(&mut self, message: Option<&Message>) {
+        self.closed = !matches!(message, Some(Message::Frame(_)));
         if self.line.starved.swap(false, Ordering::AcqRel) {
             self.hub.notify_one();
         }
@@ -227,6 +293,8 @@ pub struct Info {
     pub size: Size,
     /// Whether the hub reads the session.
     pub attached: bool,
+    /// Whether standard input has ended: where it is a pipe, the monitor is to be told.
+    pub input_ended: bool,
     /// How it ended, once all output is in the journal.
     pub exit: Option<Exit>,
     /// Who is here.
@@ -266,6 +334,14 @@ pub(crate) enum Command {
 pub struct HubHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) info: watch::Receiver<Info>,
+    pub(crate) places: Arc<Places>,
+}
+
+/// Places that change with every chunk.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) end: AtomicU64,
+    pub(crate) kept_from: AtomicU64,
 }
 
 impl HubHandle {
@@ -319,10 +395,15 @@ impl HubHandle {
 
     /// How the session is now. To wait for a change use [`HubHandle::watch`].
     pub fn info(&self) -> Info {
-        self.info.borrow().clone()
+        Info {
+            seq: Seq(self.places.end.load(Ordering::Relaxed)),
+            kept_from: Seq(self.places.kept_from.load(Ordering::Relaxed)),
+            ..self.info.borrow().clone()
+        }
     }
 
-    /// How the session is, from now on. `seq` alone changing is reported only now and then.
+    /// How the session is, from now on. Of output nothing is reported: `seq` and `kept_from` are
+    /// those of the last other change.
     pub fn watch(&self) -> watch::Receiver<Info> {
         self.info.clone()
     }

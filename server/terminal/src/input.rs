@@ -53,6 +53,9 @@ impl Place {
     }
 }
 
+/// Pieces of one writer are joined up to this length.
+const JOINED: usize = 2048;
+
 /// A piece of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
@@ -70,10 +73,20 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn push(&mut self, piece: Piece) {
-        match piece {
-            Piece::Bytes(_, ref bytes) if bytes.is_empty() => {}
-            piece => self.pieces.push_back(piece),
+        if let Piece::Bytes(writer, new) = &piece {
+            if new.is_empty() {
+                return;
+            }
+            // Single bytes must not cost a piece each while the terminal is full.
+            if let Some(Piece::Bytes(of, bytes)) = self.pieces.back_mut()
+                && of == writer
+                && bytes.len() + new.len() <= JOINED
+            {
+                *bytes = [&bytes[..], &new[..]].concat().into();
+                return;
+            }
         }
+        self.pieces.push_back(piece);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -22,11 +22,14 @@ mod hub;
 mod input;
 mod limits;
 mod marks;
+mod painter;
 mod screen;
+mod viewer;
+mod writers;
 
 pub use clock::{Clock, SystemClock};
 pub use handle::{
     AttachError, Close, Descriptors, Gone, HubHandle, Incoming, Info, Message, Opening, Outgoing,
-    Permission, SubscribeError, Subscription, Viewer, ViewerInfo,
+    Permission, SubscribeError, Subscription, Viewer, ViewerInfo, notice,
 };
 pub use hub::Hub;

@@ -29,6 +29,10 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// What is written into a terminal or pipe at once.
 pub(crate) const INPUT_CHUNK: usize = 4 * 1024;
 
+/// How long after a full terminal input is tried again, where the kernel does not say that there is
+/// room.
+pub(crate) const INPUT_RETRY: Duration = Duration::from_millis(50);
+
 /// Input that is written before the viewer is told that it is accepted, where more follows.
 pub(crate) const ACCEPT_STEP: u64 = INPUT_WINDOW / 4;
 

@@ -88,10 +88,6 @@ impl Screen {
         Seq(self.seq)
     }
 
-    pub(crate) fn size(&self) -> Size {
-        self.size
-    }
-
     pub(crate) fn resize(&mut self, size: Size) {
         if size != self.size {
             self.size = size;

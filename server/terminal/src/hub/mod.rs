@@ -1,0 +1,583 @@
+//! The task that owns a session.
+//!
+//! ```text
+//!  commands ─┐                        ┌─ viewers (served after every event)
+//!  frames   ─┤                        ├─ relay and its terminal or pipes
+//!  room     ─┼─> wait() ─> handle() ──┼─ queue of input
+//!  output   ─┤      one event a turn  ├─ painter
+//!  alarm    ─┘                        └─ info, for the rest of the server
+//! ```
+//!
+//! Commands and frames come before output, and each turn moves one chunk at most and then lets
+//! other tasks run: so a flood delays neither what is typed into it nor another session.
+
+mod commands;
+mod frames;
+mod output;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use bytes::Bytes;
+use porthole_journal::{Limit, Reader};
+use porthole_protocol::id::Seq;
+use porthole_protocol::journal::Stream;
+use porthole_protocol::session::{Exit, Size};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, Sleep};
+
+use crate::attached::Attached;
+use crate::clock::Clock;
+use crate::handle::{Close, Command, HubHandle, Info, Opening, Permission, Places, ViewerInfo};
+use crate::input::Queue;
+use crate::limits::{CHECKPOINT_BEHIND, CHECKPOINT_KEPT, CHECKPOINT_QUIET, COMMANDS, INCOMING};
+use crate::marks::{Recent, State};
+use crate::painter::{Painter, Picture};
+use crate::viewer::{Served, View, Viewer};
+use crate::writers::Writers;
+
+/// A session's task.
+pub struct Hub {
+    tty: bool,
+    recorded: bool,
+    limit: Limit,
+    clock: Arc<dyn Clock>,
+    reader: Reader,
+    /// While this is here, the hub is the session's reader.
+    attached: Option<Attached>,
+    end: Seq,
+    kept_from: Seq,
+    recent: Recent,
+    /// Set once all output is in the journal.
+    exit: Option<Exit>,
+    /// From the process's end until then.
+    ending: Option<Ending>,
+    viewers: Vec<Viewer>,
+    writers: Writers,
+    numbers: u64,
+    driver: Option<u64>,
+    /// The writer that gets driving back when it reconnects.
+    home: Option<u64>,
+    queue: Queue,
+    input_ended: bool,
+    /// A size that came too soon after the last one.
+    wanted_size: Option<Size>,
+    resized_at: Option<Instant>,
+    chunk: Option<(Seq, Bytes)>,
+    roster: String,
+    painter: Painter,
+    screens: Vec<oneshot::Sender<io::Result<String>>>,
+    /// When a screen was last asked for.
+    drawn_at: Option<Instant>,
+    output_at: Instant,
+    told_dropped: bool,
+    told_full: bool,
+    alarms: Alarms,
+    commands: mpsc::Receiver<Command>,
+    incoming: mpsc::Receiver<(u64, Bytes)>,
+    to_incoming: mpsc::Sender<(u64, Bytes)>,
+    notify: Arc<Notify>,
+    info: watch::Sender<Info>,
+    places: Arc<Places>,
+    /// Every handle is gone: nobody can attach or subscribe any more.
+    orphaned: bool,
+    closed: bool,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// The process has ended, its output perhaps not.
+struct Ending {
+    exit: Exit,
+    answers: Vec<oneshot::Sender<()>>,
+    quiet_at: Instant,
+    deadline: Instant,
+}
+
+/// When something is to be done that no event says.
+#[derive(Debug, Default)]
+struct Alarms {
+    /// Look at a terminal again that no process had open.
+    hung_up: Option<Instant>,
+    /// Write to the journal again.
+    disk: Option<Instant>,
+    /// Write input again: the kernel does not tell of all room that there is.
+    input: Option<Instant>,
+    /// See whether the screen is to be brought up.
+    quiet: Option<Instant>,
+    /// See whether the screen is to be freed.
+    shrink: Option<Instant>,
+}
+
+enum Event {
+    Command(Option<Command>),
+    Frame(u64, Bytes),
+    /// A viewer has left or made room.
+    Viewers,
+    Drawn(io::Result<Option<Picture>>),
+    Room,
+    Output(io::Result<Stream>),
+    Alarm,
+}
+
+impl Hub {
+    /// Starts the task of a session on the current tokio runtime.
+    ///
+    /// Fails where the journal cannot be read.
+    pub fn spawn(opening: Opening) -> io::Result<HubHandle> {
+        let Opening {
+            files,
+            tty,
+            size,
+            recorded,
+            exit,
+            limit,
+            clock,
+        } = opening;
+        let reader = Reader::new(files.journal, files.index);
+        let (end, kept_from) = (reader.end()?, reader.kept_from()?);
+        let state = State {
+            stream: if tty { Stream::Tty } else { Stream::Stdout },
+            size: if tty {
+                reader.size_at(end)?.unwrap_or(size)
+            } else {
+                size
+            },
+        };
+        let (to_hub, commands) = mpsc::channel(COMMANDS);
+        let (to_incoming, incoming) = mpsc::channel(INCOMING);
+        let now = Instant::now();
+        let info = Info {
+            seq: end,
+            kept_from,
+            size: state.size,
+            attached: false,
+            input_ended: false,
+            exit: exit.clone(),
+            viewers: Vec::new(),
+        };
+        let info = watch::Sender::new(info);
+        let places = Arc::<Places>::default();
+        let handle = HubHandle {
+            commands: to_hub,
+            info: info.subscribe(),
+            places: Arc::clone(&places),
+        };
+        let hub = Self {
+            tty,
+            recorded,
+            limit,
+            clock,
+            reader,
+            attached: None,
+            end,
+            kept_from,
+            recent: Recent::new(end, state),
+            exit,
+            ending: None,
+            viewers: Vec::new(),
+            writers: Writers::default(),
+            numbers: 0,
+            driver: None,
+            home: None,
+            queue: Queue::default(),
+            input_ended: false,
+            wanted_size: None,
+            resized_at: None,
+            chunk: None,
+            roster: "[]".to_owned(),
+            painter: Painter::new(tty, size),
+            screens: Vec::new(),
+            drawn_at: None,
+            output_at: now,
+            told_dropped: false,
+            told_full: false,
+            alarms: Alarms::default(),
+            commands,
+            incoming,
+            to_incoming,
+            notify: Arc::default(),
+            info,
+            places,
+            orphaned: false,
+            closed: false,
+            sleep: Box::pin(tokio::time::sleep_until(now)),
+        };
+        hub.publish_places();
+        tokio::spawn(hub.run());
+        Ok(handle)
+    }
+
+    async fn run(mut self) {
+        while !self.closed && !(self.orphaned && self.viewers.is_empty()) {
+            let event = self.wait().await;
+            let output = matches!(event, Event::Output(_));
+            self.handle(event);
+            self.serve();
+            if output {
+                // One chunk a turn: then whoever else has something to do.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Event {
+        let alarm = self.next_alarm();
+        if let Some(at) = alarm
+            && self.sleep.deadline() != at
+        {
+            self.sleep.as_mut().reset(at);
+        }
+        let reads = self.reads();
+        let writes = !self.queue.is_empty();
+        let Self {
+            attached,
+            commands,
+            incoming,
+            notify,
+            painter,
+            orphaned,
+            sleep,
+            ..
+        } = self;
+        tokio::select! {
+            biased;
+            command = commands.recv(), if !*orphaned => Event::Command(command),
+            Some((number, frame)) = incoming.recv() => Event::Frame(number, frame),
+            () = notify.notified() => Event::Viewers,
+            drawn = painter.done() => Event::Drawn(drawn),
+            () = sleep, if alarm.is_some() => Event::Alarm,
+            event = ready(attached, reads, writes) => event,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Command(None) => self.orphaned = true,
+            Event::Command(Some(command)) => self.on_command(command),
+            Event::Frame(number, frame) => self.on_frame(number, frame),
+            Event::Viewers => {}
+            Event::Drawn(drawn) => self.on_drawn(drawn),
+            Event::Room => self.write_input(),
+            Event::Output(Ok(stream)) => self.pump(stream),
+            Event::Output(Err(error)) => self.on_disk_error(&error),
+            Event::Alarm => self.on_alarm(),
+        }
+    }
+
+    /// Whether output is read now.
+    fn reads(&self) -> bool {
+        self.attached.is_some()
+            && self.alarms.hung_up.is_none()
+            && self.alarms.disk.is_none()
+            && (self.ending.is_some() || self.held_until().is_none())
+    }
+
+    /// Until when the program waits for a viewer.
+    fn held_until(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let viewers = self.viewers.iter();
+        viewers
+            .filter_map(|viewer| viewer.holds_until(self.end, now))
+            .min()
+    }
+
+    fn next_alarm(&self) -> Option<Instant> {
+        let resize = self
+            .wanted_size
+            .and(self.resized_at)
+            .map(|at| at + crate::limits::RESIZE_STEP);
+        let ending = self
+            .ending
+            .as_ref()
+            .map(|ending| ending.quiet_at.min(ending.deadline));
+        let held = if self.attached.is_some() {
+            self.held_until()
+        } else {
+            None
+        };
+        let Alarms {
+            hung_up,
+            disk,
+            input,
+            quiet,
+            shrink,
+        } = self.alarms;
+        [hung_up, disk, input, quiet, shrink, resize, ending, held]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn on_alarm(&mut self) {
+        let now = Instant::now();
+        let due = |alarm: &mut Option<Instant>| alarm.take_if(|at| *at <= now).is_some();
+        if due(&mut self.alarms.hung_up) && self.attached.is_some() {
+            self.pump(Stream::Tty);
+        }
+        due(&mut self.alarms.disk);
+        if due(&mut self.alarms.input) {
+            self.write_input();
+        }
+        if due(&mut self.alarms.quiet) {
+            self.on_quiet(now);
+        }
+        if due(&mut self.alarms.shrink) {
+            self.on_shrink(now);
+        }
+        self.apply_size(now);
+        let over = |ending: &Ending| now >= ending.quiet_at || now >= ending.deadline;
+        if self.ending.as_ref().is_some_and(over) {
+            self.finish();
+        }
+    }
+
+    /// In a quiet moment the screen is brought up, so that it is never far to draw.
+    fn on_quiet(&mut self, now: Instant) {
+        let quiet_at = self.output_at + CHECKPOINT_QUIET;
+        if now < quiet_at {
+            self.alarms.quiet = Some(quiet_at);
+        } else if !self.painter.is_drawing() {
+            self.draw(false);
+        }
+    }
+
+    fn on_shrink(&mut self, now: Instant) {
+        match self.drawn_at.map(|at| at + CHECKPOINT_KEPT) {
+            Some(at) if now < at => self.alarms.shrink = Some(at),
+            _ => self.painter.shrink(),
+        }
+    }
+
+    fn draw(&mut self, picture: bool) {
+        match self.reader.try_clone() {
+            Ok(reader) => self.painter.draw(reader, self.end, picture),
+            Err(error) => self.on_drawn(Err(error)),
+        }
+    }
+
+    fn on_drawn(&mut self, drawn: io::Result<Option<Picture>>) {
+        let now = Instant::now();
+        match drawn {
+            Ok(Some(picture)) => {
+                for screen in self.screens.drain(..) {
+                    // Who asked may have gone.
+                    let _ = screen.send(Ok(picture.text.clone()));
+                }
+                let picture = Arc::new(picture);
+                for viewer in &mut self.viewers {
+                    viewer.offer(&picture, self.end);
+                }
+                self.drawn_at = Some(now);
+                self.alarms.shrink = Some(now + CHECKPOINT_KEPT);
+            }
+            // Brought up in a quiet moment.
+            Ok(None) => self.painter.shrink(),
+            Err(error) => {
+                tracing::error!(%error, "a session's screen could not be drawn");
+                for screen in self.screens.drain(..) {
+                    let _ = screen.send(Err(io::Error::new(error.kind(), error.to_string())));
+                }
+                let close = Close::new(Close::INTERNAL, "the session's journal cannot be read");
+                self.cut_where(&close, Viewer::wants_snapshot);
+            }
+        }
+    }
+
+    /// Lets every viewer have what it can have, and begins what that needs.
+    fn serve(&mut self) {
+        let mut viewers = std::mem::take(&mut self.viewers);
+        let view = View {
+            reader: &self.reader,
+            recent: &self.recent,
+            writers: &self.writers,
+            end: self.end,
+            kept_from: self.kept_from,
+            chunk: self.chunk.as_ref(),
+            exit: self.exit.as_ref(),
+            driver: self.driver,
+            recorded: self.recorded,
+            tty: self.tty,
+            roster: &self.roster,
+            now: Instant::now(),
+        };
+        let mut gone = Vec::new();
+        let mut index = 0;
+        while let Some(viewer) = viewers.get_mut(index) {
+            match viewer.serve(&view) {
+                Ok(Served::Open) => index += 1,
+                served => gone.push((viewers.remove(index), served)),
+            }
+        }
+        self.viewers = viewers;
+        self.chunk = None;
+        if !gone.is_empty() {
+            for (viewer, served) in gone {
+                self.on_gone(viewer, served);
+            }
+            self.viewers_changed();
+            // The driver may have been among them.
+            return self.serve();
+        }
+        let wanted = !self.screens.is_empty() || self.viewers.iter().any(Viewer::wants_snapshot);
+        if wanted && !self.painter.is_drawing() {
+            self.draw(true);
+        }
+    }
+
+    fn on_gone(&mut self, viewer: Viewer, served: io::Result<Served>) {
+        self.forget(&viewer);
+        match served {
+            Ok(Served::Finished) => {
+                viewer.finish(Close::new(Close::NORMAL, "the session has ended"));
+            }
+            Ok(Served::Left | Served::Open) => {}
+            Err(error) => {
+                tracing::error!(%error, "a session's journal could not be read");
+                viewer.cut(Close::new(
+                    Close::INTERNAL,
+                    "the session's journal cannot be read",
+                ));
+            }
+        }
+    }
+
+    /// A viewer's connection is over; what it typed is not.
+    fn forget(&mut self, viewer: &Viewer) {
+        self.writers.left(viewer.writer, Instant::now());
+        if self.driver == Some(viewer.number) {
+            self.driver = None;
+        }
+    }
+
+    fn cut_where(&mut self, close: &Close, which: impl Fn(&Viewer) -> bool) {
+        let viewers = std::mem::take(&mut self.viewers);
+        let (cut, kept): (Vec<_>, Vec<_>) = viewers.into_iter().partition(which);
+        self.viewers = kept;
+        if cut.is_empty() {
+            return;
+        }
+        for viewer in cut {
+            self.forget(&viewer);
+            viewer.cut(close.clone());
+        }
+        self.viewers_changed();
+    }
+
+    fn close(&mut self, close: &Close) {
+        self.closed = true;
+        self.cut_where(close, |_| true);
+    }
+
+    /// Who is here or may do what has changed.
+    fn viewers_changed(&mut self) {
+        if self.driver.is_none() {
+            let mut writers = self
+                .viewers
+                .iter()
+                .filter(|viewer| viewer.permission == Permission::Write);
+            self.driver = writers.next().map(|viewer| viewer.number);
+            for viewer in &mut self.viewers {
+                if self.driver == Some(viewer.number) {
+                    viewer.due.hello = true;
+                }
+            }
+        }
+        let infos = self.viewer_infos();
+        self.roster = roster(&infos);
+        for viewer in &mut self.viewers {
+            viewer.due.viewers = true;
+        }
+        self.publish();
+        self.size_of_driver();
+    }
+
+    fn viewer_infos(&self) -> Vec<ViewerInfo> {
+        let info = |viewer: &Viewer| {
+            let writer = self.writers.get(viewer.writer)?;
+            Some(ViewerInfo {
+                id: writer.id.clone(),
+                user: writer.user.clone(),
+                permission: viewer.permission,
+                drives: self.driver == Some(viewer.number),
+            })
+        };
+        self.viewers.iter().filter_map(info).collect()
+    }
+
+    fn publish(&self) {
+        let info = Info {
+            seq: self.end,
+            kept_from: self.kept_from,
+            size: self.recent.last().size,
+            attached: self.attached.is_some(),
+            input_ended: self.input_ended,
+            exit: self.exit.clone(),
+            viewers: self.viewer_infos(),
+        };
+        self.publish_places();
+        self.info.send_if_modified(|old| {
+            let changed = Info {
+                seq: info.seq,
+                kept_from: info.kept_from,
+                ..old.clone()
+            } != info;
+            *old = info;
+            changed
+        });
+    }
+
+    fn publish_places(&self) {
+        self.places.end.store(self.end.0, Ordering::Relaxed);
+        self.places
+            .kept_from
+            .store(self.kept_from.0, Ordering::Relaxed);
+    }
+
+    /// Whether the screen is far enough behind to be brought up in the next quiet moment.
+    fn watch_for_quiet(&mut self) {
+        if self.tty
+            && self.alarms.quiet.is_none()
+            && !self.painter.is_drawing()
+            && self.painter.behind(self.end) > CHECKPOINT_BEHIND
+        {
+            self.alarms.quiet = Some(self.output_at + CHECKPOINT_QUIET);
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+}
+
+/// Waits until there is room for input or may be output.
+async fn ready(attached: &mut Option<Attached>, reads: bool, writes: bool) -> Event {
+    poll_fn(|context| {
+        let Some(attached) = attached else {
+            return Poll::Pending;
+        };
+        if writes && attached.poll_room(context).is_ready() {
+            return Poll::Ready(Event::Room);
+        }
+        if reads && let Poll::Ready(source) = attached.poll_source(context) {
+            return Poll::Ready(Event::Output(source));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn roster(viewers: &[ViewerInfo]) -> String {
+    let one = |viewer: &ViewerInfo| {
+        serde_json::json!({
+            "user": viewer.user,
+            "mode": if viewer.permission == Permission::Write { "write" } else { "watch" },
+            "drives": viewer.drives,
+        })
+    };
+    serde_json::Value::from_iter(viewers.iter().map(one)).to_string()
+}
