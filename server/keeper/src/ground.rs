@@ -3,7 +3,9 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown,
+};
 use std::path::{Path, PathBuf};
 
 use porthole_protocol::id::ContainerId;
@@ -181,7 +183,19 @@ pub(crate) fn share(
         .map_err(at("set the mode of", path))
 }
 
-/// Deletes what an earlier instance left at a socket's place.
+/// Makes an empty file that only the server's account reads and writes. There must be none.
+pub(crate) fn empty_file(path: &Path, server: &Account) -> Result<(), GroundError> {
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(at("make", path))?;
+    fchown(&file, Some(server.uid), Some(server.gid))
+        .map_err(at("give to the server's account", path))
+}
+
+/// Deletes what an earlier instance left at a socket's or file's place.
 pub(crate) fn unlink(path: &Path) -> Result<(), GroundError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

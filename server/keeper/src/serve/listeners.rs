@@ -19,8 +19,8 @@ pub(super) struct Listeners {
     http: TcpListener,
     api: UnixListener,
     keeper: OwnedFd,
-    /// Sockets to be deleted at the end.
-    paths: [PathBuf; 2],
+    /// What is to be deleted at the end.
+    paths: [PathBuf; 3],
 }
 
 impl Listeners {
@@ -37,11 +37,15 @@ impl Listeners {
         ground::share(&api_path, Some(server), Some(server))?;
         api.set_nonblocking(true)?;
         let keeper = ground::keeper_listener(places, Some(server))?;
+        // Only root makes files in RUN; the server writes into this one when it needs to.
+        let code_path = places.run.join("setup-code");
+        ground::unlink(&code_path)?;
+        ground::empty_file(&code_path, server)?;
         Ok(Self {
             http,
             api,
             keeper: keeper.into(),
-            paths: [api_path, places.keeper_socket()],
+            paths: [api_path, places.keeper_socket(), code_path],
         })
     }
 
@@ -55,7 +59,7 @@ impl Listeners {
         [self.keeper.as_fd()]
     }
 
-    /// Deletes the sockets.
+    /// Deletes the sockets, and the file beside them.
     pub(super) fn close(&self) {
         for path in &self.paths {
             let _ = std::fs::remove_file(path);

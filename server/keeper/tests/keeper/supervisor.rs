@@ -215,6 +215,7 @@ fn one_child_has_no_rights_and_both_are_started_again() {
         ("run/m", 0o700),
         ("run/keeper.sock", 0o660),
         ("run/porthole.sock", 0o660),
+        ("run/setup-code", 0o600),
     ] {
         assert_eq!(mode(&instance.path(path)), expected, "{path}");
     }
