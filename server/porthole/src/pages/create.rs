@@ -5,7 +5,8 @@ use axum::extract::rejection::FormRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::view::create::{CreatePage, Errors, Preview, Typed, form_field};
+use super::view::create::{CreatePage, Preview};
+use super::view::typed::{Errors, Typed, form_field};
 use super::view::words::sentence;
 use super::{Visit, page};
 use crate::Refusal;

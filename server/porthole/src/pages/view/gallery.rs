@@ -7,11 +7,12 @@ use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
 
 use super::container::{ContainerPage, LogsPage, Tab, TerminalPage};
 use super::containers::{ContainersPage, Listing};
-use super::create::{CreatePage, Errors, Typed};
+use super::create::CreatePage;
 use super::gate::{LoginPage, RefusedPage, SetupPage};
 use super::sessions::{Listing as SessionListing, SessionsPage};
 use super::settings::{SettingsPage, TokenRow, Trouble, UserRow};
 use super::shell::{Host, Shell};
+use super::typed::{Errors, Typed};
 use super::{Scene, html, sample};
 use crate::access::Role;
 use crate::world::World;

@@ -8,6 +8,7 @@ pub mod actions;
 pub mod container;
 pub mod containers;
 pub mod create;
+pub mod facts;
 pub mod fingerprint;
 pub mod gate;
 pub mod live;
@@ -17,6 +18,7 @@ pub mod processes;
 pub mod sessions;
 pub mod settings;
 pub mod shell;
+pub mod typed;
 pub mod words;
 
 #[cfg(test)]
