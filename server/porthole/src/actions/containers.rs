@@ -242,7 +242,15 @@ pub async fn remove(
         detail,
     )
     .await?;
+    let sessions = state.world.sessions_of(&container.id);
     state.keeper.remove(container.id.clone(), force).await?;
     state.world.forget_container(&container.id);
+    // Its output goes with it, and is gone when this is answered.
+    let target = Target::Init(container.id.clone());
+    state.hubs.forget(state, target).await;
+    for session in sessions {
+        let target = Target::Session(session.id.clone());
+        state.hubs.forget(state, target).await;
+    }
     Ok(())
 }

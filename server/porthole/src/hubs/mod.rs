@@ -99,6 +99,10 @@ pub fn journal_failed(error: io::Error) -> Refusal {
     }
 }
 
+fn removed() -> Refusal {
+    Refusal::not_found("not_found", "It was removed in the meantime.")
+}
+
 impl Hubs {
     fn entries(&self) -> std::sync::MutexGuard<'_, HashMap<Target, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -121,8 +125,19 @@ impl Hubs {
         if let Some(entry) = self.entries().get(target) {
             return Ok(entry.hub.clone());
         }
+        self.open(state, target).await
+    }
+
+    async fn open(&self, state: &AppState, target: &Target) -> Result<HubHandle, Refusal> {
+        if known(state, target).is_none() {
+            return Err(removed());
+        }
         let files = create_journal(state, target).await?;
-        self.ensure(state, target, files)
+        let ensured = self.ensure(state, target, files);
+        if ensured.is_err() && known(state, target).is_none() {
+            self.discard(state, target.clone()).await;
+        }
+        ensured
     }
 
     /// The hub and, for what runs, the line of a target whose journal this is.
@@ -164,27 +179,25 @@ impl Hubs {
 
     /// Makes sure that a target that runs is attached to.
     async fn follow(&self, state: &AppState, target: Target) {
-        let Some(known) = known(state, &target).filter(|known| known.runs) else {
+        let Some(now) = known(state, &target).filter(|known| known.runs) else {
             return;
         };
         if self
             .entries()
             .get(&target)
-            .is_some_and(|entry| entry.line == Some(known.run))
+            .is_some_and(|entry| entry.line == Some(now.run))
         {
             return;
         }
-        let ensured = match create_journal(state, &target).await {
-            Ok(files) => self.ensure(state, &target, files).map(|_| ()),
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = ensured {
+        if let Err(refusal) = self.open(state, &target).await
+            && known(state, &target).is_some()
+        {
             tracing::error!(?target, why = %refusal, "what it writes is not read here; its monitor keeps it");
         }
     }
 
     /// The target is gone for good: its viewers are told, its journal is deleted.
-    async fn forget(&self, state: &AppState, target: Target) {
+    pub async fn forget(&self, state: &AppState, target: Target) {
         let entry = self.entries().remove(&target);
         if let Some(entry) = entry {
             let close =
