@@ -11,7 +11,7 @@ use porthole_protocol::id::Seq;
 use porthole_protocol::journal::Stream;
 use porthole_protocol::session::{ExitKind, Size};
 use porthole_terminal::{Close, Permission, notice};
-use session::{Piece, Session, eventually, exit, numbers, write_all};
+use session::{Piece, Session, eventually, exit, joined, numbers, write_all};
 
 #[tokio::test]
 async fn what_is_written_arrives() {
@@ -53,7 +53,7 @@ async fn a_flood_reaches_a_slow_viewer_whole() {
         turn += 1;
         assert!(client.step().await);
     }
-    writer.join().expect("the writer");
+    joined(writer).await;
     assert_eq!(
         client.snapshots, 1,
         "a viewer that answers gets output, not snapshots"
@@ -81,7 +81,7 @@ async fn a_connection_dropped_at_any_moment_gives_every_byte_once() {
         client = session.again(client).await;
         drops += 1;
     }
-    writer.join().expect("the writer");
+    joined(writer).await;
     assert!(drops > 5, "only {drops} drops");
     assert_eq!(client.snapshots, 0);
     assert!(client.output == text);
@@ -99,7 +99,7 @@ async fn two_viewers_see_the_same() {
         ada.until("all of it", |client| client.received == length),
         bob.until("all of it", |client| client.received == length),
     );
-    writer.join().expect("the writer");
+    joined(writer).await;
     assert!(ada.output == text && bob.output == text);
     assert!(!bob.flags().write && !bob.flags().drives);
 }
@@ -117,7 +117,7 @@ async fn a_watcher_never_holds_the_program() {
         session.hub.info().seq.0 == text.len() as u64
     })
     .await;
-    writer.join().expect("the writer");
+    joined(writer).await;
     assert!(
         began.elapsed() < Duration::from_secs(4),
         "{:?}",
@@ -158,14 +158,14 @@ async fn a_writer_holds_the_program_for_five_seconds_at_most() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(began.elapsed() >= Duration::from_secs(5));
-    writer.join().expect("the writer");
+    joined(writer).await;
 }
 
 #[tokio::test]
 async fn with_nobody_there_output_is_drained() {
     let (session, slave) = Session::tty().await;
     let text = numbers(0, 100_000);
-    write_all(slave, text.clone()).join().expect("the writer");
+    joined(write_all(slave, text.clone())).await;
     eventually("all of it", || {
         session.hub.info().seq.0 == text.len() as u64
     })
@@ -187,7 +187,7 @@ async fn with_nobody_there_output_is_drained() {
 async fn where_one_begins_depends_on_how_far_it_was() {
     let (session, slave) = Session::tty().await;
     let text = numbers(0, 400_000);
-    write_all(slave, text.clone()).join().expect("the writer");
+    joined(write_all(slave, text.clone())).await;
     let end = text.len() as u64;
     eventually("all of it", || session.hub.info().seq.0 == end).await;
     for (resume, snapshots) in [
@@ -249,7 +249,7 @@ async fn two_floods_of_one_program_are_not_mixed_up() {
         .until("both", |client| client.received == length)
         .await;
     for writer in writers {
-        writer.join().expect("a writer");
+        joined(writer).await;
     }
     for stream in [Stream::Stdout, Stream::Stderr] {
         let bytes: Vec<u8> = client
@@ -358,7 +358,7 @@ async fn the_end_comes_after_all_output() {
     .await;
     let exited = session.hub.exited(exit(3));
     exited.await.expect("the end");
-    writer.join().expect("the writer");
+    joined(writer).await;
     assert!(session.content() == text, "{}", session.content().len());
     assert_eq!(session.hub.info().exit.expect("its exit").code, 3);
     client.answers = true;
@@ -421,7 +421,7 @@ async fn the_reader_may_go_and_come_back() {
     client
         .until("acceptance", |client| client.accepted == 5)
         .await;
-    let typed = session::read_exactly(slave, 5).join().expect("the reader");
+    let typed = joined(session::read_exactly(slave, 5)).await;
     assert_eq!(typed, b"typed");
 }
 
@@ -446,7 +446,7 @@ async fn beyond_its_limit_a_journal_says_so() {
     client
         .until("the end", |client| client.received == end)
         .await;
-    writer.join().expect("the writer");
+    joined(writer).await;
     let dropped = client
         .notices
         .iter()
@@ -459,28 +459,4 @@ async fn beyond_its_limit_a_journal_says_so() {
         .await;
     late.until("a snapshot", |client| client.snapshots == 1)
         .await;
-}
-
-#[tokio::test]
-async fn a_viewer_that_never_reads_costs_no_memory() {
-    let (session, slave) = Session::tty().await;
-    let watchers = [session.watcher("ada").await, session.watcher("bob").await];
-    let before = resident();
-    let text = numbers(0, 4_000_000);
-    let end = text.len() as u64;
-    let text_size = text.len();
-    let writer = write_all(slave, text);
-    eventually("the end", || session.hub.info().seq.0 == end).await;
-    writer.join().expect("the writer");
-    let grown = resident().saturating_sub(before);
-    // The test's own text is there all the while.
-    assert!(grown < text_size / 2 + 8 * 1024 * 1024, "{grown} bytes");
-    drop(watchers);
-}
-
-/// Bytes of memory in use.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
-    let pages = statm.split(' ').nth(1).expect("a second field");
-    pages.parse::<usize>().expect("a number") * 4096
 }

@@ -329,10 +329,7 @@ impl Hub {
             self.on_shrink(now);
         }
         self.apply_size(now);
-        let over = |ending: &Ending| now >= ending.quiet_at || now >= ending.deadline;
-        if self.ending.as_ref().is_some_and(over) {
-            self.finish();
-        }
+        self.end_if_quiet(now);
     }
 
     /// In a quiet moment the screen is brought up, so that it is never far to draw.

@@ -162,6 +162,26 @@ impl Hub {
         }
     }
 
+    /// Ends the session where its process has ended and nothing came for long enough.
+    pub(super) fn end_if_quiet(&mut self, now: Instant) {
+        let over = |ending: &Ending| now >= ending.quiet_at || now >= ending.deadline;
+        if !self.ending.as_ref().is_some_and(over) {
+            return;
+        }
+        // This task may have been the one that was late: only what is asked now counts.
+        let streams: &[Stream] = if self.tty {
+            &[Stream::Tty]
+        } else {
+            &[Stream::Stdout, Stream::Stderr]
+        };
+        for &stream in streams {
+            self.pump(stream);
+        }
+        if self.ending.as_ref().is_some_and(over) {
+            self.finish();
+        }
+    }
+
     /// All output is in the journal.
     pub(super) fn finish(&mut self) {
         let Some(Ending { exit, answers, .. }) = self.ending.take() else {

@@ -26,23 +26,23 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn pipe() -> (OwnedFd, OwnedFd) {
+pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
     pipe_with(PipeFlags::CLOEXEC).expect("a pipe")
 }
 
-pub fn non_blocking(fd: &OwnedFd) {
+pub(crate) fn non_blocking(fd: &OwnedFd) {
     let flags = fcntl_getfl(fd).expect("flags");
     fcntl_setfl(fd, flags | OFlags::NONBLOCK).expect("non-blocking");
 }
 
 /// What a monitor keeps: descriptors to hand out, again and again.
-pub struct Monitor {
+pub(crate) struct Monitor {
     tty: bool,
     fds: Vec<OwnedFd>,
 }
 
 impl Monitor {
-    pub fn descriptors(&self) -> Descriptors {
+    pub(crate) fn descriptors(&self) -> Descriptors {
         let fds = self.fds.iter();
         Descriptors {
             tty: self.tty,
@@ -54,15 +54,15 @@ impl Monitor {
 }
 
 /// A session whose program is the test.
-pub struct Session {
-    pub directory: tempfile::TempDir,
-    pub files: Files,
-    pub hub: HubHandle,
-    pub monitor: Monitor,
+pub(crate) struct Session {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) files: Files,
+    pub(crate) hub: HubHandle,
+    pub(crate) monitor: Monitor,
 }
 
 /// A pty with its slave in raw mode.
-pub fn pty() -> (OwnedFd, File) {
+pub(crate) fn pty() -> (OwnedFd, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
     let master = master.expect("a pty");
     grantpt(&master).expect("granting");
@@ -99,7 +99,7 @@ impl Session {
         }
     }
 
-    pub fn open(files: &Files, tty: bool, limit: Limit, exit: Option<Exit>) -> HubHandle {
+    pub(crate) fn open(files: &Files, tty: bool, limit: Limit, exit: Option<Exit>) -> HubHandle {
         Hub::spawn(Opening {
             files: files.try_clone().expect("more descriptors"),
             tty,
@@ -112,17 +112,17 @@ impl Session {
         .expect("a hub")
     }
 
-    pub async fn tty() -> (Self, File) {
+    pub(crate) async fn tty() -> (Self, File) {
         Self::tty_with(Limit::default()).await
     }
 
-    pub async fn tty_with(limit: Limit) -> (Self, File) {
+    pub(crate) async fn tty_with(limit: Limit) -> (Self, File) {
         let (master, slave) = pty();
         (Self::new(true, vec![master], limit).await, slave)
     }
 
     /// Without a terminal: standard input, output and error.
-    pub async fn pipes() -> (Self, File, File, File) {
+    pub(crate) async fn pipes() -> (Self, File, File, File) {
         let (stdin, write) = pipe();
         let (out_read, stdout) = pipe();
         let (err_read, stderr) = pipe();
@@ -133,24 +133,24 @@ impl Session {
         (session, stdin.into(), stdout.into(), stderr.into())
     }
 
-    pub fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         let files = self.files.try_clone().expect("more descriptors");
         Reader::new(files.journal, files.index)
     }
 
-    pub fn content(&self) -> Vec<u8> {
+    pub(crate) fn content(&self) -> Vec<u8> {
         std::fs::read(self.directory.path().join("output")).expect("the output")
     }
 
-    pub async fn writer(&self, user: &str) -> Client {
+    pub(crate) async fn writer(&self, user: &str) -> Client {
         self.attach(user, None, None, Permission::Write).await
     }
 
-    pub async fn watcher(&self, user: &str) -> Client {
+    pub(crate) async fn watcher(&self, user: &str) -> Client {
         self.attach(user, None, None, Permission::Watch).await
     }
 
-    pub async fn attach(
+    pub(crate) async fn attach(
         &self,
         user: &str,
         id: Option<String>,
@@ -165,12 +165,14 @@ impl Session {
         };
         let subscription = self.hub.subscribe(viewer).await.expect("subscribing");
         let mut client = Client::new(user, permission, subscription);
-        client.until("hello", |client| client.hello.is_some()).await;
+        let begun =
+            |client: &Client| client.hello.is_some() && (client.snapshots > 0 || resume.is_some());
+        client.until("its beginning", begun).await;
         client
     }
 
     /// The same viewer on another connection, from where it is.
-    pub async fn again(&self, client: Client) -> Client {
+    pub(crate) async fn again(&self, client: Client) -> Client {
         let resume = Some(client.received);
         let id = Some(client.id.clone());
         let (user, permission, output) = (client.user.clone(), client.permission, client.output);
@@ -185,45 +187,45 @@ impl Session {
     }
 }
 
-pub fn exit(code: i32) -> Exit {
+pub(crate) fn exit(code: i32) -> Exit {
     Exit {
         code,
         kind: ExitKind::Exited,
         reason: format!("it exited with {code}"),
-        at: Timestamp::now(),
+        at: Timestamp::from_system(std::time::SystemTime::now()),
     }
 }
 
 /// What a frame of output brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     Output(Stream, Vec<u8>),
     Size(Size),
 }
 
 /// A browser, as far as the protocol goes.
-pub struct Client {
-    pub user: String,
-    pub permission: Permission,
-    pub id: String,
-    pub subscription: Subscription,
-    pub hello: Option<(Seq, Size, Flags, u64)>,
+pub(crate) struct Client {
+    pub(crate) user: String,
+    pub(crate) permission: Permission,
+    pub(crate) id: String,
+    pub(crate) subscription: Subscription,
+    pub(crate) hello: Option<(Seq, Size, Flags, u64)>,
     /// Output since the last snapshot, or since it attached.
-    pub output: Vec<u8>,
+    pub(crate) output: Vec<u8>,
     /// The same with its streams, and sizes in between.
-    pub pieces: Vec<Piece>,
-    pub snapshot: Option<(Seq, Size, Vec<u8>)>,
-    pub snapshots: usize,
-    pub received: u64,
-    pub acked: u64,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) snapshot: Option<(Seq, Size, Vec<u8>)>,
+    pub(crate) snapshots: usize,
+    pub(crate) received: u64,
+    pub(crate) acked: u64,
     /// Whether it acknowledges what it gets.
-    pub answers: bool,
-    pub accepted: u64,
-    pub viewers: String,
-    pub notices: Vec<(u16, String)>,
-    pub heartbeats: Vec<u64>,
-    pub exit: Option<(i32, ExitKind, String)>,
-    pub close: Option<Close>,
+    pub(crate) answers: bool,
+    pub(crate) accepted: u64,
+    pub(crate) viewers: String,
+    pub(crate) notices: Vec<(u16, String)>,
+    pub(crate) heartbeats: Vec<u64>,
+    pub(crate) exit: Option<(i32, ExitKind, String)>,
+    pub(crate) close: Option<Close>,
 }
 
 impl Client {
@@ -250,21 +252,21 @@ impl Client {
         }
     }
 
-    pub fn flags(&self) -> Flags {
+    pub(crate) fn flags(&self) -> Flags {
         self.hello.expect("a hello").2
     }
 
-    pub async fn send(&self, frame: ClientFrame<'_>) {
+    pub(crate) async fn send(&self, frame: ClientFrame<'_>) {
         self.raw(frame.encode()).await;
     }
 
-    pub async fn raw(&self, bytes: Vec<u8>) {
+    pub(crate) async fn raw(&self, bytes: Vec<u8>) {
         let sent = self.subscription.incoming.send(Bytes::from(bytes)).await;
         sent.expect("the hub is there");
     }
 
     /// Takes frames until this holds.
-    pub async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let patience = std::time::Instant::now() + PATIENCE;
         while !done(self) {
             let waiting = tokio::time::timeout(PATIENCE, self.step()).await;
@@ -278,7 +280,7 @@ impl Client {
     }
 
     /// Takes one message; `false` behind the last.
-    pub async fn step(&mut self) -> bool {
+    pub(crate) async fn step(&mut self) -> bool {
         match self.subscription.outgoing.next().await {
             Some(Message::Frame(bytes)) => {
                 self.take(&bytes);
@@ -349,7 +351,7 @@ impl Client {
     }
 
     /// Types all of it, keeping to the window, and waits until it is accepted.
-    pub async fn type_all(&mut self, text: &[u8]) {
+    pub(crate) async fn type_all(&mut self, text: &[u8]) {
         let begin = self.accepted;
         let mut sent = 0;
         while ((self.accepted - begin) as usize) < text.len() {
@@ -361,7 +363,7 @@ impl Client {
     }
 
     /// Types what the window allows; the answer is how far.
-    pub async fn type_from(&self, text: &[u8], begin: u64, mut sent: usize) -> usize {
+    pub(crate) async fn type_from(&self, text: &[u8], begin: u64, mut sent: usize) -> usize {
         let accepted = usize::try_from(self.accepted - begin).expect("a size");
         while sent < text.len() && sent - accepted < 64 * 1024 {
             let end = (accepted + 64 * 1024).min(text.len()).min(sent + 8 * 1024);
@@ -375,30 +377,30 @@ impl Client {
         sent
     }
 
-    pub async fn type_text(&self, seq: u64, text: &str) {
+    pub(crate) async fn type_text(&self, seq: u64, text: &str) {
         let bytes = text.as_bytes();
         self.send(ClientFrame::Input { seq, bytes }).await;
     }
 
     /// Everything that still comes.
-    pub async fn to_the_end(&mut self) {
+    pub(crate) async fn to_the_end(&mut self) {
         self.until("the end", |client| client.close.is_some()).await;
     }
 }
 
 /// Lines with numbers, so that a lost or doubled byte shows.
-pub fn numbers(from: u64, to: u64) -> Vec<u8> {
+pub(crate) fn numbers(from: u64, to: u64) -> Vec<u8> {
     let lines: String = (from..to).map(|number| format!("{number}\n")).collect();
     lines.into_bytes()
 }
 
 /// Writes all of it on a thread that a failed test does not wait for.
-pub fn write_all(mut file: File, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
+pub(crate) fn write_all(mut file: File, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || file.write_all(&bytes).expect("writing"))
 }
 
 /// Reads on a thread until so many bytes are there.
-pub fn read_exactly(mut file: File, length: usize) -> std::thread::JoinHandle<Vec<u8>> {
+pub(crate) fn read_exactly(mut file: File, length: usize) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = vec![0; length];
         file.read_exact(&mut bytes).expect("reading");
@@ -407,7 +409,7 @@ pub fn read_exactly(mut file: File, length: usize) -> std::thread::JoinHandle<Ve
 }
 
 /// Waits for something that no frame tells.
-pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let patience = std::time::Instant::now() + PATIENCE;
     while !done() {
         assert!(
@@ -420,9 +422,15 @@ pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 
 impl Monitor {
     /// The same after it was told that input has ended.
-    pub fn without_input(self) -> Self {
+    pub(crate) fn without_input(self) -> Self {
         let mut fds = self.fds;
         fds.remove(0);
         Self { tty: self.tty, fds }
     }
+}
+
+/// What a thread came to; the hub goes on meanwhile.
+pub(crate) async fn joined<T>(thread: std::thread::JoinHandle<T>) -> T {
+    eventually("a thread", || thread.is_finished()).await;
+    thread.join().expect("a thread")
 }
