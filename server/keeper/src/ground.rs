@@ -95,26 +95,6 @@ pub(crate) fn make_directories(
     directory(&places.monitors(), 0o700, None)
 }
 
-/// Makes the file that the server writes the first administrator's code to, empty and the server's
-/// own: in `RUN` only root makes files, so that nobody puts another thing in a socket's place.
-pub(crate) fn make_setup_code_file(places: &Places, server: &Account) -> Result<(), GroundError> {
-    let path = places.run.join("setup-code");
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(at("remove", &path)(error));
-        }
-        _ => {}
-    }
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(at("make", &path))?;
-    chown(&path, Some(server.uid), Some(server.gid))
-        .map_err(at("give to the server's account", &path))
-}
-
 fn directory(path: &Path, mode: u32, owner: Option<&Account>) -> Result<(), GroundError> {
     DirBuilder::new()
         .recursive(true)

@@ -41,7 +41,7 @@ export class Terminal {
     const terminal = new Terminal(page);
     await page.goto(`${porthole.url}/containers/${name}/terminal`);
     await terminal.live();
-    await until("a prompt", () => /[#$] $/.test(terminal.recorder.text.replace(/\x1b\[[0-9;?]*[a-zA-Z]/g, "")));
+    await until("a prompt", () => /[#$] /.test(terminal.recorder.text));
     return terminal;
   }
 
@@ -69,7 +69,7 @@ export class Terminal {
     const from = this.recorder.text.length;
     // The sums keep what is typed from looking like what is printed.
     await this.type(`echo ${mark}''begin; ${command}; echo ${mark}''end`);
-    const written = new RegExp(`\\n${mark}begin\\r*\\n([^]*?)\\r*\\n?${mark}end\\r*\\n`);
+    const written = new RegExp(`[\\r\\n]${mark}begin\\r*\\n([^]*?)\\r*\\n?${mark}end\\r*\\n`);
     const found = await until(`the end of: ${command}`, () => this.recorder.text.slice(from).match(written), { within });
     return found[1].split(/\r*\n/);
   }

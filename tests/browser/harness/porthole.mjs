@@ -32,6 +32,7 @@ export class Porthole {
   #serve = null;
   #cookie = "";
   #groups = new Set();
+  #orphans = new Set();
 
   constructor(directory, port, account) {
     this.directory = directory;
@@ -146,14 +147,27 @@ export class Porthole {
     return this.#serve.pid;
   }
 
+  #parts(role) {
+    return host.children(this.servePid).filter((pid) => host.args(pid)[1] === role && !this.#orphans.has(pid));
+  }
+
   /** The process that plays this part, `keeper` or `server`; waits until there is one. */
   part(role) {
-    return until(`a ${role}`, () => host.children(this.servePid).find((pid) => host.args(pid)[1] === role));
+    return until(`a ${role}`, () => this.#parts(role)[0]);
+  }
+
+  /** Kills the process that plays this part, and waits until another stands in for it. */
+  async kill(role) {
+    const victim = await this.part(role);
+    // A killed keeper's monitors become children of `porthole serve` and look like keepers.
+    for (const pid of host.children(victim)) this.#orphans.add(pid);
+    host.kill(victim);
+    await until(`another ${role}`, () => this.#parts(role).some((pid) => pid !== victim));
   }
 
   /** Kills everything of it but its monitors, as if the dashboard were uninstalled in mid-flight. */
   async killServe() {
-    const parts = [this.servePid, ...host.children(this.servePid).filter((pid) => ["keeper", "server"].includes(host.args(pid)[1]))];
+    const parts = [this.servePid, ...this.#parts("keeper"), ...this.#parts("server")];
     const ended = this.#serve.exitCode === null && new Promise((end) => this.#serve.once("exit", end));
     for (const pid of parts) host.kill(pid);
     await ended;

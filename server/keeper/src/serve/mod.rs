@@ -44,7 +44,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     set_child_subreaper(Some(rustix::process::getpid()))?;
     ground::make_directories(&places, Some(&server))?;
     let _lock = lock(&places)?;
-    ground::make_setup_code_file(&places, &server)?;
     Cgroups::move_to_leaf()?;
     Cgroups::detect(&places.instance())?;
     let listeners = Listeners::open(&places, &server)?;
