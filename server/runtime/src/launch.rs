@@ -193,11 +193,12 @@ fn raise(
     let namespaces = observe::namespaces(pid)?;
     let start_ticks = observe::start_ticks(pid)?;
     let mut handed: Vec<BorrowedFd<'_>> = Vec::new();
-    if let Some(overlays) = &overlays {
+    if let Some((overlays, _)) = &overlays {
         handed.push(overlays.root.as_fd());
         handed.extend(overlays.usr.as_ref().map(AsFd::as_fd));
     }
     wire::go(channel, &handed)?;
+    drop(overlays);
     let (console, tty_name) = await_execution(channel, pid, trace)?;
     Ok(Raised {
         start_ticks,

@@ -37,8 +37,10 @@ pub(crate) struct Overlays {
     pub(crate) usr: Option<OwnedFd>,
 }
 
-/// The caller's own mount namespace, to be returned to.
-struct Home {
+/// The caller's own mount namespace, which it returns to by dropping this: it has no hurry, since
+/// taking the left one down waits for every processor.
+#[derive(Debug)]
+pub(crate) struct Home {
     namespace: OwnedFd,
 }
 
@@ -65,7 +67,8 @@ impl Drop for Home {
     }
 }
 
-/// Makes the overlays of a container whose directory is `directory`. `users` is its user
+/// Makes the overlays of a container whose directory is `directory`, in a mount namespace that the
+/// caller leaves afterwards. `users` is its user
 /// namespace, `None` where that is the machine's.
 pub(crate) fn overlays(
     alone: SingleThreaded,
@@ -73,8 +76,8 @@ pub(crate) fn overlays(
     layers: &Layers,
     users: Option<BorrowedFd<'_>>,
     trace: &mut Recorder,
-) -> Result<Overlays, StepError> {
-    let _home = Home::leave(alone, trace)?;
+) -> Result<(Overlays, Home), StepError> {
+    let home = Home::leave(alone, trace)?;
     end_propagation(trace)?;
     let anchor = open_path(directory, trace)?;
     let mut builder = Builder {
@@ -88,7 +91,7 @@ pub(crate) fn overlays(
         Some([mask, usr]) => Some(builder.overlay(USR, &[mask, usr])?),
         None => None,
     };
-    Ok(Overlays { root, usr })
+    Ok((Overlays { root, usr }, home))
 }
 
 /// From here on no mount of this namespace shows in the machine's.

@@ -5,27 +5,36 @@ use std::fs;
 use porthole_protocol::id::{ContainerPid, HostPid, NamespaceInode};
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 
-use crate::step::{Number, Step, StepError};
+use rustix::fs::{Mode, OFlags, open, readlinkat};
+use rustix::io::Errno;
+
+use crate::step::{Step, StepError};
 
 /// The namespaces that a process is in.
 pub(crate) fn namespaces(pid: HostPid) -> Result<NamespaceSet, StepError> {
-    let mut failed = None;
+    let path = format!("/proc/{pid}/ns");
+    let failed = |errno| StepError::new((Step::ReadNamespaces, &path), errno);
+    // The process is looked up once and not for each of the eight.
+    let directory = open(
+        path.as_str(),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(failed)?;
+    let mut refused = None;
     let set = PerNamespace::build(|kind| {
-        let path = format!("/proc/{pid}/ns/{}", kind.name());
-        match fs::read_link(&path) {
+        match readlinkat(&directory, kind.name(), Vec::with_capacity(32)) {
             Ok(target) => inode(&target.to_string_lossy()),
-            Err(error) => {
-                failed = failed.take().or(Some((path, error)));
+            Err(errno) => {
+                refused = refused.or(Some(errno));
                 None
             }
         }
     });
-    match failed {
+    match refused {
         // A kernel without namespaces of a type lacks the file.
-        Some((_, error)) if error.kind() == std::io::ErrorKind::NotFound && set.mnt.is_some() => {
-            Ok(set)
-        }
-        Some((path, error)) => Err(StepError::new((Step::ReadNamespaces, path), error)),
+        Some(Errno::NOENT) if set.mnt.is_some() => Ok(set),
+        Some(errno) => Err(failed(errno)),
         None => Ok(set),
     }
 }
@@ -45,12 +54,7 @@ pub(crate) fn start_ticks(pid: HostPid) -> Result<u64, StepError> {
     // The second field is the command in parentheses, and may hold anything.
     text.rsplit_once(')')
         .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19)?.parse().ok())
-        .ok_or_else(|| {
-            StepError::new(
-                (Step::ReadProcess, path),
-                Number(rustix::io::Errno::INVAL.raw_os_error()),
-            )
-        })
+        .ok_or_else(|| StepError::new((Step::ReadProcess, path), Errno::INVAL))
 }
 
 /// The same process in the innermost PID namespace that it is in.
@@ -68,12 +72,7 @@ pub(crate) fn container_pid(pid: HostPid) -> Result<ContainerPid, StepError> {
                 .ok()
         })
         .map(ContainerPid)
-        .ok_or_else(|| {
-            StepError::new(
-                (Step::ReadProcess, path),
-                Number(rustix::io::Errno::INVAL.raw_os_error()),
-            )
-        })
+        .ok_or_else(|| StepError::new((Step::ReadProcess, path), Errno::INVAL))
 }
 
 #[cfg(test)]

@@ -180,7 +180,15 @@ fn kind(path: &str) -> Kind {
         return Kind::Unreadable;
     };
     classify(&head[..length], |offset, bytes| {
-        read_at(&file, bytes, offset).ok()
+        // Headers and the loader's name are at the beginning of nearly every program.
+        let begin = usize::try_from(offset).ok()?;
+        match head[..length].get(begin..begin.saturating_add(bytes.len())) {
+            Some(known) => {
+                bytes.copy_from_slice(known);
+                Some(known.len())
+            }
+            None => read_at(&file, bytes, offset).ok(),
+        }
     })
 }
 
@@ -209,7 +217,9 @@ fn classify(head: &[u8], mut read: impl FnMut(u64, &mut [u8]) -> Option<usize>) 
     }
     for index in 0..elf.count {
         let mut entry = [0; elf::ENTRY];
-        let at = elf.table + u64::from(index) * elf::ENTRY as u64;
+        let at = elf
+            .table
+            .saturating_add(u64::from(index) * elf::ENTRY as u64);
         if read(at, &mut entry) != Some(elf::ENTRY) {
             break;
         }
@@ -374,5 +384,16 @@ mod tests {
         for head in [&b"\x7fELF"[..], b"#!", b"#! \n", &[0x7f; 64]] {
             assert!(matches!(classify(head, |_, _| None), Kind::Foreign(_)));
         }
+        let mut native = std::fs::read("/proc/self/exe").expect("a program");
+        native.truncate(4096);
+        native[32..40].fill(0xff);
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("far");
+        std::fs::write(&path, &native).expect("write");
+        assert_eq!(
+            kind(path.to_str().expect("text")),
+            Kind::Loadable { loader: None },
+            "a table beyond the end"
+        );
     }
 }

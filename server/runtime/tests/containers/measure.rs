@@ -2,6 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use std::os::fd::AsFd;
+
+use porthole_runtime::Launched;
+use porthole_sys::process::{Clone, SingleThreaded, Words, clone, execute_path, exit, fork};
+use rustix::process::WaitOptions;
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+
 use crate::bench::{Bench, wait};
 
 const RUNS: usize = 40;
@@ -25,6 +32,14 @@ pub(crate) fn run(bench: &mut Bench) {
         report(&format!("groups and start, {image}"), births);
         print_steps(bench);
         let init = bench.start(&made);
+        let mut raw = Vec::new();
+        for _ in 0..RUNS {
+            std::thread::sleep(PAUSE);
+            let begun = Instant::now();
+            raw_join(&init);
+            raw.push(begun.elapsed());
+        }
+        report(&format!("raw join to end of true, {image}"), raw);
         for tty in [false, true] {
             let spec = format!(r#"{{"tty":{tty},"command":["true"]}}"#);
             let (mut joins, mut ends) = (Vec::new(), Vec::new());
@@ -42,6 +57,30 @@ pub(crate) fn run(bench: &mut Bench) {
         }
         bench.end(&made, init);
     }
+}
+
+/// What joining takes at the least: fork, setns, fork, exec, and waiting for both.
+fn raw_join(init: &Launched) {
+    let alone = SingleThreaded::verify().expect("one thread");
+    let words = Words {
+        arguments: vec![c"true".to_owned()],
+        environment: Vec::new(),
+    };
+    let joiner = clone(alone, &Clone::default(), |forked| {
+        let all = ThreadNameSpaceType::from_bits_retain(0x7e02_0000);
+        let entered = move_into_thread_name_spaces(init.pidfd.as_fd(), all);
+        let started = fork(forked.single_threaded(), |_| {
+            execute_path(c"/bin/true", &words);
+            exit(127)
+        });
+        exit(i32::from(entered.is_err() || started.is_err()))
+    })
+    .expect("a joiner");
+    assert_eq!(wait(&joiner.pidfd), 0);
+    let (_, status) = rustix::process::wait(WaitOptions::empty())
+        .expect("wait")
+        .expect("a child");
+    assert_eq!(status.exit_status(), Some(0));
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {
