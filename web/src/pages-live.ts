@@ -17,6 +17,14 @@ function back(): void {
   document.getElementById("away")?.setAttribute("hidden", "");
 }
 
+// The server need not send again what the page was made with; but when the page comes back it shows
+// something else by now, and this says so.
+document.addEventListener("htmx:sse:before:connection", (event) => {
+  type Detail = { connection: { attempt: number; lastEventId: string } };
+  const { connection } = (event as CustomEvent<Detail>).detail;
+  if (isLive(event) && connection.attempt > 0) connection.lastEventId = "back";
+});
+
 document.addEventListener("htmx:sse:after:connection", (event) => {
   if (isLive(event)) back();
 });
