@@ -125,7 +125,7 @@ async fn what_no_client_sends_closes_the_connection() {
     ] {
         let mut client = session.writer("ada").await;
         client.raw(bytes).await;
-        client.to_the_end().await;
+        client.finish().await;
         assert_eq!(
             client.close.expect("a close").code,
             Close::PROTOCOL,
@@ -146,7 +146,7 @@ async fn more_than_the_window_closes_the_connection() {
         let seq = piece * bytes.len() as u64;
         client.send(ClientFrame::Input { seq, bytes: &bytes }).await;
     }
-    client.to_the_end().await;
+    client.finish().await;
     assert_eq!(client.close.expect("a close").code, Close::PROTOCOL);
 }
 
@@ -254,7 +254,7 @@ async fn a_right_taken_away_is_gone_at_once() {
     bob.until("acceptance", |client| client.accepted == 1).await;
     assert!(joined(reader).await < text.len());
     session.hub.permit("ada", None).await.expect("permitting");
-    ada.to_the_end().await;
+    ada.finish().await;
     assert_eq!(ada.close.expect("a close").code, Close::FORBIDDEN);
     eventually("one viewer", || session.hub.info().viewers.len() == 1).await;
 }
@@ -296,7 +296,7 @@ async fn a_viewers_id_is_its_accounts_own() {
     // The same again replaces the first.
     let again = session.attach("ada", id, Some(0), Permission::Write).await;
     assert_eq!((&again.id, again.accepted), (&ada.id, 3));
-    ada.to_the_end().await;
+    ada.finish().await;
     assert_eq!(ada.close.expect("a close").code, Close::REPLACED);
 }
 
@@ -353,7 +353,7 @@ async fn a_hub_that_is_closed_says_why() {
     let mut client = session.writer("ada").await;
     let close = Close::new(Close::GOING_AWAY, "the server stops");
     session.hub.close(close.clone()).await.expect("closing");
-    client.to_the_end().await;
+    client.finish().await;
     assert_eq!(client.close, Some(close));
     eventually("its end", || session.hub.watch().has_changed().is_err()).await;
 }

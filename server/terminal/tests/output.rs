@@ -381,7 +381,7 @@ async fn the_end_comes_after_all_output() {
     let mut late = session
         .attach("bob", None, Some(0), Permission::Write)
         .await;
-    late.to_the_end().await;
+    late.finish().await;
     assert!(late.output == text && late.exit.is_some());
 }
 

@@ -212,7 +212,7 @@ impl Hub {
     }
 
     async fn run(mut self) {
-        while !self.closed && !(self.orphaned && self.viewers.is_empty()) {
+        while !(self.closed || self.orphaned && self.viewers.is_empty()) {
             let event = self.wait().await;
             let output = matches!(event, Event::Output(_));
             self.handle(event);

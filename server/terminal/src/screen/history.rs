@@ -35,6 +35,41 @@ pub(super) fn dump(screen: avt::Screen<'_>, size: Size, out: &mut String) {
     out.push_str("\u{1b}[H");
 }
 
+/// A dump of the screen without the blanks at its lines' ends. Written, they are part of a line for
+/// xterm.js, and wrap into empty ones when the window becomes narrower.
+pub(super) fn trim(dump: &str, primary: avt::Screen<'_>) -> String {
+    // What follows the primary screen's cells begins with a mode or ends no line.
+    let (cells, rest) = dump.split_at(dump.find("\u{1b}[?").unwrap_or(dump.len()));
+    let mut lines = primary.visible_lines().filter(|line| !line.is_wrapped());
+    let mut out = String::with_capacity(dump.len());
+    for piece in cells.split_inclusive("\r\n") {
+        let (text, blank) = match piece.strip_suffix("\r\n") {
+            Some(text) => (text, lines.next().is_some_and(ends_blank)),
+            None => (piece, false),
+        };
+        out.push_str(if blank { without_blanks(text) } else { text });
+        out.push_str(&piece[text.len()..]);
+    }
+    out + rest
+}
+
+fn is_blank(cell: &avt::Cell) -> bool {
+    cell.char() == ' ' && cell.pen().is_default()
+}
+
+fn ends_blank(line: &Line) -> bool {
+    line.cells().last().is_some_and(is_blank)
+}
+
+/// Without the last run of blanks: each by itself, or one with how often it is repeated.
+fn without_blanks(text: &str) -> &str {
+    let repeated = text
+        .strip_suffix('b')
+        .map(|text| text.trim_end_matches(|ch: char| ch.is_ascii_digit()))
+        .and_then(|text| text.strip_suffix(" \u{1b}["));
+    repeated.unwrap_or_else(|| text.trim_end_matches(' '))
+}
+
 /// Writes a line; one that is wrapped in full and without an end. One that continues another has
 /// a cell at least, or the other would not wrap.
 fn write_line(line: &Line, wrapped: bool, continues: bool, out: &mut String) {
@@ -42,8 +77,7 @@ fn write_line(line: &Line, wrapped: bool, continues: bool, out: &mut String) {
     let length = if wrapped {
         cells.len()
     } else {
-        let blank = |cell: &&avt::Cell| cell.char() == ' ' && cell.pen().is_default();
-        let blanks = cells.iter().rev().take_while(blank).count();
+        let blanks = cells.iter().rev().take_while(|cell| is_blank(cell)).count();
         (cells.len() - blanks).max(usize::from(continues))
     };
     let mut pen = Pen::default();

@@ -148,7 +148,8 @@ impl Screen {
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let mut dump = String::new();
         history::dump(self.terminal.primary_screen(), self.size, &mut dump);
-        semicolons(&self.terminal.dump(), &mut dump);
+        let drawn = history::trim(&self.terminal.dump(), self.terminal.primary_screen());
+        semicolons(&drawn, &mut dump);
         self.modes.dump(&mut dump);
         Checkpoint {
             seq: Seq(self.settled),

@@ -189,3 +189,15 @@ fn a_screen_of_pipes_needs_no_carriage_returns() {
     assert_eq!(screen.text(), "one\ntwo\n");
     assert_eq!(Screen::restore(&screen.checkpoint()).text(), "one\ntwo\n");
 }
+
+/// Blanks that were never written are not part of a line, or xterm.js wraps them into empty lines
+/// when the window becomes narrower.
+#[test]
+fn lines_end_with_their_last_character() {
+    let screen = fed(b"ab\r\n\x1b[41m c \x1b[m\r\nd   \r\n$ ");
+    let dump = String::from_utf8(screen.checkpoint().dump).expect("text");
+    assert!(
+        dump.starts_with("ab\r\n\x1b[41m c \x1b[49m\r\nd\r\n$ "),
+        "{dump:?}"
+    );
+}

@@ -383,7 +383,7 @@ impl Client {
     }
 
     /// Everything that still comes.
-    pub(crate) async fn to_the_end(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         self.until("the end", |client| client.close.is_some()).await;
     }
 }
