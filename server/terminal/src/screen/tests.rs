@@ -197,7 +197,7 @@ fn lines_end_with_their_last_character() {
     let screen = fed(b"ab\r\n\x1b[41m c \x1b[m\r\nd   \r\n$ ");
     let dump = String::from_utf8(screen.checkpoint().dump).expect("text");
     assert!(
-        dump.starts_with("ab\r\n\x1b[41m c \x1b[49m\r\nd\r\n$ "),
+        dump.starts_with("ab\r\n\x1b[41m c \x1b[49m\r\nd\r\n$\r\n\x1b[0m\x1b[4;3H"),
         "{dump:?}"
     );
 }
