@@ -19,6 +19,8 @@ const IDLE: usize = 500;
 const FLOODS: usize = 20;
 /// A container's /dev/pts has sixteen terminals.
 const PER_CONTAINER: usize = 15;
+/// An account has at most 32 sessions.
+const PER_ACCOUNT: usize = 2 * PER_CONTAINER;
 
 /// Megabytes a second over all floods.
 const SPEED: f64 = 110.0;
@@ -31,19 +33,25 @@ const THREADS: u32 = 32;
 
 pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let server = bench.porthole.server_pid();
-    let mut api = Connection::open(bench.porthole.admin())?;
-    let spec = json!({"image": "busybox", "command": ["sleep", "infinity"]});
+    let mut accounts = 0;
     let mut open = |count: usize, script: &str| -> anyhow::Result<Vec<Viewer>> {
         let mut viewers = Vec::new();
-        let mut container = String::new();
+        let mut place = None;
         for at in 0..count {
+            if at % PER_ACCOUNT == 0 {
+                accounts += 1;
+                let account = bench.porthole.account(&format!("person{accounts}"), "user");
+                place = Some((Connection::open(&account)?, account, String::new()));
+            }
+            let (api, account, container) = place.as_mut().context("an account")?;
             if at % PER_CONTAINER == 0 {
-                container = text(&api.send("POST", "/api/v1/containers", Some(&spec))?["id"]);
+                let spec = json!({"image": "busybox", "command": ["sleep", "infinity"]});
+                *container = text(&api.send("POST", "/api/v1/containers", Some(&spec))?["id"]);
             }
             let path = format!("/api/v1/containers/{container}/sessions");
             let body = json!({"command": ["sh", "-c", script]});
             let session = text(&api.send("POST", &path, Some(&body))?["id"]);
-            viewers.push(Viewer::attach(bench.porthole.admin(), &session)?);
+            viewers.push(Viewer::attach(account, &session)?);
         }
         Ok(viewers)
     };
