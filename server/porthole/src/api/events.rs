@@ -178,8 +178,13 @@ fn value(view: &impl serde::Serialize) -> Value {
 pub async fn pages(
     State(state): State<AppState>,
     identity: Identity,
-    Asked(subject): Asked<Subject>,
+    headers: HeaderMap,
+    Asked(mut subject): Asked<Subject>,
 ) -> Result<Response, Refusal> {
+    // A page that comes back has been changed since it was made.
+    if headers.contains_key("last-event-id") {
+        subject.have.clear();
+    }
     let page = Page {
         follower: Follower::new(subject),
         receiver: state.world.changes().subscribe().1,

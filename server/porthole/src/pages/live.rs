@@ -20,6 +20,9 @@ pub struct Subject {
     /// The page's own path and query below the base path, `/containers?q=web`: filters hold for
     /// what is pushed.
     pub at: String,
+    /// What the page showed when it was made, so that it is not sent again. Void for a page that
+    /// comes back: it has shown other things since.
+    pub have: String,
 }
 
 /// One open page: what it follows and what it shows.
@@ -57,8 +60,13 @@ impl Follower {
             who: identity,
         };
         let now = drawn(&state.world, super::visit::host(), scene, &self.subject.at);
+        let fresh = self.shown.is_none() && Region::digest([&now]) == self.subject.have;
         let before = self.shown.as_ref().filter(|_| changes.is_some());
-        let html = now.changes(before);
+        let html = if fresh {
+            String::new()
+        } else {
+            now.changes(before)
+        };
         self.shown = Some(now);
         (!html.is_empty()).then_some(html)
     }

@@ -281,12 +281,13 @@ impl ContainerPage {
         tab: Tab,
         shell: Shell,
     ) -> Self {
+        let region = region(world, scene, container, tab);
         Self {
             head: Head::new(container, scene, tab),
             tab,
-            region: region(world, scene, container, tab),
             equals: equals(container, &shell.origin),
-            shell,
+            shell: shell.around(&region),
+            region,
         }
     }
 }
@@ -311,12 +312,13 @@ impl TerminalPage {
         session: &str,
         shell: Shell,
     ) -> Self {
+        let region = region(world, scene, container, Tab::Terminal);
         Self {
             head: Head::new(container, scene, Tab::Terminal),
-            region: region(world, scene, container, Tab::Terminal),
+            shell: shell.around(&region),
+            region,
             id: container.id.to_string(),
             session: session.to_owned(),
-            shell,
         }
     }
 }
@@ -335,12 +337,13 @@ pub struct LogsPage {
 impl LogsPage {
     /// The page.
     pub fn new(world: &World, scene: Scene<'_>, container: &Container, shell: Shell) -> Self {
+        let region = region(world, scene, container, Tab::Logs);
         Self {
             head: Head::new(container, scene, Tab::Logs),
-            region: region(world, scene, container, Tab::Logs),
+            shell: shell.around(&region),
+            region,
             id: container.id.to_string(),
             tty: container.spec.tty,
-            shell,
         }
     }
 }

@@ -248,10 +248,11 @@ impl ContainersPage {
             .collect();
         owners.sort();
         owners.dedup();
+        let region = region(world, scene, listing);
         Self {
-            shell,
+            shell: shell.around(&region),
             listing: listing.clone(),
-            region: region(world, scene, listing),
+            region,
             may_create: scene.who.may_create(),
             columns: columns.into(),
             states: states.into(),

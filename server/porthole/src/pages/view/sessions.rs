@@ -208,11 +208,12 @@ impl SessionsPage {
                     now: listing.state == state,
                 }
             });
+        let region = region(world, scene, listing);
         Self {
-            shell,
+            shell: shell.around(&region),
             listing: listing.clone(),
             states,
-            region: region(world, scene, listing),
+            region,
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Shell {
     pub who: Option<Identity>,
     /// What to follow for live changes: this page's own address. Empty: nothing here is live.
     pub follow: String,
+    /// What the page shows already when it begins to follow.
+    pub have: String,
     /// The host's pill and the banner.
     pub region: Region,
 }
@@ -57,6 +59,7 @@ impl Shell {
             section,
             who: Some(scene.who.clone()),
             follow: String::new(),
+            have: String::new(),
             region: region(world, host, scene),
         }
     }
@@ -69,6 +72,7 @@ impl Shell {
             section: "",
             who: None,
             follow: String::new(),
+            have: String::new(),
             region: Region::default(),
         }
     }
@@ -77,6 +81,15 @@ impl Shell {
     #[must_use]
     pub fn following(mut self, address: impl Into<String>) -> Self {
         self.follow = address.into();
+        self
+    }
+}
+
+impl Shell {
+    /// The same around a page that shows this.
+    #[must_use]
+    pub fn around(mut self, page: &Region) -> Self {
+        self.have = Region::digest([&self.region, page]);
         self
     }
 }
