@@ -291,7 +291,11 @@ impl Terminal {
             let received = self.receive(left);
             assert!(
                 received == Ok(true),
-                "{what}: {received:?}; the output ends with {:?}",
+                "{what}: {received:?} at {}, exit {:?}, {} snapshots, notices {:?}; the output ends with {:?}",
+                self.seq,
+                self.exit,
+                self.snapshots.len(),
+                self.notices,
                 self.tail()
             );
         }
@@ -301,13 +305,17 @@ impl Terminal {
     /// up to and with it.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
+        let mut searched = self.read;
         self.wait(&format!("{text:?} in the output"), |terminal| {
-            let unread = &terminal.output[terminal.read..];
-            let at = unread
+            // What was searched before is not searched again: a flood would take the square of it.
+            let from = searched.saturating_sub(text.len()).max(terminal.read);
+            let found = terminal.output[from..]
                 .windows(text.len())
-                .position(|window| window == text.as_bytes())?;
-            let upto = String::from_utf8_lossy(&unread[..at + text.len()]).into_owned();
-            terminal.read += at + text.len();
+                .position(|window| window == text.as_bytes());
+            searched = terminal.output.len();
+            let end = from + found? + text.len();
+            let upto = String::from_utf8_lossy(&terminal.output[terminal.read..end]).into_owned();
+            terminal.read = end;
             Some(upto)
         })
     }
