@@ -39,8 +39,9 @@ use crate::{AppState, Refusal};
 const MESSAGE: usize = 256 * 1024;
 /// What is gathered before it is written to the socket without being told to.
 const GATHERED: usize = 32 * 1024;
-/// The most that waits for a socket. A client that does not read costs no more than this.
-const WAITING: usize = 256 * 1024;
+/// The most that waits for a socket: one message beyond what is gathered. The longest is a snapshot
+/// of the widest screen.
+const WAITING: usize = 8 * 1024 * 1024;
 /// Read at once.
 const READ: usize = 4 * 1024;
 /// Frames written between two flushes.

@@ -9,9 +9,10 @@
 use std::time::Duration;
 
 use porthole_protocol::keeper::{FailureCode, MESSAGE_LIMIT};
-use porthole_protocol::monitor::ToReader;
-use porthole_protocol::session::{Exit, Target};
-use porthole_terminal::{Descriptors, HubHandle};
+use porthole_protocol::monitor::{FromReader, ToReader};
+use porthole_protocol::session::Target;
+use porthole_terminal::{Descriptors, HubHandle, Info};
+use tokio::sync::watch;
 
 use super::known;
 use crate::AppState;
@@ -118,23 +119,47 @@ impl Failed {
 
 async fn attach(state: &AppState, target: &Target, hub: &HubHandle) -> Result<Ended, Failed> {
     let monitor = PacketSocket::from_fd(state.keeper.attach(target.clone()).await?)?;
+    let mut info = hub.watch();
+    let mut reading = false;
+    let mut told = false;
     loop {
-        let Some((bytes, fds)) = monitor.receive(MESSAGE_LIMIT).await? else {
+        let received = tokio::select! {
+            received = monitor.receive(MESSAGE_LIMIT) => received?,
+            // The monitor holds a copy of standard input, which has to be closed too.
+            there = input_ended(&mut info), if reading && !told => {
+                if !there {
+                    return Ok(Ended::HungUp);
+                }
+                told = true;
+                let message = serde_json::to_vec(&FromReader::EndOfInput)?;
+                monitor.send(&message, &[]).await?;
+                continue;
+            }
+        };
+        let Some((bytes, fds)) = received else {
             return Ok(Ended::HungUp);
         };
         match serde_json::from_slice(&bytes)? {
-            ToReader::Reader { tty } => hub.attach(Descriptors { tty, fds }).await?,
+            ToReader::Reader { tty } => {
+                hub.attach(Descriptors { tty, fds }).await?;
+                reading = true;
+            }
             ToReader::Exited(exit) => {
-                exited(hub, exit).await;
+                if let Target::Session(id) = target {
+                    // Nobody is to be shown the end and then told that it runs.
+                    state.world.learn_exit(id, &exit);
+                }
+                // The hub is gone only where the target was removed: there is nobody to tell.
+                let _ = hub.exited(exit).await;
                 return Ok(Ended::Exited);
             }
         }
     }
 }
 
-async fn exited(hub: &HubHandle, exit: Exit) {
-    // The hub is gone only where the target was removed: there is nobody to tell.
-    let _ = hub.exited(exit).await;
+/// Returns once the session's standard input has ended; false where the hub is gone.
+async fn input_ended(info: &mut watch::Receiver<Info>) -> bool {
+    info.wait_for(|info| info.input_ended).await.is_ok()
 }
 
 /// Waits until nobody looks at what has ended, then lets the hub go, unless another run has begun.

@@ -13,7 +13,7 @@ use porthole_protocol::container::{Container, Image, ImageName};
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::keeper::{Event, Hello};
 use porthole_protocol::observation::{Namespace, Process, Update};
-use porthole_protocol::session::Session;
+use porthole_protocol::session::{Exit, Session};
 
 pub use changes::{Change, Changes, Numbered, Replay};
 
@@ -260,6 +260,18 @@ impl World {
     /// What an answer of the keeper's says of a session.
     pub fn learn_session(&self, session: &Session) {
         self.put_session(&mut self.write(), session.clone());
+    }
+
+    /// How a session has ended, as its monitor says; the keeper's own word follows.
+    pub fn learn_exit(&self, id: &SessionId, exit: &Exit) {
+        let mut state = self.write();
+        if let Some(session) = state.sessions.get(id)
+            && session.exit.is_none()
+        {
+            let mut ended = Session::clone(session);
+            ended.exit = Some(exit.clone());
+            self.put_session(&mut state, ended);
+        }
     }
 
     fn put_container(&self, state: &mut State, container: Container) {
