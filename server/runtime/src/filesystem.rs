@@ -123,7 +123,7 @@ fn take(plan: &Plan, trace: &mut Recorder) -> Result<Taken, StepError> {
     let dev = filesystem(
         "tmpfs",
         &["mode=755", "size=65536", "nr_inodes=64"],
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+        QUIET,
         trace,
     )?;
     device::furnish(&dev, trace)?;

@@ -94,7 +94,7 @@ impl Images {
             ready
                 .clone()
                 .map_err(Unavailable)
-                .and_then(|()| busybox::make(directory)),
+                .and_then(|()| busybox::make(directory, &busybox::PROGRAMS)),
         );
         images.forget_unused();
         images

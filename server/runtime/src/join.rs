@@ -287,9 +287,11 @@ fn await_spawn(
             }
             Some(_) => return Err(unexpected("answered out of turn")),
             None => {
-                return Err(unexpected(
-                    "ended without a word; the container's limit of memory or processes may be reached",
-                ));
+                return Err(Failure::new(
+                    FailureCode::Exhausted,
+                    "the joiner ended without a word: the container's memory may be all in use",
+                )
+                .stage(Stage::Join));
             }
         }
     }

@@ -181,7 +181,8 @@ impl Builder<'_> {
                 fsmount(
                     &context,
                     FsMountFlags::FSMOUNT_CLOEXEC,
-                    MountAttrFlags::empty(),
+                    // Whoever is the machine's root inside could make devices, but not open them.
+                    MountAttrFlags::MOUNT_ATTR_NODEV,
                 )
             },
         )

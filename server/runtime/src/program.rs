@@ -148,7 +148,6 @@ fn check(command: &str, path: &str) -> Result<(), ProgramError> {
             Kind::Script { interpreter } => {
                 role = format!("the interpreter of {path}, ");
                 path = interpreter;
-                role.truncate(role.len());
             }
             Kind::Foreign(what) => return Err(refused(format!("{path} is {what}"))),
         }

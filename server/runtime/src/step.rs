@@ -219,7 +219,7 @@ impl From<StepError> for Failure {
                 "; all of the container's terminals are in use: end a session"
             }
             (Errno::NOSPC | Errno::DQUOT, _) => "; free some space",
-            (Errno::AGAIN, Stage::Clone) => "; the limit of processes is reached",
+            (Errno::AGAIN, Stage::Clone | Stage::Exec) => "; the limit of processes is reached",
             _ => "",
         };
         Failure::new(code, format!("{error}{advice}"))

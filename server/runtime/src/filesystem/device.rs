@@ -1,7 +1,8 @@
 //! A container's `/dev`: a fresh tmpfs with six devices of the machine's, each checked to be what
 //! its name says.
 //!
-//! Devices cannot be made in a user namespace, so they are clones of the machine's nodes.
+//! Devices cannot be made in a user namespace, so they are clones of the machine's nodes. Every
+//! other mount but devpts is `nodev`: a device that is made all the same cannot be opened.
 
 use std::os::fd::OwnedFd;
 

@@ -11,11 +11,11 @@ use crate::program::is_static;
 use crate::step::{Step, StepError};
 
 /// Where Debian's busybox-static puts it.
-const PROGRAMS: [&str; 2] = ["/bin/busybox", "/usr/bin/busybox"];
+pub(super) const PROGRAMS: [&str; 2] = ["/bin/busybox", "/usr/bin/busybox"];
 
 /// Makes the layers, or finds them made; their name.
-pub(super) fn make(directory: &Path) -> Answer {
-    let Some(program) = PROGRAMS.into_iter().find(|path| is_static(path)) else {
+pub(super) fn make(directory: &Path, programs: &[&str]) -> Answer {
+    let Some(program) = programs.iter().find(|path| is_static(path)) else {
         return Err(Unavailable(
             "There is no static busybox on this machine: install the package busybox-static (apt-get install busybox-static) and restart Porthole."
                 .to_owned(),
@@ -74,3 +74,18 @@ fn applets(program: &str) -> Result<Vec<String>, StepError> {
 
 const PROFILE: &str = "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
     export PS1='\\u@\\h:\\w\\$ '\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_static_program_will_do() {
+        let directory = tempfile::tempdir().expect("directory");
+        let answer = make(directory.path(), &["/no/such", "/usr/bin/env"]);
+        let Err(Unavailable(why)) = answer else {
+            panic!("env is no static program");
+        };
+        assert!(why.contains("apt-get install busybox-static"), "{why}");
+    }
+}

@@ -227,8 +227,30 @@ fn the_machines_namespaces_are_kept(bench: &mut Bench) {
     let (text, code) = bench.run(&made, &init, &["ps"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("containers"), "this process is seen: {text}");
-    let (text, code) = bench.run(&made, &init, &["touch", "/sys/kernel/x", "/proc/sys/x"]);
-    assert_ne!(code, 0, "{text}");
+    for (refused, control) in [
+        ("mount -t tmpfs x /mnt", "ls /mnt"),
+        (
+            "mknod /tmp/n c 1 3 && echo x > /tmp/n",
+            "echo x > /dev/null",
+        ),
+        (
+            "mknod /dev/n c 1 3 && echo x > /dev/n",
+            "echo x > /dev/zero",
+        ),
+        (
+            "mknod /dev/shm/n c 1 3 && echo x > /dev/shm/n",
+            "mknod /tmp/m c 1 3",
+        ),
+        (
+            "echo 1 > /proc/sys/kernel/panic",
+            "cat /proc/sys/kernel/panic",
+        ),
+    ] {
+        let (text, code) = bench.run(&made, &init, &["sh", "-c", refused]);
+        assert_ne!(code, 0, "{refused}: {text}");
+        let (text, code) = bench.run(&made, &init, &["sh", "-c", control]);
+        assert_eq!(code, 0, "{control}: {text}");
+    }
     bench.end(&made, init);
 
     let made = bench.create(

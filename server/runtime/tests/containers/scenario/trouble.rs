@@ -142,6 +142,18 @@ fn limits_that_are_too_small_are_told(bench: &mut Bench) {
         .expect_err("init and its command are two");
     assert_eq!(failure.code, FailureCode::Exhausted, "{failure:?}");
     bench.remove(&made);
+
+    let made = bench.create(
+        r#"{"image":"busybox","init":false,"command":["sleep","1000"],"limits":{"pids":2}}"#,
+    );
+    let init = bench.start(&made);
+    for tty in [false, true] {
+        let spec = format!(r#"{{"tty":{tty},"command":["true"]}}"#);
+        let failure = bench.try_join(&made, &init, &spec).expect_err("a third");
+        assert_eq!(failure.code, FailureCode::Exhausted, "{failure:?}");
+        assert!(failure.message.contains("limit of processes"), "{failure}");
+    }
+    bench.end(&made, init);
 }
 
 /// libc's account functions would load what `/etc/nsswitch.conf` names, as the machine's root.
