@@ -21,6 +21,8 @@ pub struct Actions {
     pub running: bool,
     /// It may be started.
     pub startable: bool,
+    /// Who looks may see what happens inside.
+    pub may_look: bool,
     /// Who looks may change it.
     pub may_change: bool,
     /// In a list, where space is short.
@@ -43,6 +45,7 @@ impl Actions {
                 container.state,
                 ContainerState::Created | ContainerState::Exited
             ),
+            may_look: scene.who.may_look_into(&container.owner),
             may_change: scene.who.may_change(&container.owner),
             small,
         }

@@ -274,6 +274,60 @@ fn an_id_names_one_element_of_a_page() {
 }
 
 #[test]
+fn every_address_begins_with_the_base_path() {
+    let world = sample::world();
+    let admin = sample::admin();
+    let base = "/porthole";
+    let scene = Scene { base, who: &admin };
+    let mut pages = Vec::new();
+    of_container(&mut pages, &world, scene);
+    of_settings(&mut pages, &world, scene);
+    pages.push((
+        "containers".to_owned(),
+        containers(&world, scene, &Listing::default()),
+    ));
+    for (name, page) in pages {
+        for attribute in [
+            " href=\"",
+            " src=\"",
+            " action=\"",
+            " hx-post=\"",
+            " data-source=\"",
+        ] {
+            for rest in page.split(attribute).skip(1) {
+                let address = rest.split('"').next().unwrap_or_default();
+                assert!(
+                    address.starts_with("/porthole/") || address.starts_with('#'),
+                    "{name}: {attribute}{address}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_one_may_not_look_into_is_not_offered() {
+    let world = sample::world();
+    let stranger = sample::identity("ada", Role::User);
+    let scene = Scene {
+        base: "",
+        who: &stranger,
+    };
+    let web = world.find("web").expect("there");
+    let shell = shell(&world, scene, "containers");
+    let page = html(&ContainerPage::new(
+        &world,
+        scene,
+        &web,
+        Tab::Overview,
+        shell,
+    ));
+    for inside in ["/web/terminal", "/web/logs", "/web/processes", "nginx"] {
+        assert!(!page.contains(inside), "{inside}");
+    }
+}
+
+#[test]
 fn the_pages_can_be_looked_at() {
     // Only for people: nothing to write to, nothing to do.
     let Some(directory) = std::env::var_os("PORTHOLE_GALLERY") else {
