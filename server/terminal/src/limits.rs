@@ -55,6 +55,9 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// How often a terminal is looked at that no process has open.
 pub(crate) const HANG_UP_RETRY: Duration = Duration::from_millis(200);
 
+/// How often a journal is looked at that the monitor still moves the last output into.
+pub(crate) const MONITOR_RETRY: Duration = Duration::from_millis(10);
+
 /// How long after a failed write to the journal it is tried again.
 pub(crate) const DISK_RETRY: Duration = Duration::from_secs(1);
 

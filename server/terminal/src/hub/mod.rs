@@ -26,7 +26,7 @@ use bytes::Bytes;
 use porthole_journal::{Limit, Reader};
 use porthole_protocol::id::Seq;
 use porthole_protocol::journal::Stream;
-use porthole_protocol::session::{Exit, Size};
+use porthole_protocol::session::{Exit, ExitKind, Size};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep};
 
@@ -34,7 +34,9 @@ use crate::attached::Attached;
 use crate::clock::Clock;
 use crate::handle::{Close, Command, HubHandle, Info, Opening, Permission, Places, ViewerInfo};
 use crate::input::Queue;
-use crate::limits::{CHECKPOINT_BEHIND, CHECKPOINT_KEPT, CHECKPOINT_QUIET, COMMANDS, INCOMING};
+use crate::limits::{
+    CHECKPOINT_BEHIND, CHECKPOINT_KEPT, CHECKPOINT_QUIET, COMMANDS, DRAIN, INCOMING,
+};
 use crate::marks::{Recent, State};
 use crate::painter::{Painter, Picture};
 use crate::viewer::{Served, View, Viewer};
@@ -166,7 +168,7 @@ impl Hub {
             info: info.subscribe(),
             places: Arc::clone(&places),
         };
-        let hub = Self {
+        let mut hub = Self {
             tty,
             recorded,
             limit,
@@ -206,6 +208,19 @@ impl Hub {
             closed: false,
             sleep: Box::pin(tokio::time::sleep_until(now)),
         };
+        if let Some(exit) = hub.exit.take_if(|exit| exit.kind != ExitKind::Lost) {
+            if output::has_end(&hub.reader)? {
+                hub.exit = Some(exit);
+            } else {
+                // Its monitor has not put everything away yet.
+                hub.ending = Some(Ending {
+                    exit,
+                    answers: Vec::new(),
+                    quiet_at: now,
+                    deadline: now + DRAIN,
+                });
+            }
+        }
         hub.publish_places();
         tokio::spawn(hub.run());
         Ok(handle)

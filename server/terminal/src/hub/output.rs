@@ -2,17 +2,17 @@
 
 use std::io;
 
-use porthole_journal::Pumped;
+use porthole_journal::{Pumped, Reader};
 use porthole_protocol::id::Seq;
-use porthole_protocol::journal::Stream;
-use porthole_protocol::session::Exit;
+use porthole_protocol::journal::{Mark, Stream};
+use porthole_protocol::session::{Exit, ExitKind};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Ending, Hub};
 use crate::attached::Attached;
 use crate::handle::{AttachError, Descriptors, notice};
-use crate::limits::{DISK_RETRY, DRAIN, HANG_UP_RETRY, QUIET, RESIZE_STEP};
+use crate::limits::{DISK_RETRY, DRAIN, HANG_UP_RETRY, MONITOR_RETRY, QUIET, RESIZE_STEP};
 use crate::marks::{Recent, State};
 use crate::viewer;
 
@@ -154,7 +154,7 @@ impl Hub {
         self.queue.clear();
         self.writers.refuse_all();
         match &self.attached {
-            None => self.finish(),
+            None => self.follow_monitor(now),
             Some(attached) if attached.is_over() => self.finish(),
             // It had been found closed: what is there now decides.
             Some(_) if self.alarms.hung_up.take().is_some() => self.pump(Stream::Tty),
@@ -162,11 +162,41 @@ impl Hub {
         }
     }
 
+    /// The process has ended and its monitor is the reader: it moves what is left and then marks
+    /// the end. Until it has, or has had its time, this looks again.
+    pub(super) fn follow_monitor(&mut self, now: Instant) {
+        let Some(ending) = &mut self.ending else {
+            return;
+        };
+        let over = ending.exit.kind == ExitKind::Lost || now >= ending.deadline;
+        ending.quiet_at = now + MONITOR_RETRY;
+        let looked = self.look_again();
+        if let Err(error) = &looked {
+            tracing::warn!(%error, "a session's journal could not be looked at");
+        }
+        if over || looked.unwrap_or(true) {
+            self.finish();
+        }
+    }
+
+    /// Takes note of what another has moved into the journal; whether the end is marked there.
+    fn look_again(&mut self) -> io::Result<bool> {
+        let ended = has_end(&self.reader)?;
+        self.end = self.reader.end()?;
+        self.kept_from = self.reader.kept_from()?;
+        self.recent = Recent::new(self.end, self.recent.last());
+        self.publish();
+        Ok(ended)
+    }
+
     /// Ends the session where its process has ended and nothing came for long enough.
     pub(super) fn end_if_quiet(&mut self, now: Instant) {
         let over = |ending: &Ending| now >= ending.quiet_at || now >= ending.deadline;
         if !self.ending.as_ref().is_some_and(over) {
             return;
+        }
+        if self.attached.is_none() {
+            return self.follow_monitor(now);
         }
         // This task may have been the one that was late: only what is asked now counts.
         let streams: &[Stream] = if self.tty {
@@ -245,4 +275,14 @@ impl Hub {
     pub(super) fn place(&self) -> (Seq, Seq) {
         (self.kept_from, self.end)
     }
+}
+
+/// Whether the last thing that a journal's index says is the end.
+pub(super) fn has_end(reader: &Reader) -> io::Result<bool> {
+    let mut cursor = reader.cursor(reader.end()?)?;
+    let mut ended = false;
+    while let Some(record) = reader.next(&mut cursor)? {
+        ended = matches!(record.mark, Mark::End(_));
+    }
+    Ok(ended)
 }
