@@ -233,6 +233,12 @@ impl Listener {
         Ok(Self(socket))
     }
 
+    /// Makes the calling process the one that clients see at the other end
+    /// ([`Packet::credentials`]), where another one had begun to listen.
+    pub fn make_own(&self) -> io::Result<()> {
+        Ok(listen(&self.0, 128)?)
+    }
+
     /// Takes a descriptor that came from elsewhere, after making sure that it is such a listener.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         if !sockopt::socket_acceptconn(&fd)? {

@@ -412,6 +412,9 @@ impl Broker {
             self.poll.remove(&link.packet);
             self.sources.remove(&link.number);
         }
+        // One that was killed leaves its socket.
+        let socket = crate::monitor::socket(&self.ground.places, target);
+        let _ = std::fs::remove_file(socket);
         let directory = crate::monitor::directory(&self.ground.places, target);
         let exit = store::read(&directory.join("exit.json")).ok().flatten();
         let failure = store::read(&directory.join("failure.json")).ok().flatten();

@@ -9,6 +9,8 @@ use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_sys::packet::Packet;
 use porthole_sys::process::{Child, Clone, SingleThreaded};
 
+use rustix::process::{Signal, set_parent_process_death_signal};
+
 use crate::ledger::Config;
 use crate::monitor::{Ground, io_failure};
 use crate::store;
@@ -55,7 +57,13 @@ impl Worker {
     pub(super) fn fork(ground: &Ground, work: Work) -> io::Result<Self> {
         let alone = SingleThreaded::verify()?;
         let (packet, its) = Packet::pair(true)?;
+        let keeper = rustix::process::getpid();
         let child = porthole_sys::process::clone(alone, &Clone::default(), |forked| {
+            // The next keeper takes what is half done for half made, and must be alone with it.
+            let _ = set_parent_process_death_signal(Some(Signal::KILL));
+            if rustix::process::getppid() != Some(keeper) {
+                porthole_sys::process::exit(1);
+            }
             let mut kept = ground.cgroups.descriptors();
             kept.push(its.as_fd());
             let _ = forked.close_all_but(&kept);

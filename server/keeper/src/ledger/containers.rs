@@ -8,7 +8,8 @@ use porthole_protocol::session::{Exit, ExitKind, Target};
 
 use super::record::{Config, Deadline, Held, Life, Run, Standing, State, Then, Wish};
 use super::{
-    CONTAINERS, END_MS, Effect, KILL_MS, Ledger, Now, START_MS, STOP_MS, Ticket, wrong_state,
+    CONTAINERS, END_MS, Effect, KILL_MS, Ledger, Now, START_MS, STOP_MS, Ticket, check_waiting,
+    wrong_state,
 };
 
 /// SIGTERM.
@@ -338,6 +339,7 @@ impl Ledger {
             // It is as it was asked to be.
             return Ok(vec![self.container_reply(ticket, id)]);
         }
+        check_waiting(held.waiting.len())?;
         let Some(held) = self.containers.get_mut(id) else {
             return Ok(Vec::new());
         };
@@ -397,6 +399,7 @@ impl Ledger {
                 "the container runs; stop it first, or remove it by force",
             ));
         }
+        check_waiting(held.waiting.len())?;
         let runs = held.run().is_some();
         let idle = !held.lives() && !held.monitor && held.standing == Standing::Whole;
         if let Some(held) = self.containers.get_mut(id) {

@@ -106,6 +106,9 @@ const SESSIONS: usize = 1024;
 /// Containers that there may be.
 const CONTAINERS: usize = 1024;
 
+/// Requests that may wait for the same thing.
+const WAITING: usize = 64;
+
 /// Ended sessions whose records are kept.
 const ENDED_SESSIONS: usize = 200;
 
@@ -334,6 +337,18 @@ impl Ledger {
                 format!("there is no session {}", id.short()),
             )
         })
+    }
+}
+
+/// Refuses what would let requests that wait pile up.
+fn check_waiting(waiting: usize) -> Result<(), Failure> {
+    if waiting < WAITING {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            FailureCode::Exhausted,
+            format!("{WAITING} requests wait for this already; wait for their answers"),
+        ))
     }
 }
 

@@ -10,7 +10,7 @@ use super::containers::unkillable;
 use super::record::{Deadline, HeldSession, SessionLife, StoredSession, Then};
 use super::{
     END_MS, ENDED_SESSIONS, Effect, Joining, KILL_MS, Ledger, Now, SESSIONS, START_MS, Ticket,
-    wrong_state,
+    check_waiting, wrong_state,
 };
 
 impl Ledger {
@@ -205,14 +205,18 @@ impl Ledger {
         id: &SessionId,
         now: Now,
     ) -> Result<Vec<Effect>, Failure> {
-        let Some(session) = self.session(id)?.session() else {
+        let held = self.session(id)?;
+        check_waiting(held.waiting.len())?;
+        let Some(session) = held.session() else {
             return Err(wrong_state("the session is being opened"));
         };
         if session.exit.is_some() {
-            return Ok(vec![Effect::Reply(
-                ticket,
-                Reply::Session(Box::new(session.clone())),
-            )]);
+            // It may have left something in the background, as a shell that exits does.
+            let reply = Reply::Session(Box::new(session.clone()));
+            return Ok(vec![
+                Effect::Kill(Target::Session(id.clone())),
+                Effect::Reply(ticket, reply),
+            ]);
         }
         if let Some(held) = self.sessions.get_mut(id) {
             held.waiting.push(ticket);

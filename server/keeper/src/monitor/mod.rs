@@ -11,7 +11,7 @@ mod output;
 mod watch;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::SigSet;
@@ -24,7 +24,7 @@ use porthole_protocol::session::{Session, Size, Target};
 use porthole_protocol::trace::Actor;
 use porthole_runtime::{Cgroups, Console, Images, Join, Launch, Recorder};
 use porthole_sys::packet::{Listener, Packet};
-use porthole_sys::process::{Child, Clone, Forked, SingleThreaded, Standard, redirect};
+use porthole_sys::process::{Child, Clone, SingleThreaded, Standard, redirect};
 use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
 
 use self::group::Group;
@@ -60,12 +60,26 @@ pub(crate) enum Assignment<'a> {
     },
 }
 
+impl Assignment<'_> {
+    fn target(&self) -> Target {
+        match self {
+            Self::Container { config, .. } => Target::Init(config.id.clone()),
+            Self::Session { joining, .. } => Target::Session(joining.session.clone()),
+        }
+    }
+}
+
 /// The name of a monitor's socket below `RUN/m`.
 pub(crate) fn socket_name(target: &Target) -> &str {
     match target {
         Target::Init(id) => &id.as_str()[..32],
         Target::Session(id) => id.as_str(),
     }
+}
+
+/// Where a monitor listens.
+pub(crate) fn socket(places: &Places, target: &Target) -> PathBuf {
+    places.monitors().join(socket_name(target))
 }
 
 /// Where a target's records are.
@@ -85,9 +99,13 @@ pub(crate) fn fork(
 ) -> io::Result<(Packet, Child)> {
     let alone = SingleThreaded::verify()?;
     let (ours, its) = Packet::pair(true)?;
+    // Before it is forked: from its first moment on another keeper would find it.
+    let socket = socket(&ground.places, &assignment.target());
+    let listener = listen(&socket)?;
     let child = porthole_sys::process::clone(alone, &Clone::default(), |forked| {
         let mut kept = vec![
             its.as_fd(),
+            listener.as_fd(),
             journal.as_fd(),
             index.as_fd(),
             ground.program.as_fd(),
@@ -100,16 +118,34 @@ pub(crate) fn fork(
                     .filter_map(|(_, fd)| fd.as_ref().map(AsFd::as_fd)),
             );
         }
-        let status = match monitor(&forked, &kept, ground, assignment, &its, [journal, index]) {
-            Ok(()) => 0,
-            Err(error) => {
-                log!("monitor", "{error}");
-                1
-            }
+        let descriptors = Descriptors {
+            keeper: &its,
+            listener: &listener,
+            journal,
+            index,
         };
-        porthole_sys::process::exit(status)
-    })?;
-    Ok((ours, child))
+        let outcome = forked
+            .close_all_but(&kept)
+            .and_then(|()| monitor(ground, assignment, &descriptors));
+        // Nobody may find it once the keeper takes note of this process's end.
+        let _ = std::fs::remove_file(&socket);
+        if let Err(error) = &outcome {
+            log!("monitor", "{error}");
+        }
+        porthole_sys::process::exit(i32::from(outcome.is_err()))
+    });
+    if child.is_err() {
+        let _ = std::fs::remove_file(&socket);
+    }
+    Ok((ours, child?))
+}
+
+/// What a monitor inherits.
+struct Descriptors<'a> {
+    keeper: &'a Packet,
+    listener: &'a Listener,
+    journal: &'a OwnedFd,
+    index: &'a OwnedFd,
 }
 
 /// What was started.
@@ -121,24 +157,17 @@ struct Begun {
 }
 
 fn monitor(
-    forked: &Forked,
-    kept: &[BorrowedFd<'_>],
     ground: &Ground,
     assignment: &Assignment<'_>,
-    keeper: &Packet,
-    [journal, index]: [&OwnedFd; 2],
+    inherited: &Descriptors<'_>,
 ) -> io::Result<()> {
-    forked.close_all_but(kept)?;
     detach(&ground.places)?;
-    let (target, container, session) = match assignment {
-        Assignment::Container { config, .. } => (Target::Init(config.id.clone()), &config.id, None),
+    let target = assignment.target();
+    let (container, session) = match assignment {
+        Assignment::Container { config, .. } => (&config.id, None),
         Assignment::Session {
             joining, config, ..
-        } => (
-            Target::Session(joining.session.clone()),
-            &config.id,
-            Some(&joining.session),
-        ),
+        } => (&config.id, Some(&joining.session)),
     };
     let group = Group {
         cgroups: &ground.cgroups,
@@ -146,39 +175,34 @@ fn monitor(
         session,
     };
     let directory = directory(&ground.places, &target);
-    let socket = ground.places.monitors().join(socket_name(&target));
-    let keeper = Packet::from_fd(keeper.as_fd().try_clone_to_owned()?)?;
+    let keeper = Packet::from_fd(inherited.keeper.as_fd().try_clone_to_owned()?)?;
+    let listener = Listener::from_fd(inherited.listener.as_fd().try_clone_to_owned()?)?;
+    listener.make_own()?;
     let mut trace = Recorder::new(Actor::Monitor);
-    let outcome = listen(&socket).and_then(|listener| {
-        let begun = begin(ground, assignment, container, &mut trace)?;
-        Ok((listener, begun))
-    });
+    let begun = begin(ground, assignment, container, &mut trace);
     // Without it only a page is empty.
     if let Err(error) = store::replace(&directory.join("trace.json"), &trace.into_trace()) {
         log!("monitor", "trace.json: {error}");
     }
-    let watched = outcome.and_then(|(listener, begun)| {
+    let watched = begun.and_then(|begun| {
         let Begun {
             pidfd,
             console,
             started,
             size,
         } = begun;
-        let output = output(console, size, journal, index)?;
-        Ok((
-            listener,
-            Watched {
-                target,
-                started,
-                pidfd,
-                output,
-                directory: directory.clone(),
-                group,
-            },
-        ))
+        let output = output(console, size, inherited.journal, inherited.index)?;
+        Ok(Watched {
+            target,
+            started,
+            pidfd,
+            output,
+            directory: directory.clone(),
+            group,
+        })
     });
     match watched {
-        Ok((listener, watched)) => Watch::new(watched, listener, keeper)?.run()?,
+        Ok(watched) => Watch::new(watched, listener, keeper)?.run()?,
         Err(failure) => {
             let _ = group.kill();
             let failed = FromMonitor::Failed(failure.clone());
@@ -191,8 +215,6 @@ fn monitor(
     if let Err(failure) = group.remove() {
         log!("monitor", "{failure}");
     }
-    // Nobody may find it once the keeper takes note of this process's end.
-    let _ = std::fs::remove_file(&socket);
     Ok(())
 }
 
@@ -218,10 +240,10 @@ fn detach(places: &Places) -> io::Result<()> {
     redirect(&log, Standard::Error)
 }
 
-fn listen(socket: &Path) -> Result<Listener, Failure> {
-    // A monitor that was killed leaves its socket; the keeper starts none while another lives.
+fn listen(socket: &Path) -> io::Result<Listener> {
+    // A monitor that was killed leaves its socket; none is started while another lives.
     let _ = std::fs::remove_file(socket);
-    Listener::bind(socket).map_err(|error| io_failure(&error, "the monitor cannot listen"))
+    Listener::bind(socket)
 }
 
 fn begin(

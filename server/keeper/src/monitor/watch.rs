@@ -444,6 +444,8 @@ impl<'a> Watch<'a> {
             && !send(keeper, message)
         {
             self.poll.remove(keeper);
+            // It finds us again by our socket.
+            let _ = keeper.shutdown();
             self.keeper = None;
         }
     }

@@ -5,6 +5,7 @@
 mod place;
 mod supervisor;
 
+use std::io::Read;
 use std::process::Command;
 
 use porthole_journal::Pumped;
@@ -13,6 +14,7 @@ use porthole_protocol::id::ContainerId;
 use porthole_protocol::journal::{Mark, Stream};
 use porthole_protocol::keeper::{FailureCode, Reply, Request};
 use porthole_protocol::namespace::Isolation;
+use porthole_protocol::observation::Update;
 use porthole_protocol::session::{ExitKind, Target};
 
 use place::{Place, alive, session, spec, wait_until};
@@ -591,4 +593,41 @@ fn a_container_may_share_the_namespaces_of_another() {
         client.remove(id);
     }
     nothing_left(&place, &one.id);
+}
+
+#[test]
+fn the_observer_sees_containers_and_sessions() {
+    let Some(place) = Place::new() else { return };
+    let mut client = place.connect();
+    let journal = place.journal("container");
+    let made = client.create(&spec(IDLE));
+    client.start(&made.id, &journal);
+    let number = client.send(Request::Observe, &[]);
+    let (reply, mut descriptors) = client.answer(number);
+    assert_eq!(reply, Reply::Observing);
+    let mut stream = std::os::unix::net::UnixStream::from(descriptors.remove(0));
+    let opened = client
+        .open(
+            session(&made.id, &["sleep", "1000"], false),
+            1,
+            &place.journal("session"),
+        )
+        .expect("opened");
+    let pid = opened.host_pid.expect("pid");
+    let mut first = true;
+    wait_until("the session's process is told of", || {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).expect("length");
+        let mut json = vec![0; u32::from_le_bytes(length) as usize];
+        stream.read_exact(&mut json).expect("message");
+        let update: Update = serde_json::from_slice(&json).expect("json");
+        assert_eq!(update.full, std::mem::take(&mut first));
+        update.processes.iter().any(|process| {
+            process.host_pid == pid
+                && process.container.as_ref() == Some(&made.id)
+                && process.session.as_ref() == Some(&opened.id)
+        })
+    });
+    client.remove(&made.id);
+    nothing_left(&place, &made.id);
 }

@@ -122,14 +122,17 @@ impl Drop for Place {
             self.kill();
             return;
         }
-        // Whatever the test left running is removed as its user would.
-        let mut client = self.connect();
-        for container in client.containers() {
-            client.ask(Request::Remove {
-                container: container.id,
-                force: true,
-            });
-        }
+        // Whatever the test left running is removed as its user would; a second panic would end
+        // the whole run.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut client = self.connect();
+            for container in client.containers() {
+                client.ask(Request::Remove {
+                    container: container.id,
+                    force: true,
+                });
+            }
+        }));
         self.kill();
     }
 }
