@@ -41,7 +41,7 @@ export class Terminal {
     const terminal = new Terminal(page);
     await page.goto(`${porthole.url}/containers/${name}/terminal`);
     await terminal.live();
-    await until("a prompt", () => /[#$] /.test(terminal.recorder.text));
+    await until("a prompt", () => /[#$]/.test(terminal.recorder.text));
     return terminal;
   }
 

@@ -38,6 +38,15 @@ async function inspect(page, name, { theme, width }, errors) {
 
 const look = ({ theme, width }) => openWindow(browser, { colorScheme: theme, viewport: { width, height: 800 } });
 
+test("what is wrong with a page is found", async (t) => {
+  const window = await openWindow(browser);
+  t.after(() => window.close());
+  const page = await window.newPage();
+  await page.goto(`${porthole.url}/login`);
+  await page.evaluate(() => document.querySelector("label[for=user]").remove());
+  assert.match((await new AxeBuilder(page).violations()).join(), /label/);
+});
+
 for (const at of LOOKS) {
   test(`before there is anything: ${at.theme}, ${at.width} px`, async (t) => {
     const window = await look(at);
