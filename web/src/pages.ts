@@ -43,11 +43,32 @@ function themeChoice(): void {
   }
 }
 
+// A form is sent once: its buttons rest until the next page is there, or this one is shown again.
+function sendOnce(): void {
+  const resting = new Set<HTMLButtonElement>();
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || !(form instanceof HTMLFormElement) || form.method !== "post") return;
+    // After what is sent has been gathered: a resting button would not be part of it.
+    setTimeout(() => {
+      for (const button of form.querySelectorAll("button")) {
+        button.disabled = true;
+        resting.add(button);
+      }
+    });
+  });
+  window.addEventListener("pageshow", () => {
+    for (const button of resting) button.disabled = false;
+    resting.clear();
+  });
+}
+
 function start(): void {
   takeCode();
   window.addEventListener("hashchange", takeCode);
   themeChoice();
   startLogs();
+  sendOnce();
   afterChange();
   document.addEventListener("htmx:after:swap", afterChange);
   document.addEventListener("htmx:after:settle", afterChange);
