@@ -368,9 +368,18 @@ impl Instance {
     }
 
     fn part(&self, role: &str) -> Option<i32> {
+        // A killed keeper's monitors are serve's children too, with the command line of the keeper
+        // that forked them; only their name is their own.
+        let forked = |pid| {
+            host::status(pid)
+                .get("Name")
+                .is_some_and(|name| name == "porthole-monito" || name == "porthole-watch")
+        };
         host::children(self.serve_pid())
             .into_iter()
-            .find(|&pid| host::arguments(pid).get(1).is_some_and(|word| word == role))
+            .find(|&pid| {
+                host::arguments(pid).get(1).is_some_and(|word| word == role) && !forked(pid)
+            })
     }
 
     /// The keeper; waits until there is one.
