@@ -179,15 +179,12 @@ impl Drop for Opening<'_> {
     }
 }
 
-/// Ends every process of a session. One that has ended already stays as it is.
+/// Ends every process of a session: also what one that has ended left in the background.
 pub async fn end(
     state: &AppState,
     identity: &Identity,
     session: &Session,
 ) -> Result<Arc<Session>, Refusal> {
-    if session.exit.is_some() {
-        return Ok(Arc::new(session.clone()));
-    }
     audit(
         state,
         identity,

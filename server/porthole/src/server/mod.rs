@@ -52,8 +52,7 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks)> {
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn run(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(16)
         .thread_keep_alive(Duration::from_secs(5))
         .enable_all()
