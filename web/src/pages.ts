@@ -64,6 +64,8 @@ function sendOnce(): void {
 }
 
 function start(): void {
+  // A form that came back: at the first thing that is wrong with it.
+  document.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
   takeCode();
   window.addEventListener("hashchange", takeCode);
   themeChoice();
