@@ -74,6 +74,9 @@ pub(crate) struct Entrance {
     pub(crate) tasks: Vec<(String, OwnedFd)>,
 }
 
+/// How often groups are made anew that somebody else has removed in the same moment.
+const CREATE_TRIES: u32 = 20;
+
 /// How often and how long after one another an emptying group is tried to be removed.
 const REMOVE_TRIES: u32 = 60;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
@@ -103,6 +106,18 @@ impl Cgroups {
     /// Makes a container's groups and sets its limits. What is left of earlier ones is emptied
     /// first.
     pub fn create(&self, id: &ContainerId, limits: &Limits) -> Result<(), Failure> {
+        let mut tries = 0;
+        loop {
+            match self.try_create(id, limits) {
+                // Whoever removed the last container has taken the instance's group away just
+                // after it was found or made here.
+                Err(error) if error.is(Errno::NOENT) && tries < CREATE_TRIES => tries += 1,
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    fn try_create(&self, id: &ContainerId, limits: &Limits) -> Result<(), StepError> {
         for tree in self.trees() {
             make(&tree.base, &self.instance, &tree.place)?;
             let instance = self.open(tree, &[])?;

@@ -254,10 +254,6 @@ fn begin(
 ) -> Result<Begun, Failure> {
     match assignment {
         Assignment::Container { config, shared } => {
-            // A group whose processes were once killed as a whole (a lost run's) may not be used
-            // again: Linux 6.14 and newer kill at once whatever is born into it by
-            // CLONE_INTO_CGROUP, since they compare its count of kills with that of the parent's.
-            ground.cgroups.remove(container)?;
             ground.cgroups.create(container, &config.spec.limits)?;
             launch(ground, config, shared, trace)
         }

@@ -631,3 +631,58 @@ fn the_observer_sees_containers_and_sessions() {
     client.remove(&made.id);
     nothing_left(&place, &made.id);
 }
+
+#[test]
+fn many_at_once_are_in_nobodys_way() {
+    let Some(place) = Place::new() else { return };
+    let mut client = place.connect();
+    let made: Vec<_> = (0..12).map(|_| client.create(&spec("exit 3"))).collect();
+    let journals: Vec<_> = made.iter().map(|m| place.journal(m.id.as_str())).collect();
+    for _ in 0..3 {
+        // All are asked for before the first has answered.
+        let numbers: Vec<_> = made
+            .iter()
+            .zip(&journals)
+            .map(|(made, journal)| {
+                let request = Request::Start {
+                    container: made.id.clone(),
+                };
+                client.send(request, &journal.descriptors())
+            })
+            .collect();
+        for number in numbers {
+            match client.answer_among(number).0 {
+                Reply::Container(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        wait_until("all have ended", || {
+            client
+                .containers()
+                .iter()
+                .all(|c| c.state == ContainerState::Exited)
+        });
+    }
+    for (made, journal) in made.iter().zip(&journals) {
+        assert_eq!(client.look(&made.id).exit.expect("exit").code, 3);
+        wait_until("every run is in its journal", || {
+            journal.marks() == [Mark::Start, Mark::End(3)].repeat(3)
+        });
+    }
+    let numbers: Vec<_> = made
+        .iter()
+        .map(|made| {
+            let request = Request::Remove {
+                container: made.id.clone(),
+                force: true,
+            };
+            client.send(request, &[])
+        })
+        .collect();
+    for number in numbers {
+        assert_eq!(client.answer_among(number).0, Reply::Done);
+    }
+    for made in &made {
+        nothing_left(&place, &made.id);
+    }
+}

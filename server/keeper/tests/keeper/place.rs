@@ -1,6 +1,6 @@
 //! A real keeper in a root of its own, and a server's side of the protocol.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -185,6 +185,7 @@ pub(crate) fn connect(socket: &Path) -> Client {
             packet,
             next: 0,
             events: VecDeque::new(),
+            answers: HashMap::new(),
         };
         let hello = Envelope {
             id: 0,
@@ -206,6 +207,7 @@ pub(crate) struct Client {
     packet: Packet,
     next: u64,
     events: VecDeque<Event>,
+    answers: HashMap<u64, (Reply, Vec<OwnedFd>)>,
 }
 
 impl Client {
@@ -238,6 +240,21 @@ impl Client {
                 }
                 (FromKeeper::Event(event), _) => self.events.push_back(*event),
                 (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The same where others may be answered before, which are then looked up.
+    pub(crate) fn answer_among(&mut self, number: u64) -> (Reply, Vec<OwnedFd>) {
+        loop {
+            if let Some(answer) = self.answers.remove(&number) {
+                return answer;
+            }
+            match self.receive() {
+                (FromKeeper::Reply { id, reply }, descriptors) => {
+                    self.answers.insert(id, (*reply, descriptors));
+                }
+                (FromKeeper::Event(event), _) => self.events.push_back(*event),
             }
         }
     }
