@@ -209,7 +209,7 @@ struct NoMap {
 
 fn map(world: &World, container: &Container, scene: Scene<'_>) -> String {
     let may_look = scene.who.may_look_into(&container.owner);
-    match PidMap::of(container, world) {
+    match PidMap::of(container, world, scene) {
         Some(map) if may_look => html(&map),
         _ => html(&NoMap {
             running: container.pid.is_some(),

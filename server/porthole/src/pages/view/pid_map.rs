@@ -10,11 +10,12 @@ use porthole_protocol::id::HostPid;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Process;
 
+use super::Scene;
 use super::words::{count, process_line, visible};
 use crate::world::World;
 
 /// Rows of a side at most; the page about processes has them all.
-const ROWS: usize = 40;
+const ROWS: usize = 30;
 /// How tall a row is, in the style sheet too.
 const ROW: usize = 30;
 /// How many ancestors of the container's first process the host's side shows.
@@ -58,15 +59,16 @@ pub struct PidMap {
     pub lines: Vec<(i32, String)>,
     /// How tall the lines' drawing is.
     pub height: usize,
+    /// Where all of its processes are listed.
+    pub processes: String,
     /// How many of the container's processes are not drawn.
     pub more: usize,
     /// What of the host does not exist in the container.
     pub hidden: String,
 }
 
-fn namespace(world: &World, process: &Process) -> String {
+fn namespace(process: &Process) -> String {
     let inode = process.namespaces.pid;
-    let _ = world;
     inode.map_or_else(String::new, |inode| format!("pid:[{inode}]"))
 }
 
@@ -125,7 +127,7 @@ fn ancestors(world: &World, first: &Process) -> Vec<Arc<Process>> {
 
 impl PidMap {
     /// Of this container; `None` where it does not run or nothing has been seen of it yet.
-    pub fn of(container: &Container, world: &World) -> Option<Self> {
+    pub fn of(container: &Container, world: &World, scene: Scene<'_>) -> Option<Self> {
         let pid = container.pid?;
         let processes = world.processes_of(&container.id);
         let init = world.process(pid)?;
@@ -160,12 +162,17 @@ impl PidMap {
         Some(Self {
             host_namespace: host_pid_namespace
                 .map_or_else(String::new, |inode| format!("pid:[{inode}]")),
-            namespace: namespace(world, &init),
+            namespace: namespace(&init),
             same: init.namespaces.pid.is_some() && init.namespaces.pid == host_pid_namespace,
             height: host.len().max(inside.len() + 1) * ROW,
             host,
             inside,
             lines,
+            processes: format!(
+                "{}/containers/{}/processes",
+                scene.base,
+                super::reference(container)
+            ),
             more: all - mine.len(),
             hidden: count(
                 elsewhere,
@@ -193,7 +200,12 @@ mod tests {
     fn both_sides_show_the_same_processes() {
         let world = sample::world();
         let web = world.find("web").expect("there");
-        let map = PidMap::of(&web, &world).expect("runs");
+        let who = sample::admin();
+        let scene = Scene {
+            base: "",
+            who: &who,
+        };
+        let map = PidMap::of(&web, &world, scene).expect("runs");
         let inside: Vec<_> = map.inside.iter().map(|r| (r.pid, r.other, r.uid)).collect();
         assert_eq!(
             inside,
@@ -213,6 +225,11 @@ mod tests {
     fn what_does_not_run_has_no_map() {
         let world = sample::world();
         let old = world.find("old-lab").expect("there");
-        assert_eq!(PidMap::of(&old, &world), None);
+        let who = sample::admin();
+        let scene = Scene {
+            base: "",
+            who: &who,
+        };
+        assert_eq!(PidMap::of(&old, &world, scene), None);
     }
 }
