@@ -59,10 +59,18 @@ impl From<AccountError> for Failure {
     }
 }
 
-/// Looks a user up in the accounts below `root`; the superuser where none is asked for.
+/// Looks a user up in the accounts below `root`; the superuser where none is asked for. Numbers
+/// need no file: a container that has broken its own can still be entered.
 pub(crate) fn look_up(root: impl AsFd, user: Option<&UserSpec>) -> Result<Account, AccountError> {
-    let passwd = read(&root, "etc/passwd", "/etc/passwd")?;
-    let group = read(&root, "etc/group", "/etc/group")?;
+    let named = |part: Option<&NameOrId>| matches!(part, Some(NameOrId::Name(_)));
+    let needs_passwd = named(user.map(|user| &user.user));
+    let needs_group = needs_passwd || named(user.and_then(|user| user.group.as_ref()));
+    let or_empty = |text: Result<String, AccountError>, needed: bool| match text {
+        Err(_) if !needed => Ok(String::new()),
+        text => text,
+    };
+    let passwd = or_empty(read(&root, "etc/passwd", "/etc/passwd"), needs_passwd)?;
+    let group = or_empty(read(&root, "etc/group", "/etc/group"), needs_group)?;
     resolve(&passwd, &group, user)
 }
 

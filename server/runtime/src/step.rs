@@ -161,6 +161,12 @@ impl StepError {
         }
     }
 
+    /// Whether what a container has at `/dev/ptmx` opened no terminal.
+    fn is_about_ptmx(&self) -> bool {
+        let opens = matches!(self.step, Step::OpenTerminal | Step::CheckTerminal);
+        opens && self.path.as_deref() == Some("/dev/ptmx")
+    }
+
     /// Whether the kernel's answer was this one.
     pub fn is(&self, errno: Errno) -> bool {
         self.errno == errno.raw_os_error()
@@ -209,6 +215,7 @@ impl From<StepError> for Failure {
             (Errno::NOSPC | Errno::DQUOT | Errno::ROFS, _) => FailureCode::Storage,
             (Errno::AGAIN | Errno::MFILE | Errno::NFILE, _) => FailureCode::Exhausted,
             (Errno::NOSYS | Errno::OPNOTSUPP | Errno::NODEV, _) => FailureCode::Unsupported,
+            _ if error.is_about_ptmx() => FailureCode::Unsupported,
             _ => FailureCode::Internal,
         };
         let advice = match (errno, stage) {
@@ -217,6 +224,9 @@ impl From<StepError> for Failure {
             }
             (Errno::NOSPC, Stage::Terminal) => {
                 "; all of the container's terminals are in use: end a session"
+            }
+            _ if error.is_about_ptmx() => {
+                "; the container has put something else there: start it again, or open a session without a terminal"
             }
             (Errno::NOSPC | Errno::DQUOT, _) => "; free some space",
             (Errno::AGAIN, Stage::Clone | Stage::Exec) => "; the limit of processes is reached",

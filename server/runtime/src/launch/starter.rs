@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::os::fd::AsFd;
 
+use porthole_protocol::id::HostPid;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::trace::Actor;
@@ -60,6 +61,9 @@ fn make(
         })
     })?;
     trace.entered(kinds);
+    if birth.plan.clocks.is_some() {
+        trace.entered([NamespaceType::Time]);
+    }
     Ok(child)
 }
 
@@ -84,7 +88,7 @@ fn by_starter(
     });
     match answer? {
         Some((Report::Spawned { pid, steps, .. }, _)) => {
-            trace.extend(steps, None);
+            trace.extend(steps, Some(HostPid(starter.pid)));
             // Our own child, not waited for: its number is not given to another.
             let pidfd = Pid::from_raw(pid)
                 .ok_or(rustix::io::Errno::SRCH)
@@ -93,7 +97,7 @@ fn by_starter(
             Ok(Child { pid, pidfd })
         }
         Some((Report::Failed { failure, steps }, _)) => {
-            trace.extend(steps, None);
+            trace.extend(steps, Some(HostPid(starter.pid)));
             Err(failure)
         }
         _ => Err(Failure::new(
