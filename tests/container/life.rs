@@ -437,7 +437,7 @@ fn the_host_image_runs_the_machines_programs() {
         ("id -un", "root"),
         ("TERM=xterm-256color infocmp >/dev/null && echo yes", "yes"),
         ("echo new > /usr/bin/new && cat /usr/bin/new", "new"),
-        ("pwd", "/root"),
+        ("pwd", "/"),
     ] {
         assert_eq!(porthole.sh(&container, script), answer, "{script}");
     }

@@ -81,7 +81,7 @@ fn colours_and_utf_8_and_control_keys_go_through() {
     terminal.input(b"\x03");
     terminal.line("echo after");
     terminal.expect("after\r\n");
-    terminal.input(b"\x04");
+    terminal.line("exit");
     terminal.end();
 }
 

@@ -274,12 +274,10 @@ fn a_server_that_stays_away_for_a_minute_stalls_no_output() {
             read(path).filter(|&n| n > 10)
         });
     }
+    let parts = [porthole.server_pid(), porthole.keeper_pid()];
     porthole.kill_serve();
-    for process in porthole.processes() {
-        let role = host::arguments(process).get(1).cloned().unwrap_or_default();
-        if role == "server" || role == "keeper" {
-            signal(process, Signal::KILL);
-        }
+    for process in parts {
+        signal(process, Signal::KILL);
     }
     let away = Instant::now();
     let mut last = vec![0; watched.len()];
