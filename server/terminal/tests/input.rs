@@ -96,7 +96,7 @@ async fn a_full_terminal_stops_nothing_else() {
 
 #[tokio::test]
 async fn what_came_already_is_not_typed_again() {
-    let (session, mut slave) = Session::tty().await;
+    let (session, slave) = Session::tty().await;
     let mut client = session.writer("ada").await;
     client.type_text(0, "abc").await;
     client.type_text(0, "abc").await;
@@ -104,9 +104,8 @@ async fn what_came_already_is_not_typed_again() {
     client
         .until("acceptance", |client| client.accepted == 4)
         .await;
-    let mut buffer = [0; 16];
-    let count = slave.read(&mut buffer).expect("reading");
-    assert_eq!(&buffer[..count], b"abcd");
+    client.type_text(4, "!").await;
+    assert_eq!(joined(read_exactly(slave, 5)).await, b"abcd!");
 }
 
 #[tokio::test]
@@ -152,7 +151,7 @@ async fn more_than_the_window_closes_the_connection() {
 
 #[tokio::test]
 async fn who_watches_types_nothing_and_drives_nothing() {
-    let (session, mut slave) = Session::tty().await;
+    let (session, slave) = Session::tty().await;
     let mut ada = session.writer("ada").await;
     let mut bob = session.watcher("bob").await;
     bob.type_text(0, "rm").await;
@@ -164,9 +163,7 @@ async fn who_watches_types_nothing_and_drives_nothing() {
     bob.until("its count", |client| client.accepted == 2).await;
     ada.type_text(0, "ls").await;
     ada.until("acceptance", |client| client.accepted == 2).await;
-    let mut buffer = [0; 16];
-    let count = slave.read(&mut buffer).expect("reading");
-    assert_eq!(&buffer[..count], b"ls");
+    assert_eq!(joined(read_exactly(slave, 2)).await, b"ls");
     assert_eq!(session.hub.info().size, Size::DEFAULT);
 }
 

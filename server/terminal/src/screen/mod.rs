@@ -5,7 +5,7 @@
 //! the middle of a character or an escape sequence. That is where a snapshot says to go on from,
 //! so nothing of a sequence that is half there is ever dumped.
 
-mod history;
+mod draw;
 mod modes;
 mod utf8;
 
@@ -147,9 +147,7 @@ impl Screen {
     /// The screen up to where it is settled, as what draws it on a terminal that was reset.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let mut dump = String::new();
-        history::dump(self.terminal.primary_screen(), self.size, &mut dump);
-        let drawn = history::trim(&self.terminal.dump(), self.terminal.primary_screen());
-        semicolons(&drawn, &mut dump);
+        draw::dump(&self.terminal, self.size, &mut dump);
         self.modes.dump(&mut dump);
         Checkpoint {
             seq: Seq(self.settled),
@@ -184,27 +182,6 @@ fn terminal(size: Size) -> avt::Terminal {
     let terminal = avt::Terminal::with_scrollback(cols, rows, Some(SCROLLBACK))
         .expect("a size between 1 and 1000");
     terminal
-}
-
-/// Writes colours in the form with semicolons: xterm.js takes the third number of `38:2:r:g:b`
-/// for a colour space.
-fn semicolons(dump: &str, out: &mut String) {
-    let mut rest = dump;
-    while let Some(start) = rest.find("\u{1b}[") {
-        let (text, sequence) = rest.split_at(start);
-        out.push_str(text);
-        let end = sequence[2..]
-            .find(|ch: char| ('\u{40}'..='\u{7e}').contains(&ch))
-            .map_or(sequence.len(), |end| end + 3);
-        let (sequence, after) = sequence.split_at(end);
-        if sequence.ends_with('m') {
-            out.extend(sequence.chars().map(|ch| if ch == ':' { ';' } else { ch }));
-        } else {
-            out.push_str(sequence);
-        }
-        rest = after;
-    }
-    out.push_str(rest);
 }
 
 #[cfg(test)]
