@@ -303,6 +303,8 @@ fn limits_are_in_force(bench: &mut Bench) {
         r#"{"image":"busybox","init":false,"command":["sleep","1000"],"limits":{"pids":12}}"#,
     );
     let init = bench.start(&made);
+    let (text, _) = bench.run(&made, &init, &["sh", "-c", "ulimit -n; ulimit -c"]);
+    assert_eq!(text, "1024\n0\n");
     let (text, code) = bench.run(
         &made,
         &init,
@@ -316,8 +318,6 @@ fn limits_are_in_force(bench: &mut Bench) {
         !text.contains("all") || text.contains("fork"),
         "forty children: {text} {code}"
     );
-    let (text, _) = bench.run(&made, &init, &["sh", "-c", "ulimit -n; ulimit -c"]);
-    assert_eq!(text, "1024\n0\n");
     bench.end(&made, init);
 
     for (bytes, fits) in [(64_000_000, false), (1_000_000, true)] {
