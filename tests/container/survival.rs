@@ -264,10 +264,17 @@ fn a_server_that_stays_away_for_a_minute_stalls_no_output() {
         &json!({"command": ["sh", "-c", script.replace("/progress", "/progress-of-shell")]}),
     );
     watched.push(root.join("progress-of-shell"));
+    // The shell empties the file before it writes: a look in between sees nothing.
     let read = |path: &PathBuf| {
-        std::fs::read_to_string(path)
-            .ok()
-            .and_then(|n| n.trim().parse::<u64>().ok())
+        (0..100).find_map(|_| {
+            let number = std::fs::read_to_string(path)
+                .ok()
+                .and_then(|n| n.trim().parse::<u64>().ok());
+            if number.is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            number
+        })
     };
     for path in &watched {
         wait_for("its first line", PATIENCE, || {
