@@ -20,6 +20,7 @@ mod monitor;
 mod names;
 mod policy;
 mod poll;
+mod program;
 mod serve;
 mod settings;
 mod store;

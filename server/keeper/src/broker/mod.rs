@@ -40,7 +40,7 @@ use crate::log::log;
 use crate::monitor::Ground;
 use crate::poll::{Poll, READ, READ_WRITE};
 use crate::settings::Places;
-use crate::{accounts, clock, ground, policy, store};
+use crate::{accounts, clock, ground, policy, program, store};
 
 /// Servers that may be connected at once; there is one, and another while it is replaced.
 const CONNECTIONS: usize = 32;
@@ -163,7 +163,7 @@ impl Broker {
             boot.trim().to_owned(),
             ground::cgroup_base(&cgroups),
         );
-        let program = porthole_sys::memfd::copy_of_self()?;
+        let program = program::sealed()?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         mask.thread_block()?;

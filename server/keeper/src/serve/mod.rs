@@ -24,7 +24,7 @@ use self::listeners::Listeners;
 use crate::log::log;
 use crate::poll::{Poll, READ};
 use crate::settings::Places;
-use crate::{accounts, clock, ground};
+use crate::{accounts, clock, ground, program};
 
 /// How long the server has to end by itself, in milliseconds.
 const STOP_MS: u64 = 8_000;
@@ -60,8 +60,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 /// A sealed copy of this program; where it does not run from one yet, it starts itself again.
 fn sealed() -> anyhow::Result<OwnedFd> {
-    let copy = porthole_sys::memfd::copy_of_self()
-        .context("no sealed copy of this program can be made")?;
+    let copy = program::sealed().context("no sealed copy of this program can be made")?;
     if porthole_sys::memfd::runs_sealed()? {
         return Ok(copy);
     }
