@@ -246,7 +246,7 @@ fn keeper_words() -> io::Result<Words> {
     words(
         [OsStr::new("porthole-keeper"), OsStr::new("keeper")],
         &["PORTHOLE_ROOT", "PORTHOLE_RUN", "PORTHOLE_POLICY"],
-        [("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "keeper")],
+        &[("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "keeper")],
     )
 }
 
@@ -260,12 +260,21 @@ fn server_words(program: &std::path::Path) -> io::Result<Words> {
     words(
         [program.as_os_str(), OsStr::new("server")],
         &passed,
-        [("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "http:api")],
+        &[
+            ("LISTEN_FDS", "2"),
+            ("LISTEN_FDNAMES", "http:api"),
+            // Checking a password takes 19 MiB for a moment. glibc keeps what it once had unless
+            // it is told from which size on to give memory back.
+            (
+                "GLIBC_TUNABLES",
+                "glibc.malloc.mmap_threshold=262144:glibc.malloc.arena_max=2",
+            ),
+        ],
     )
 }
 
 /// A command line, and an environment of nothing but these variables.
-fn words(arguments: [&OsStr; 2], passed: &[&str], given: [(&str, &str); 2]) -> io::Result<Words> {
+fn words(arguments: [&OsStr; 2], passed: &[&str], given: &[(&str, &str)]) -> io::Result<Words> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
     let mut environment =
         vec![c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
