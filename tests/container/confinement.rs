@@ -424,7 +424,7 @@ fn a_user_is_looked_up_in_a_plain_small_file_only() {
         porthole
             .exec_with(
                 &container,
-                &json!({"command": ["id", "-u"], "tty": false, "user": user}),
+                &json!({"command": ["stat", "-c", "%u", "/proc/self/status"], "tty": false, "user": user}),
             )
             .stdout
     };
