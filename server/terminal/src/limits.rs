@@ -79,8 +79,8 @@ pub(crate) const CHECKPOINT_BEHIND: u64 = 256 * 1024;
 /// How long output has to be quiet for that.
 pub(crate) const CHECKPOINT_QUIET: Duration = Duration::from_millis(500);
 
-/// How long a checkpoint is kept that nobody asked for.
-pub(crate) const CHECKPOINT_KEPT: Duration = Duration::from_secs(60);
+/// How long a screen is kept after it was asked for; then it becomes a checkpoint.
+pub(crate) const CHECKPOINT_KEPT: Duration = Duration::from_secs(10);
 
 const _: () = {
     // A live viewer can fall behind by its window without getting a snapshot.

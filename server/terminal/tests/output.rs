@@ -462,3 +462,23 @@ async fn beyond_its_limit_a_journal_says_so() {
     late.until("a snapshot", |client| client.snapshots == 1)
         .await;
 }
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_is_told_and_loses_nothing() {
+    let (session, mut slave) = Session::tty().await;
+    let mut client = session.writer("ada").await;
+    let mut descriptors = session.monitor.descriptors();
+    // Like a full disk: the journal cannot be written.
+    let path = session.directory.path().join("output");
+    descriptors.fds[3] = std::fs::File::open(path).expect("the journal").into();
+    session.hub.attach(descriptors).await.expect("attaching");
+    slave.write_all(b"kept").expect("writing");
+    client
+        .until("a notice", |client| {
+            client.notices.iter().any(|(code, _)| *code == notice::FULL)
+        })
+        .await;
+    let attached = session.hub.attach(session.monitor.descriptors()).await;
+    attached.expect("attaching");
+    client.until("it", |client| client.output == b"kept").await;
+}

@@ -14,6 +14,8 @@
 mod commands;
 mod frames;
 mod output;
+mod roster;
+mod screens;
 
 use std::future::poll_fn;
 use std::io;
@@ -32,14 +34,12 @@ use tokio::time::{Instant, Sleep};
 
 use crate::attached::Attached;
 use crate::clock::Clock;
-use crate::handle::{Close, Command, HubHandle, Info, Opening, Permission, Places, ViewerInfo};
+use crate::handle::{Command, HubHandle, Info, Opening, Places};
 use crate::input::Queue;
-use crate::limits::{
-    CHECKPOINT_BEHIND, CHECKPOINT_KEPT, CHECKPOINT_QUIET, COMMANDS, DRAIN, INCOMING,
-};
+use crate::limits::{COMMANDS, DRAIN, INCOMING};
 use crate::marks::{Recent, State};
 use crate::painter::{Painter, Picture};
-use crate::viewer::{Served, View, Viewer};
+use crate::viewer::Viewer;
 use crate::writers::Writers;
 
 /// A session's task.
@@ -347,179 +347,6 @@ impl Hub {
         self.end_if_quiet(now);
     }
 
-    /// In a quiet moment the screen is brought up, so that it is never far to draw.
-    fn on_quiet(&mut self, now: Instant) {
-        let quiet_at = self.output_at + CHECKPOINT_QUIET;
-        if now < quiet_at {
-            self.alarms.quiet = Some(quiet_at);
-        } else if !self.painter.is_drawing() {
-            self.draw(false);
-        }
-    }
-
-    fn on_shrink(&mut self, now: Instant) {
-        match self.drawn_at.map(|at| at + CHECKPOINT_KEPT) {
-            Some(at) if now < at => self.alarms.shrink = Some(at),
-            _ => self.painter.shrink(),
-        }
-    }
-
-    fn draw(&mut self, picture: bool) {
-        match self.reader.try_clone() {
-            Ok(reader) => self.painter.draw(reader, self.end, picture),
-            Err(error) => self.on_drawn(Err(error)),
-        }
-    }
-
-    fn on_drawn(&mut self, drawn: io::Result<Option<Picture>>) {
-        let now = Instant::now();
-        match drawn {
-            Ok(Some(picture)) => {
-                for screen in self.screens.drain(..) {
-                    // Who asked may have gone.
-                    let _ = screen.send(Ok(picture.text.clone()));
-                }
-                let picture = Arc::new(picture);
-                for viewer in &mut self.viewers {
-                    viewer.offer(&picture, self.end);
-                }
-                self.drawn_at = Some(now);
-                self.alarms.shrink = Some(now + CHECKPOINT_KEPT);
-            }
-            // Brought up in a quiet moment.
-            Ok(None) => self.painter.shrink(),
-            Err(error) => {
-                tracing::error!(%error, "a session's screen could not be drawn");
-                for screen in self.screens.drain(..) {
-                    let _ = screen.send(Err(io::Error::new(error.kind(), error.to_string())));
-                }
-                let close = Close::new(Close::INTERNAL, "the session's journal cannot be read");
-                self.cut_where(&close, Viewer::wants_snapshot);
-            }
-        }
-    }
-
-    /// Lets every viewer have what it can have, and begins what that needs.
-    fn serve(&mut self) {
-        let mut viewers = std::mem::take(&mut self.viewers);
-        let view = View {
-            reader: &self.reader,
-            recent: &self.recent,
-            writers: &self.writers,
-            end: self.end,
-            kept_from: self.kept_from,
-            chunk: self.chunk.as_ref(),
-            exit: self.exit.as_ref(),
-            driver: self.driver,
-            recorded: self.recorded,
-            tty: self.tty,
-            roster: &self.roster,
-            now: Instant::now(),
-        };
-        let mut gone = Vec::new();
-        let mut index = 0;
-        while let Some(viewer) = viewers.get_mut(index) {
-            match viewer.serve(&view) {
-                Ok(Served::Open) => index += 1,
-                served => gone.push((viewers.remove(index), served)),
-            }
-        }
-        self.viewers = viewers;
-        self.chunk = None;
-        if !gone.is_empty() {
-            for (viewer, served) in gone {
-                self.on_gone(viewer, served);
-            }
-            self.viewers_changed();
-            // The driver may have been among them.
-            return self.serve();
-        }
-        let wanted = !self.screens.is_empty() || self.viewers.iter().any(Viewer::wants_snapshot);
-        if wanted && !self.painter.is_drawing() {
-            self.draw(true);
-        }
-    }
-
-    fn on_gone(&mut self, viewer: Viewer, served: io::Result<Served>) {
-        self.forget(&viewer);
-        match served {
-            Ok(Served::Finished) => {
-                viewer.finish(Close::new(Close::NORMAL, "the session has ended"));
-            }
-            Ok(Served::Left | Served::Open) => {}
-            Err(error) => {
-                tracing::error!(%error, "a session's journal could not be read");
-                viewer.cut(Close::new(
-                    Close::INTERNAL,
-                    "the session's journal cannot be read",
-                ));
-            }
-        }
-    }
-
-    /// A viewer's connection is over; what it typed is not.
-    fn forget(&mut self, viewer: &Viewer) {
-        self.writers.left(viewer.writer, Instant::now());
-        if self.driver == Some(viewer.number) {
-            self.driver = None;
-        }
-    }
-
-    fn cut_where(&mut self, close: &Close, which: impl Fn(&Viewer) -> bool) {
-        let viewers = std::mem::take(&mut self.viewers);
-        let (cut, kept): (Vec<_>, Vec<_>) = viewers.into_iter().partition(which);
-        self.viewers = kept;
-        if cut.is_empty() {
-            return;
-        }
-        for viewer in cut {
-            self.forget(&viewer);
-            viewer.cut(close.clone());
-        }
-        self.viewers_changed();
-    }
-
-    fn close(&mut self, close: &Close) {
-        self.closed = true;
-        self.cut_where(close, |_| true);
-    }
-
-    /// Who is here or may do what has changed.
-    fn viewers_changed(&mut self) {
-        if self.driver.is_none() {
-            let mut writers = self
-                .viewers
-                .iter()
-                .filter(|viewer| viewer.permission == Permission::Write);
-            self.driver = writers.next().map(|viewer| viewer.number);
-            for viewer in &mut self.viewers {
-                if self.driver == Some(viewer.number) {
-                    viewer.due.hello = true;
-                }
-            }
-        }
-        let infos = self.viewer_infos();
-        self.roster = roster(&infos);
-        for viewer in &mut self.viewers {
-            viewer.due.viewers = true;
-        }
-        self.publish();
-        self.size_of_driver();
-    }
-
-    fn viewer_infos(&self) -> Vec<ViewerInfo> {
-        let info = |viewer: &Viewer| {
-            let writer = self.writers.get(viewer.writer)?;
-            Some(ViewerInfo {
-                id: writer.id.clone(),
-                user: writer.user.clone(),
-                permission: viewer.permission,
-                drives: self.driver == Some(viewer.number),
-            })
-        };
-        self.viewers.iter().filter_map(info).collect()
-    }
-
     fn publish(&self) {
         let info = Info {
             seq: self.end,
@@ -549,17 +376,6 @@ impl Hub {
             .store(self.kept_from.0, Ordering::Relaxed);
     }
 
-    /// Whether the screen is far enough behind to be brought up in the next quiet moment.
-    fn watch_for_quiet(&mut self) {
-        if self.tty
-            && self.alarms.quiet.is_none()
-            && !self.painter.is_drawing()
-            && self.painter.behind(self.end) > CHECKPOINT_BEHIND
-        {
-            self.alarms.quiet = Some(self.output_at + CHECKPOINT_QUIET);
-        }
-    }
-
     fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
@@ -581,15 +397,4 @@ async fn ready(attached: &mut Option<Attached>, reads: bool, writes: bool) -> Ev
         Poll::Pending
     })
     .await
-}
-
-fn roster(viewers: &[ViewerInfo]) -> String {
-    let one = |viewer: &ViewerInfo| {
-        serde_json::json!({
-            "user": viewer.user,
-            "mode": if viewer.permission == Permission::Write { "write" } else { "watch" },
-            "drives": viewer.drives,
-        })
-    };
-    serde_json::Value::from_iter(viewers.iter().map(one)).to_string()
 }
