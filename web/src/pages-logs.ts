@@ -96,8 +96,19 @@ function follow(tail: Tail, source: string): void {
   for (const stream of ["tty", "stdout", "stderr"] as const) {
     events.addEventListener(stream, (event) => tail.add(stream, (event as MessageEvent<string>).data));
   }
-  events.addEventListener("error", () => {
+  // A browser opens six streams to one server at most: a page that nobody sees gives its own back.
+  const look = (): void => {
+    if (!document.hidden) return;
+    end();
+    document.addEventListener("visibilitychange", () => follow(tail, source), { once: true });
+  };
+  const end = (): void => {
     events.close();
+    document.removeEventListener("visibilitychange", look);
+  };
+  document.addEventListener("visibilitychange", look);
+  events.addEventListener("error", () => {
+    end();
     tail.say("reconnecting");
     // What the container does now arrives by another stream, and may be a moment later.
     setTimeout(() => whenItRuns(tail, () => follow(tail, source)), RETRY);

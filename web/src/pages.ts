@@ -66,6 +66,7 @@ function sendOnce(): void {
 function start(): void {
   // A form that came back: at the first thing that is wrong with it.
   document.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   takeCode();
   window.addEventListener("hashchange", takeCode);
   themeChoice();
