@@ -52,6 +52,8 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks)> {
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn run(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
+    // One thread: with two, each chunk of output wakes the other one, which costs a third more
+    // time for each gigabyte. What takes long (passwords, screens) has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(16)
         .thread_keep_alive(Duration::from_secs(5))
