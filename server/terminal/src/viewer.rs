@@ -217,7 +217,7 @@ impl Viewer {
 
     /// Until when the program has to wait for this viewer, where it has to.
     pub(crate) fn holds_until(&self, end: Seq, now: Instant) -> Option<Instant> {
-        let behind = end.0 - self.acked.0 >= OUTPUT_WINDOW;
+        let behind = end.0.saturating_sub(self.acked.0) >= OUTPUT_WINDOW;
         let until = self.progress + ANSWER;
         let holds = self.permission == Permission::Write && !self.from_beginning && behind;
         (holds && now < until).then_some(until)
@@ -353,8 +353,8 @@ impl Viewer {
     }
 
     fn next_output(&mut self, view: &View<'_>) -> io::Result<Option<Bytes>> {
-        let behind = view.end.0 - self.sent.0;
-        let room = OUTPUT_WINDOW - (self.sent.0 - self.acked.0);
+        let behind = view.end.0.saturating_sub(self.sent.0);
+        let room = OUTPUT_WINDOW.saturating_sub(self.sent.0 - self.acked.0);
         if self.sent < view.kept_from {
             self.want_snapshot(view.now);
             return Ok(None);

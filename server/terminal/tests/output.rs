@@ -482,3 +482,38 @@ async fn a_journal_that_cannot_be_written_is_told_and_loses_nothing() {
     attached.expect("attaching");
     client.until("it", |client| client.output == b"kept").await;
 }
+
+/// As after a restart of the server, many times in the middle of a flood.
+#[tokio::test]
+async fn a_new_hub_goes_on_where_the_old_one_was() {
+    let (mut session, slave) = Session::tty().await;
+    let mut client = session.writer("ada").await;
+    let text = numbers(0, 300_000);
+    let end = text.len() as u64;
+    let writer = write_all(slave, text.clone());
+    let mut restarts = 0;
+    while client.received < end {
+        for _ in 0..60 {
+            if client.received < end {
+                assert!(client.step().await);
+            }
+        }
+        let close = Close::new(Close::GOING_AWAY, "the server stops");
+        session.hub.close(close).await.expect("closing");
+        eventually("its end", || session.hub.watch().has_changed().is_err()).await;
+        session.hub = Session::open(&session.files, true, Limit::default(), None);
+        let (received, output) = (client.received, client.output);
+        let id = Some(client.id);
+        client = session
+            .attach("ada", id, Some(received), Permission::Write)
+            .await;
+        let attached = session.hub.attach(session.monitor.descriptors()).await;
+        attached.expect("attaching");
+        client.output.splice(0..0, output);
+        restarts += 1;
+    }
+    joined(writer).await;
+    assert!(restarts > 5, "only {restarts} restarts");
+    assert!(client.output == text);
+    assert_eq!(client.snapshots, 0);
+}
