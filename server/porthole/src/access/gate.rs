@@ -76,7 +76,7 @@ fn who(
     address: &Address,
     headers: &HeaderMap,
 ) -> Result<Option<Identity>, Refusal> {
-    if headers.contains_key(header::AUTHORIZATION) {
+    if bearer(headers).is_some() {
         return token(state, headers);
     }
     let Some(cookie) = cookie::read(address, headers) else {
@@ -89,16 +89,20 @@ fn who(
     }))
 }
 
+/// The secret of a token. What a proxy asks for itself (`Basic`) is none.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(secret.trim())
+}
+
 fn token(state: &AppState, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some((_, secret)) = bearer else {
+    let Some(secret) = bearer(headers) else {
         return Ok(None);
     };
-    let hash = secret::hash(secret.trim());
+    let hash = secret::hash(secret);
     Ok(state.store.token(&hash)?.map(|account| Identity {
         account,
         via: Via::Token(hash),

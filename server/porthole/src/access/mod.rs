@@ -25,6 +25,7 @@ pub use permission::{Permission, TheContainer, TheSession};
 use crate::Refusal;
 use crate::settings::Settings;
 use delay::Delays;
+use identity::SecretHash;
 use origin::Names;
 use password::Passwords;
 use setup::SetupCode;
@@ -45,7 +46,8 @@ pub struct Access {
     pub setup: SetupCode,
     /// Tells open sockets that somebody's rights have changed.
     pub standing: Standing,
-    by_account: Mutex<Delays<String>>,
+    /// By the hash of the name, which may be anything of any length.
+    by_account: Mutex<Delays<SecretHash>>,
     by_address: Mutex<Delays<IpAddr>>,
 }
 
@@ -77,7 +79,7 @@ impl Access {
             .by_address
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let key = account.to_owned();
+        let key = secret::hash(account);
         let wait = accounts
             .remaining(&key, now)
             .max(address.map_or(Duration::ZERO, |a| addresses.remaining(&a, now)));
@@ -101,7 +103,7 @@ impl Access {
             .by_account
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        accounts.succeeded(&account.to_owned());
+        accounts.succeeded(&secret::hash(account));
         if let Some(address) = address {
             let mut addresses = self
                 .by_address

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::access::Identity;
-use crate::{AppState, Refusal};
+use crate::{AppState, Refusal, hubs};
 
 /// A container, as the API shows it.
 #[derive(Debug, Serialize)]
@@ -115,16 +115,18 @@ pub struct SessionView<'a> {
     container_pid: Option<ContainerPid>,
     cols: u16,
     rows: u16,
-    seq: Option<u64>,
+    seq: u64,
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
     viewers: Vec<ViewerView>,
     tried: &'a [Tried],
 }
 
-/// A session. `seq` is unknown (null) for one that ended and that nobody has asked about since.
+/// A session, for this reader.
 pub fn session<'a>(state: &AppState, session: &'a Session, reader: &Identity) -> SessionView<'a> {
-    let info: Option<Info> = state.hubs.info(&Target::Session(session.id.clone()));
+    let target = Target::Session(session.id.clone());
+    let info: Option<Info> = state.hubs.info(&target);
+    let seq = info.as_ref().map(|info| info.seq.0);
     let size = info.as_ref().map_or(session.size, |info| info.size);
     let exit: Option<&Exit> = session.exit.as_ref();
     SessionView {
@@ -144,7 +146,7 @@ pub fn session<'a>(state: &AppState, session: &'a Session, reader: &Identity) ->
         container_pid: session.container_pid,
         cols: size.cols,
         rows: size.rows,
-        seq: info.as_ref().map(|info| info.seq.0),
+        seq: seq.unwrap_or_else(|| hubs::journal_length(state, &target)),
         started_at: session.started_at,
         ended_at: exit.map(|exit| exit.at),
         viewers: info.map_or_else(Vec::new, |info| {

@@ -55,16 +55,17 @@ enum Ended {
 
 async fn hold(state: &AppState, target: &Target, hub: &HubHandle, run: u64) {
     let mut wait = FIRST_WAIT;
+    let mut told = false;
     loop {
         match attach(state, target, hub).await {
             Ok(Ended::Exited) => return,
             Ok(Ended::HungUp) => {
                 let _ = hub.detach().await;
-                wait = FIRST_WAIT;
+                (wait, told) = (FIRST_WAIT, false);
             }
             Err(Failed::Keeper(KeeperError::Away | KeeperError::Late)) => {}
             Err(why) => {
-                if !why.is_over() {
+                if !why.is_over() && !std::mem::replace(&mut told, true) {
                     tracing::warn!(?target, %why, "not attached; trying on");
                 }
             }

@@ -73,6 +73,15 @@ pub fn directory(state: &AppState, target: &Target) -> PathBuf {
     state.settings.journals().join(name)
 }
 
+/// How many bytes a target has written, where no hub knows; 0 where nothing is kept of it. One look
+/// at the file's metadata.
+pub fn journal_length(state: &AppState, target: &Target) -> u64 {
+    let journal = porthole_journal::open(&directory(state, target));
+    journal
+        .and_then(|files| files.journal.metadata())
+        .map_or(0, |metadata| metadata.len())
+}
+
 /// Opens a target's journal, where waiting for the disk holds nobody up; it is made where there is
 /// none.
 pub async fn create_journal(state: &AppState, target: &Target) -> Result<Files, Refusal> {

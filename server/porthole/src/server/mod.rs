@@ -70,6 +70,7 @@ async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (state, asks) = state(settings)?;
     first_account(&state).await?;
+    state.access.passwords.warm_up();
     // Before the keeper tells of anything.
     tokio::spawn(hubs::run(state.clone()));
     tokio::spawn(keeper::run(state.clone(), asks));

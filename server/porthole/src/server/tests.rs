@@ -382,6 +382,58 @@ async fn a_change_by_cookie_needs_its_own_origin() {
 }
 
 #[tokio::test]
+async fn a_token_needs_no_origin_but_none_of_anothers() {
+    let scene = Scene::new().await;
+    let account = scene
+        .state
+        .store
+        .account("owner")
+        .expect("read")
+        .expect("there")
+        .account;
+    let secret = Secret::new();
+    let added = scene
+        .state
+        .store
+        .add_token(account.id, "robot".into(), secret.hash());
+    let token = added.await.expect("made");
+    let path = format!("/api/v1/containers/{}/start", scene.container);
+    let send = |authorization: String, origin: Option<&'static str>, who| {
+        let mut request = scene.request(&Method::POST, &path, who);
+        request.headers_mut().remove(header::ORIGIN);
+        if let Some(origin) = origin {
+            let value = header::HeaderValue::from_static(origin);
+            request.headers_mut().insert(header::ORIGIN, value);
+        }
+        let value = authorization.parse().expect("a value");
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+        async { scene.send(request).await.status().as_u16() }
+    };
+    let bearer = format!("Bearer {}", secret.reveal());
+    assert_eq!(
+        send(bearer.clone(), None, Who::Nobody).await,
+        503,
+        "let through"
+    );
+    assert_eq!(send(bearer.clone(), Some(ORIGIN), Who::Nobody).await, 503);
+    let evil = Some("http://evil.example");
+    assert_eq!(send(bearer.clone(), evil, Who::Nobody).await, 403);
+    assert_eq!(send("Bearer nonsense".into(), None, Who::Nobody).await, 401);
+    // A wrong token is not made good by a cookie; what is no token does not stand in its way.
+    assert_eq!(
+        send("Bearer nonsense".into(), Some(ORIGIN), Who::Owner).await,
+        401
+    );
+    assert_eq!(
+        send("Basic eDp5".into(), Some(ORIGIN), Who::Owner).await,
+        503
+    );
+    let gone = scene.state.store.delete_token(account.id, token.id);
+    assert!(gone.await.expect("written"));
+    assert_eq!(send(bearer, None, Who::Nobody).await, 401, "taken back");
+}
+
+#[tokio::test]
 async fn names_that_are_not_ours_are_not_answered_to() {
     let scene = Scene::new().await;
     for (host, status) in [
