@@ -11,6 +11,7 @@
 //! controller is handed on below a container's, so it may hold processes and sessions' groups.
 
 mod detect;
+mod limits;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -81,12 +82,6 @@ const CREATE_TRIES: u32 = 20;
 const REMOVE_TRIES: u32 = 60;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Period of the CPU quota in microseconds, the kernel's default.
-const CPU_PERIOD_US: f64 = 100_000.0;
-
-/// The kernel takes no smaller quota.
-const CPU_QUOTA_LEAST_US: f64 = 1_000.0;
-
 impl Cgroups {
     /// Looks at how this machine has its control groups. `instance` is eight hexadecimal digits of
     /// a hash of the instance's root directory: its directory is `porthole-<instance>`, below the
@@ -129,9 +124,9 @@ impl Cgroups {
             let group = open_directory(&instance, id.as_str(), &tree.place)?;
             for controller in &tree.controllers {
                 if std::ptr::eq(tree, &self.unified) {
-                    limit_unified(&group, *controller, limits)?;
+                    limits::unified(&group, *controller, limits)?;
                 } else {
-                    limit_legacy(&group, *controller, limits)?;
+                    limits::legacy(&group, *controller, limits)?;
                 }
             }
         }
@@ -323,67 +318,6 @@ fn write(group: impl AsFd, file: &str, text: &str, step: Step) -> Result<(), Ste
         .and_then(|fd| rustix::io::write(&fd, text.as_bytes()))
         .map(|_| ())
         .map_err(|errno| StepError::new((step, format!("{file} = {text}")), errno))
-}
-
-fn limit_unified(
-    group: &OwnedFd,
-    controller: Controller,
-    limits: &Limits,
-) -> Result<(), StepError> {
-    let set = |file, text: String| write(group, file, &text, Step::SetLimit);
-    match controller {
-        Controller::Memory => {
-            set("memory.max", memory(limits).to_string())?;
-            // Kernels without swap lack the file.
-            absent_is_well(set("memory.swap.max", limits.swap.unwrap_or(0).to_string()))
-        }
-        Controller::Cpu => set("cpu.max", format!("{} {CPU_PERIOD_US}", quota(limits))),
-        Controller::Pids => set("pids.max", pids(limits).to_string()),
-    }
-}
-
-fn limit_legacy(group: &OwnedFd, controller: Controller, limits: &Limits) -> Result<(), StepError> {
-    let set = |file, text: String| write(group, file, &text, Step::SetLimit);
-    match controller {
-        Controller::Memory => {
-            let memory = memory(limits);
-            let with_swap = memory.saturating_add(limits.swap.unwrap_or(0)).to_string();
-            let swap_first = set("memory.limit_in_bytes", memory.to_string());
-            absent_is_well(set("memory.memsw.limit_in_bytes", with_swap))?;
-            // A group that is used again may have had less of both: memory may not exceed the sum.
-            match swap_first {
-                Err(error) if error.is(Errno::INVAL) => {
-                    set("memory.limit_in_bytes", memory.to_string())
-                }
-                answer => answer,
-            }
-        }
-        Controller::Cpu => {
-            set("cpu.cfs_period_us", format!("{CPU_PERIOD_US}"))?;
-            set("cpu.cfs_quota_us", quota(limits))
-        }
-        Controller::Pids => set("pids.max", pids(limits).to_string()),
-    }
-}
-
-fn absent_is_well(answer: Result<(), StepError>) -> Result<(), StepError> {
-    match answer {
-        Err(error) if error.is(Errno::NOENT) => Ok(()),
-        answer => answer,
-    }
-}
-
-fn memory(limits: &Limits) -> u64 {
-    limits.memory.unwrap_or(Limits::DEFAULT_MEMORY)
-}
-
-fn quota(limits: &Limits) -> String {
-    let cores = limits.cpus.unwrap_or(Limits::DEFAULT_CPUS);
-    format!("{:.0}", (cores * CPU_PERIOD_US).max(CPU_QUOTA_LEAST_US))
-}
-
-fn pids(limits: &Limits) -> u32 {
-    limits.pids.unwrap_or(Limits::DEFAULT_PIDS)
 }
 
 /// Names of a group's child groups.

@@ -37,6 +37,7 @@ pub(super) const ALL: &[Scenario] = &[
     ),
     ("limits_are_in_force", limits_are_in_force),
     ("a_birth_is_written_down", a_birth_is_written_down),
+    ("a_root_directory_is_shared", a_root_directory_is_shared),
 ];
 
 fn a_command_is_pid_1_and_its_code_arrives(bench: &mut Bench) {
@@ -367,4 +368,35 @@ fn a_birth_is_written_down(bench: &mut Bench) {
         .expect("setns");
     assert_eq!(entered.entered.len(), 7);
     bench.end(&made, init);
+}
+
+fn a_root_directory_is_shared(bench: &mut Bench) {
+    let first = bench.create(SLEEP);
+    let one = bench.start(&first);
+    let mut second = bench.create(
+        r#"{"image":"busybox","init":false,"tty":true,"command":["sh","-c","echo there > /tmp/note; tty; exec sleep 1000"],
+            "namespaces":{"mnt":"container:a","user":"container:a"}}"#,
+    );
+    second.ids = first.ids;
+    let pidfd = || {
+        pidfd_open(
+            Pid::from_raw(one.host_pid.0).expect("pid"),
+            PidfdFlags::empty(),
+        )
+        .ok()
+    };
+    let shared = PerNamespace {
+        mnt: pidfd(),
+        user: pidfd(),
+        ..PerNamespace::default()
+    };
+    let two = bench.start_sharing(&second, shared).expect("a container");
+    let mut text = String::new();
+    read_until(master(&two.console), &mut text, |text| {
+        text.contains("/dev/pts/0")
+    });
+    assert_eq!(bench.run(&first, &one, &["cat", "/tmp/note"]).0, "there\n");
+    assert_eq!(bench.run(&second, &two, &["cat", "/tmp/note"]).0, "there\n");
+    bench.end(&second, two);
+    bench.end(&first, one);
 }
