@@ -75,14 +75,14 @@ impl Floor {
         Ok((Samples::of_micros(first), Samples::of_micros(second)))
     }
 
-    /// A terminal's throughput in bytes a second.
-    pub(crate) fn output(&self, mib: u64) -> anyhow::Result<f64> {
+    /// A terminal's throughput in bytes a second, and its reader's CPU seconds a gigabyte.
+    pub(crate) fn output(&self, mib: u64) -> anyhow::Result<(f64, f64)> {
         let columns = self.run(&["output", &mib.to_string(), BUSYBOX])?;
-        let seconds = columns
-            .first()
-            .and_then(|c| c.first())
-            .context("raw printed nothing")?;
-        Ok((mib << 20) as f64 / seconds)
+        let number = |at: usize| columns.get(at).and_then(|column| column.first()).copied();
+        let seconds = number(0).context("raw printed nothing")?;
+        let cpu = number(1).context("raw printed one column")?;
+        let bytes = (mib << 20) as f64;
+        Ok((bytes / seconds, cpu / (bytes / 1e9)))
     }
 
     /// So many sleeping processes more, until the answer is dropped.

@@ -3,7 +3,8 @@
  *   raw create N GAP_MS BUSYBOX   two numbers a line: until its program runs, until all is removed
  *   raw exec N GAP_MS PID         until `true`, joined to the namespaces of PID, has ended
  *   raw prompt N GAP_MS PID       until a shell, on a terminal of PID's own, has written a byte
- *   raw output MIB BUSYBOX        seconds until that much has come through a terminal
+ *   raw output MIB BUSYBOX        seconds until that much has come through a terminal, and the
+ *                                 reader's seconds of CPU time
  *   raw echo N GAP_MS BUSYBOX [flood]   until a typed byte comes back; beside a terminal in flood
  *   raw scan N all|ns             reading every process of /proc, or only its namespaces
  *   raw crowd N                   N sleeping processes until standard input ends
@@ -26,6 +27,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -329,6 +331,7 @@ static pid_t in_terminal(int *master, const char *busybox, const char *script)
 static void output(const char *mib, const char *busybox)
 {
 	static char bytes[65536];
+	struct rusage usage;
 	char script[128];
 	int master;
 	long long left = atoll(mib) << 20;
@@ -340,7 +343,10 @@ static void output(const char *mib, const char *busybox)
 		must(got > 0, "the terminal ended early");
 		left -= got;
 	}
-	printf("%.6f\n", (now() - begun) / 1e6);
+	double took = (now() - begun) / 1e6;
+	must(getrusage(RUSAGE_SELF, &usage) == 0, "getrusage");
+	printf("%.6f %.6f\n", took, usage.ru_utime.tv_sec + usage.ru_stime.tv_sec +
+					   (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 }
