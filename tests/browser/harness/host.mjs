@@ -18,6 +18,7 @@ const words = (pid, file) => there(() => readFileSync(`/proc/${pid}/${file}`, "u
 
 export const processes = () => readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
 export const args = (pid) => words(pid, "cmdline");
+export const name = (pid) => there(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim(), "");
 export const environment = (pid) => words(pid, "environ");
 
 /** A process that runs, a zombie is none. */

@@ -32,7 +32,6 @@ export class Porthole {
   #serve = null;
   #cookie = "";
   #groups = new Set();
-  #orphans = new Set();
 
   constructor(directory, port, account) {
     this.directory = directory;
@@ -148,7 +147,10 @@ export class Porthole {
   }
 
   #parts(role) {
-    return host.children(this.servePid).filter((pid) => host.args(pid)[1] === role && !this.#orphans.has(pid));
+    // A killed keeper's monitors are children of `porthole serve` too, with the command line of the
+    // keeper that forked them; only their names are their own.
+    const forked = (pid) => /^porthole-(monito|watch)/.test(host.name(pid));
+    return host.children(this.servePid).filter((pid) => host.args(pid)[1] === role && !forked(pid));
   }
 
   /** The process that plays this part, `keeper` or `server`; waits until there is one. */
@@ -159,8 +161,6 @@ export class Porthole {
   /** Kills the process that plays this part, and waits until another stands in for it. */
   async kill(role) {
     const victim = await this.part(role);
-    // A killed keeper's monitors become children of `porthole serve` and look like keepers.
-    for (const pid of host.children(victim)) this.#orphans.add(pid);
     host.kill(victim);
     await until(`another ${role}`, () => this.#parts(role).some((pid) => pid !== victim));
   }

@@ -62,8 +62,10 @@ export class Recorder {
     }
   }
 
-  /** Forgets the text, so that the next look finds only what comes now. */
+  /** Forgets what came, so that the next look finds only what comes now. */
   forget() {
     this.#text = "";
+    this.pieces = [];
+    this.snapshots = [];
   }
 }

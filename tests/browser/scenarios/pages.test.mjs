@@ -109,11 +109,3 @@ for (const at of LOOKS) {
     await inspect(page, "terminal", at, window.errors);
   });
 }
-
-test("the picture for the README", { skip: !process.env.README_PICTURE }, async () => {
-  const window = await openWindow(browser, { colorScheme: "dark", viewport: { width: 1280, height: 760 } });
-  const page = await signIn(window, porthole);
-  await page.goto(`${porthole.url}/containers/web`);
-  await page.locator(".map").waitFor();
-  await page.screenshot({ path: new URL("../../../docs/screenshot.png", import.meta.url).pathname });
-});
