@@ -5,26 +5,22 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use porthole_discovery::Settings;
-use porthole_protocol::container::NamespaceChoice;
 use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::keeper::{
-    Event, Failure, FailureCode, FromKeeper, MESSAGE_LIMIT, Reply, Request, Stage,
+    Event, Failure, FailureCode, FromKeeper, MESSAGE_LIMIT, Reply, Request,
 };
-use porthole_protocol::monitor::{FromMonitor, ToMonitor};
-use porthole_protocol::namespace::PerNamespace;
 use porthole_protocol::session::Target;
 use porthole_protocol::trace::Trace;
-use porthole_sys::packet::Packet;
 use porthole_sys::process::{Child, Clone, SingleThreaded};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::connection::Closed;
 use super::worker::{Work, Worker};
-use super::{Broker, Link, Source, identity};
-use crate::ledger::{Config, Effect, Joining, Ticket};
+use super::{Broker, Source};
+use crate::ledger::{Config, Effect, Ticket};
 use crate::log::log;
-use crate::monitor::{self, Assignment, io_failure};
+use crate::monitor::{self, io_failure};
 use crate::poll::READ;
 use crate::{ground, store};
 
@@ -207,7 +203,7 @@ impl Broker {
         }
     }
 
-    fn container_directory(&self, id: &ContainerId) -> std::path::PathBuf {
+    pub(super) fn container_directory(&self, id: &ContainerId) -> std::path::PathBuf {
         monitor::directory(&self.ground.places, &Target::Init(id.clone()))
     }
 
@@ -218,196 +214,6 @@ impl Broker {
             Err(error) => Reply::Failed(io_failure(&error, "the trace cannot be read")),
         };
         self.reply(ticket, reply, Vec::new());
-    }
-
-    // ---- Monitors
-
-    fn launch(&mut self, id: &ContainerId, ticket: Ticket) {
-        let target = Target::Init(id.clone());
-        if let Err(failure) = self.try_launch(id, ticket) {
-            let effects = self
-                .ledger
-                .said(&target, FromMonitor::Failed(failure), Self::now());
-            self.queue.extend(effects);
-            let effects = self.ledger.monitor_gone(&target, None, None, Self::now());
-            self.queue.extend(effects);
-        }
-    }
-
-    fn try_launch(&mut self, id: &ContainerId, ticket: Ticket) -> Result<(), Failure> {
-        let [journal, index] = self.take_journal(ticket)?;
-        let directory = self.container_directory(id);
-        for old in ["exit.json", "failure.json"] {
-            match std::fs::remove_file(directory.join(old)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_failure(
-                        &error,
-                        "what the last run left cannot be deleted",
-                    ));
-                }
-                _ => {}
-            }
-        }
-        let Some((config, _)) = self.ledger.stored(id) else {
-            return Err(Failure::new(FailureCode::ContainerNotFound, "it is gone"));
-        };
-        let config = config.clone();
-        let shared = self.shared(&config)?;
-        let assignment = Assignment::Container {
-            config: &config,
-            shared,
-        };
-        let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
-            .map_err(|error| io_failure(&error, "no monitor can be started"))?;
-        self.link(Target::Init(id.clone()), packet, Some(child.pidfd))
-            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
-    }
-
-    /// The containers whose namespaces this one is to share.
-    fn shared(&self, config: &Config) -> Result<PerNamespace<Option<OwnedFd>>, Failure> {
-        let mut shared = PerNamespace::build(|_| None);
-        for (kind, choice) in &config.spec.namespaces {
-            let NamespaceChoice::Container(reference) = choice else {
-                continue;
-            };
-            let run = reference
-                .parse()
-                .ok()
-                .and_then(|other| self.ledger.run(&other));
-            let pidfd = run.map(|run| identity::open(run.host_pid, run.start_ticks));
-            match pidfd {
-                Some(Ok(pidfd)) => *shared.get_mut(*kind) = Some(pidfd),
-                Some(Err(_)) | None => {
-                    return Err(Failure::new(
-                        FailureCode::WrongState,
-                        format!("the container whose {kind} namespace it shares does not run"),
-                    )
-                    .stage(Stage::Clone));
-                }
-            }
-        }
-        Ok(shared)
-    }
-
-    fn join(&mut self, joining: &Joining) {
-        let target = Target::Session(joining.session.clone());
-        if let Err(failure) = self.try_join(joining) {
-            let effects = self
-                .ledger
-                .said(&target, FromMonitor::Failed(failure), Self::now());
-            self.queue.extend(effects);
-        }
-    }
-
-    fn try_join(&mut self, joining: &Joining) -> Result<(), Failure> {
-        let [journal, index] = self.take_journal(joining.ticket)?;
-        let target = Target::Session(joining.session.clone());
-        let (Some((config, _)), Some(run)) = (
-            self.ledger.stored(&joining.spec.container),
-            self.ledger.run(&joining.spec.container),
-        ) else {
-            return Err(Failure::new(
-                FailureCode::WrongState,
-                "the container does not run",
-            ));
-        };
-        let directory = monitor::directory(&self.ground.places, &target);
-        std::fs::create_dir(&directory)
-            .map_err(|error| io_failure(&error, "the session's directory cannot be made"))?;
-        let assignment = Assignment::Session {
-            joining,
-            config,
-            run,
-        };
-        let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
-            .map_err(|error| io_failure(&error, "no monitor can be started"))?;
-        self.link(target, packet, Some(child.pidfd))
-            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
-    }
-
-    fn take_journal(&mut self, ticket: Ticket) -> Result<[OwnedFd; 2], Failure> {
-        // They are gone where the server that asked is gone.
-        self.descriptors
-            .remove(&ticket)
-            .ok_or_else(|| Failure::new(FailureCode::WrongState, "whoever asked for it has gone"))
-    }
-
-    pub(super) fn link(
-        &mut self,
-        target: Target,
-        packet: Packet,
-        process: Option<OwnedFd>,
-    ) -> io::Result<()> {
-        let number = self.number(Source::Monitor(target.clone()));
-        self.poll.add(&packet, number, READ)?;
-        let link = Link {
-            number,
-            packet,
-            process,
-            understood: true,
-        };
-        if let Some(old) = self.monitors.insert(target, link) {
-            self.poll.remove(&old.packet);
-            self.sources.remove(&old.number);
-        }
-        Ok(())
-    }
-
-    fn send(&self, target: &Target, message: &ToMonitor) {
-        let Some(link) = self.monitors.get(target) else {
-            return;
-        };
-        let sent = serde_json::to_vec(message)
-            .map_err(io::Error::from)
-            .and_then(|bytes| link.packet.send(&bytes, &[]));
-        // One that is gone is noticed by its connection's end.
-        if let Err(error) = sent
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            log!("keeper", "{target:?}: its monitor: {error}");
-        }
-    }
-
-    fn attach(&mut self, target: &Target, ticket: Ticket) {
-        let attached = self.try_attach(target);
-        match attached {
-            Ok(servers) => self.reply(ticket, Reply::Attached, vec![servers]),
-            Err(failure) => self.reply(ticket, Reply::Failed(failure), Vec::new()),
-        }
-    }
-
-    fn try_attach(&self, target: &Target) -> Result<OwnedFd, Failure> {
-        let failed = |error: &io::Error| io_failure(error, "its monitor cannot be asked");
-        let link = self
-            .monitors
-            .get(target)
-            .ok_or_else(|| Failure::new(FailureCode::WrongState, "it has no monitor any more"))?;
-        if !link.understood {
-            return Err(Failure::new(
-                FailureCode::WrongState,
-                "its monitor was started by another version of Porthole and cannot be attached to; it can when it is started anew",
-            ));
-        }
-        let (servers, monitors) = Packet::pair(true).map_err(|error| failed(&error))?;
-        let bytes =
-            serde_json::to_vec(&ToMonitor::Attach).map_err(|error| failed(&error.into()))?;
-        link.packet
-            .send(&bytes, &[monitors.as_fd()])
-            .map_err(|error| failed(&error))?;
-        Ok(servers.into())
-    }
-
-    fn kill(&self, target: &Target) {
-        let killed = match target {
-            Target::Init(id) => self.ground.cgroups.kill(id),
-            Target::Session(id) => match self.ledger.container_of(id) {
-                Some(container) => self.ground.cgroups.kill_session(container, id),
-                None => Ok(()),
-            },
-        };
-        if let Err(failure) = killed {
-            log!("keeper", "{target:?}: {failure}");
-        }
     }
 
     // ---- Observers

@@ -13,6 +13,7 @@
 mod connection;
 mod effects;
 mod identity;
+mod monitors;
 mod takeover;
 mod worker;
 

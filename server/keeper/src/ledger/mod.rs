@@ -18,6 +18,7 @@
 //! monitor has not gone yet is started, or removed, as soon as it has.
 
 mod containers;
+mod endings;
 mod record;
 mod recovery;
 mod render;

@@ -6,7 +6,7 @@ use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply, Stage};
 use porthole_protocol::monitor::{Started, ToMonitor};
 use porthole_protocol::session::{Exit, ExitKind, SessionSpec, Target};
 
-use super::containers::unkillable;
+use super::endings::unkillable;
 use super::record::{Deadline, HeldSession, SessionLife, StoredSession, Then};
 use super::{
     END_MS, ENDED_SESSIONS, Effect, Joining, KILL_MS, Ledger, Now, SESSIONS, START_MS, Ticket,

@@ -509,3 +509,34 @@ pub(crate) fn spec(script: &str) -> String {
     })
     .to_string()
 }
+
+/// `sleep` as PID 1 would not heed SIGTERM.
+pub(crate) const IDLE: &str = "trap 'exit 0' TERM; echo ready; while :; do sleep 1; done";
+
+pub(crate) fn nothing_left(place: &Place, id: &ContainerId) {
+    wait_until("no monitor is left", || place.monitors() == 0);
+    nothing_left_of(place, id);
+    for directory in ["root/keeper/containers", "root/keeper/sessions"] {
+        let count = std::fs::read_dir(place.path(directory))
+            .expect("directory")
+            .count();
+        assert_eq!(count, 0, "{directory}");
+    }
+}
+
+pub(crate) fn nothing_left_of(place: &Place, id: &ContainerId) {
+    let directory = place.path("root/keeper/containers").join(id.as_str());
+    assert!(!directory.exists());
+    let groups = Command::new("find")
+        .args(["/sys/fs/cgroup", "-name", id.as_str()])
+        .output()
+        .expect("find");
+    assert_eq!(String::from_utf8_lossy(&groups.stdout), "");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    assert!(!mounts.contains(id.as_str()));
+}
+
+pub(crate) fn kill_process(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).expect("pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+}

@@ -1,0 +1,209 @@
+//! How a container is stopped, killed and removed, with ever harder means.
+
+use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply, Stage};
+use porthole_protocol::monitor::ToMonitor;
+use porthole_protocol::session::Target;
+
+use super::record::{Deadline, Life, Standing, Then, Wish};
+use super::{END_MS, Effect, KILL_MS, Ledger, Now, STOP_MS, Ticket, check_waiting, wrong_state};
+
+/// SIGTERM.
+const TERM: u8 = 15;
+
+impl Ledger {
+    pub(super) fn stop(
+        &mut self,
+        ticket: Ticket,
+        id: &ContainerId,
+        timeout_ms: u64,
+        now: Now,
+    ) -> Result<Vec<Effect>, Failure> {
+        let held = self.container(id)?;
+        if matches!(held.state.life, Life::Starting { .. }) {
+            return Err(wrong_state(
+                "the container is being started; try again when it runs",
+            ));
+        }
+        if held.run().is_none() {
+            // It is as it was asked to be.
+            return Ok(vec![self.container_reply(ticket, id)]);
+        }
+        check_waiting(held.waiting.len())?;
+        let Some(held) = self.containers.get_mut(id) else {
+            return Ok(Vec::new());
+        };
+        held.waiting.push((ticket, Wish::Ended));
+        if timeout_ms == 0 {
+            return Ok(self.end_container(id, now));
+        }
+        let deadline = Deadline {
+            at_ms: now.ms + timeout_ms.min(STOP_MS),
+            then: Then::End,
+        };
+        // Who asks a second time may shorten the wait, not lengthen it.
+        if held
+            .deadline
+            .is_none_or(|d| d.then == Then::End && d.at_ms > deadline.at_ms)
+        {
+            held.deadline = Some(deadline);
+        }
+        Ok(vec![Effect::Send(
+            Target::Init(id.clone()),
+            ToMonitor::Signal { signal: TERM },
+        )])
+    }
+
+    pub(super) fn kill(
+        &self,
+        ticket: Ticket,
+        id: &ContainerId,
+        signal: u8,
+    ) -> Result<Vec<Effect>, Failure> {
+        if !(1..=64).contains(&signal) {
+            return Err(Failure::new(
+                FailureCode::Invalid,
+                "a signal's number is between 1 and 64",
+            )
+            .field("signal"));
+        }
+        if self.container(id)?.run().is_none() {
+            return Err(wrong_state("the container does not run"));
+        }
+        Ok(vec![
+            Effect::Send(Target::Init(id.clone()), ToMonitor::Signal { signal }),
+            self.container_reply(ticket, id),
+        ])
+    }
+
+    pub(super) fn remove(
+        &mut self,
+        ticket: Ticket,
+        id: &ContainerId,
+        force: bool,
+        now: Now,
+    ) -> Result<Vec<Effect>, Failure> {
+        let held = self.container(id)?;
+        if held.lives() && !force {
+            return Err(wrong_state(
+                "the container runs; stop it first, or remove it by force",
+            ));
+        }
+        check_waiting(held.waiting.len())?;
+        let runs = held.run().is_some();
+        let idle = !held.lives() && !held.monitor && held.standing == Standing::Whole;
+        if let Some(held) = self.containers.get_mut(id) {
+            held.waiting.push((ticket, Wish::Removed));
+        }
+        // One that is being started is ended as soon as it runs, one whose last output is being
+        // put away is removed when that is done.
+        Ok(if idle {
+            self.begin_removal(id)
+        } else if runs {
+            self.end_container(id, now)
+        } else {
+            Vec::new()
+        })
+    }
+
+    pub(super) fn begin_removal(&mut self, id: &ContainerId) -> Vec<Effect> {
+        let Some(held) = self.containers.get_mut(id) else {
+            return Vec::new();
+        };
+        if held.standing != Standing::Whole {
+            return Vec::new();
+        }
+        held.standing = Standing::Removing;
+        vec![Effect::Unmake(id.clone())]
+    }
+
+    /// The container is gone from the disk, or what of it could not be deleted.
+    pub(crate) fn removed(&mut self, id: &ContainerId, result: Result<(), Failure>) -> Vec<Effect> {
+        let Some(held) = self.containers.remove(id) else {
+            return Vec::new();
+        };
+        let sessions: Vec<SessionId> = self
+            .sessions
+            .values()
+            .filter(|session| session.container == *id)
+            .map(|session| session.id.clone())
+            .collect();
+        let mut effects = Vec::new();
+        for session in sessions {
+            effects.extend(self.drop_session(&session));
+        }
+        effects.push(Effect::Tell(Event::ContainerGone(id.clone())));
+        effects.extend(self.tell_related(&held.config));
+        let reply = match result {
+            Ok(()) => Reply::Done,
+            Err(failure) => Reply::Failed(failure),
+        };
+        effects.extend(
+            held.waiting
+                .into_iter()
+                .map(|(ticket, _)| Effect::Reply(ticket, reply.clone())),
+        );
+        effects
+    }
+
+    /// Kills everything of a container that runs.
+    pub(super) fn end_container(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
+        if let Some(held) = self.containers.get_mut(id) {
+            held.deadline = Some(Deadline {
+                at_ms: now.ms + END_MS,
+                then: Then::Kill,
+            });
+        }
+        vec![Effect::Send(Target::Init(id.clone()), ToMonitor::End)]
+    }
+
+    pub(super) fn answer_ended(&mut self, id: &ContainerId) -> Vec<Effect> {
+        let waiting = self
+            .containers
+            .get_mut(id)
+            .map(|held| held.take(Wish::Ended))
+            .unwrap_or_default();
+        waiting
+            .into_iter()
+            .map(|ticket| self.container_reply(ticket, id))
+            .collect()
+    }
+
+    pub(super) fn container_due(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
+        let target = Target::Init(id.clone());
+        let Some(held) = self.containers.get_mut(id) else {
+            return Vec::new();
+        };
+        let Some(deadline) = held.deadline.take() else {
+            return Vec::new();
+        };
+        match deadline.then {
+            // The monitor's end is then noticed, and says the rest.
+            Then::GiveUpStarting => vec![Effect::KillMonitor(target.clone()), Effect::Kill(target)],
+            Then::End => self.end_container(id, now),
+            Then::Kill => {
+                held.deadline = Some(Deadline {
+                    at_ms: now.ms + KILL_MS,
+                    then: Then::GiveUpEnding,
+                });
+                vec![Effect::Kill(target)]
+            }
+            Then::GiveUpEnding => {
+                let mut waiting = held.take(Wish::Ended);
+                waiting.extend(held.take(Wish::Removed));
+                waiting
+                    .into_iter()
+                    .map(|ticket| Effect::Reply(ticket, Reply::Failed(unkillable())))
+                    .collect()
+            }
+        }
+    }
+}
+
+pub(super) fn unkillable() -> Failure {
+    Failure::new(
+        FailureCode::Internal,
+        "its processes were killed and have not ended yet: they wait for a device or file system that does not answer",
+    )
+    .stage(Stage::Cleanup)
+}

@@ -1,0 +1,187 @@
+//! What is killed, and what that costs.
+
+use porthole_protocol::container::ContainerState;
+use porthole_protocol::id::ContainerId;
+use porthole_protocol::journal::{Mark, Stream};
+use porthole_protocol::keeper::{Reply, Request};
+use porthole_protocol::session::{ExitKind, Target};
+
+use crate::place::{
+    self, IDLE, Place, alive, kill_process, nothing_left, session, spec, wait_until,
+};
+
+#[test]
+fn every_line_arrives_once_while_keepers_and_readers_come_and_go() {
+    let Some(mut place) = Place::new() else {
+        return;
+    };
+    let mut client = place.connect();
+    let journal = place.journal("container");
+    let made = client.create(&spec(IDLE));
+    client.start(&made.id, &journal);
+    let output = place.journal("session");
+    let opened = client
+        .open(
+            session(&made.id, &["sh", "-c", "seq 1 300000"], false),
+            1,
+            &output,
+        )
+        .expect("opened");
+    let target = Target::Session(opened.id.clone());
+    for turn in 0..8 {
+        let number = client.send(
+            Request::Attach {
+                target: target.clone(),
+            },
+            &[],
+        );
+        let (reply, mut descriptors) = client.answer(number);
+        if reply != Reply::Attached {
+            break;
+        }
+        let reader = place::Attached::new(
+            porthole_sys::packet::Packet::from_fd(descriptors.remove(0)).expect("packet"),
+        );
+        let mut relay = reader.relay();
+        for _ in 0..turn * 3 {
+            let _ = relay.pump(Stream::Stdout, 2).expect("pump");
+        }
+        if turn % 3 == 1 {
+            drop(client);
+            place.kill();
+            place.start();
+            client = place.connect();
+            wait_until("the session is adopted", || {
+                client.sessions().iter().any(|s| s.id == opened.id)
+            });
+        }
+        drop((relay, reader));
+    }
+    wait_until("everything is in the journal", || {
+        output.marks().last() == Some(&Mark::End(0))
+    });
+    let expected: String = (1..=300_000).map(|n| format!("{n}\n")).collect();
+    assert!(output.text() == expected, "a byte is missing or doubled");
+    client.remove(&made.id);
+    nothing_left(&place, &made.id);
+}
+
+#[test]
+fn a_killed_monitor_costs_what_it_watched_and_no_more() {
+    let Some(mut place) = Place::new() else {
+        return;
+    };
+    let mut client = place.connect();
+    let journal = place.journal("container");
+    let made = client.create(&spec(IDLE));
+    let running = client.start(&made.id, &journal);
+    let pid = running.pid.expect("pid").0;
+    let open = |client: &mut place::Client, number: u8, place: &Place| {
+        client
+            .open(
+                session(&made.id, &["sleep", "1000"], false),
+                number,
+                &place.journal(&format!("session{number}")),
+            )
+            .expect("opened")
+    };
+    let lost = open(&mut client, 1, &place);
+    let other = open(&mut client, 2, &place);
+    kill_process(place.monitor(&Target::Session(lost.id.clone())));
+    wait_until("the session is lost", || {
+        client.sessions().iter().any(|session| {
+            session.id == lost.id
+                && session
+                    .exit
+                    .as_ref()
+                    .is_some_and(|exit| exit.kind == ExitKind::Lost)
+        })
+    });
+    wait_until("its process is ended", || {
+        !alive(lost.host_pid.expect("pid").0)
+    });
+    assert!(alive(pid) && alive(other.host_pid.expect("pid").0));
+    // The container's own, while there is no keeper.
+    drop(client);
+    place.kill();
+    kill_process(place.monitor(&Target::Init(made.id.clone())));
+    place.start();
+    let mut client = place.connect();
+    wait_until("the container is lost", || {
+        client.look(&made.id).state == ContainerState::Exited
+    });
+    let exit = client.look(&made.id).exit.expect("exit");
+    assert_eq!((exit.kind, exit.code), (ExitKind::Lost, 137));
+    wait_until("its processes are ended", || !alive(pid));
+    wait_until("so is its session", || {
+        client
+            .sessions()
+            .iter()
+            .all(|session| session.exit.is_some())
+    });
+    // It can run again.
+    client.start(&made.id, &journal);
+    client.remove(&made.id);
+    nothing_left(&place, &made.id);
+}
+
+#[test]
+fn after_a_restart_of_the_machine_nothing_is_taken_for_running() {
+    let Some(mut place) = Place::new() else {
+        return;
+    };
+    let mut client = place.connect();
+    let journal = place.journal("container");
+    let made = client.create(&spec(IDLE));
+    let pid = client.start(&made.id, &journal).pid.expect("pid").0;
+    let opened = client
+        .open(
+            session(&made.id, &["sleep", "1000"], false),
+            1,
+            &place.journal("session"),
+        )
+        .expect("opened");
+    drop(client);
+    place.kill();
+    // What a power cut would leave: records of another boot, dead sockets, a half-made container.
+    for target in [
+        Target::Session(opened.id.clone()),
+        Target::Init(made.id.clone()),
+    ] {
+        kill_process(place.monitor(&target));
+    }
+    kill_process(pid);
+    let keeper = place.path("root/keeper");
+    for path in [
+        keeper
+            .join("containers")
+            .join(made.id.as_str())
+            .join("state.json"),
+        keeper
+            .join("sessions")
+            .join(opened.id.as_str())
+            .join("session.json"),
+    ] {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
+        let text = std::fs::read_to_string(&path).expect("record");
+        assert!(text.contains(boot.trim()));
+        std::fs::write(&path, text.replace(boot.trim(), "another")).expect("write");
+    }
+    let half = keeper
+        .join("containers")
+        .join(ContainerId::from_bytes([7; 32]).as_str());
+    std::fs::create_dir_all(half.join("upper/etc")).expect("half made");
+    assert_eq!(place.monitors(), 2, "sockets at which nobody listens");
+    place.start();
+    let mut client = place.connect();
+    let found = client.look(&made.id);
+    assert_eq!(found.state, ContainerState::Exited);
+    assert_eq!(found.exit.expect("exit").kind, ExitKind::Lost);
+    let found = client.sessions().pop().expect("session");
+    assert_eq!(found.exit.expect("exit").kind, ExitKind::Lost);
+    assert_eq!(place.monitors(), 0);
+    wait_until("the half-made container is deleted", || !half.exists());
+    client.start(&made.id, &journal);
+    client.remove(&made.id);
+    nothing_left(&place, &made.id);
+}
