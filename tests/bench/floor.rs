@@ -85,6 +85,18 @@ impl Floor {
         Ok((bytes / seconds, cpu / (bytes / 1e9)))
     }
 
+    /// The throughput of so many terminals together in bytes a second.
+    pub(crate) fn many(&self, terminals: usize, seconds: u64) -> anyhow::Result<f64> {
+        let columns = self.run(&[
+            "many",
+            &terminals.to_string(),
+            &seconds.to_string(),
+            BUSYBOX,
+        ])?;
+        let speed = columns.first().and_then(|column| column.first());
+        speed.copied().context("raw printed nothing")
+    }
+
     /// So many sleeping processes more, until the answer is dropped.
     pub(crate) fn crowd(&self, processes: usize) -> anyhow::Result<Crowd> {
         let mut child = self

@@ -6,6 +6,7 @@
  *   raw output MIB BUSYBOX        seconds until that much has come through a terminal, and the
  *                                 reader's seconds of CPU time
  *   raw echo N GAP_MS BUSYBOX [flood]   until a typed byte comes back; beside a terminal in flood
+ *   raw many N SECONDS BUSYBOX    bytes a second over N terminals in flood, read by turns
  *   raw scan N all|ns             reading every process of /proc, or only its namespaces
  *   raw crowd N                   N sleeping processes until standard input ends
  *
@@ -362,6 +363,31 @@ static void flood(const char *busybox)
 	_exit(0);
 }
 
+static void many(int n, int seconds, const char *busybox)
+{
+	static char bytes[4096];
+	struct pollfd ready[64];
+	pid_t pids[64];
+	double total = 0;
+	must(n <= 64, "too many");
+	for (int i = 0; i < n; i++) {
+		pids[i] = in_terminal(&ready[i].fd, busybox, "exec $B dd if=/dev/zero bs=64k 2>/dev/null");
+		ready[i].events = POLLIN;
+	}
+	double begun = now(), until = begun + seconds * 1e6;
+	while (now() < until) {
+		must(poll(ready, n, 10000) > 0, "poll");
+		for (int i = 0; i < n; i++)
+			if (ready[i].revents & POLLIN)
+				total += read(ready[i].fd, bytes, sizeof bytes);
+	}
+	printf("%.0f\n", total / ((now() - begun) / 1e6));
+	for (int i = 0; i < n; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+}
+
 static void echo(int n, int gap, const char *busybox, int beside_flood)
 {
 	int master;
@@ -462,6 +488,8 @@ int main(int argc, char **argv)
 		output(argv[2], argv[3]);
 	else if (!strcmp(what, "echo") && argc >= 5)
 		echo(n, gap, argv[4], argc == 6);
+	else if (!strcmp(what, "many") && argc == 5)
+		many(n, gap, argv[4]);
 	else if (!strcmp(what, "scan") && argc == 4)
 		for (int i = 0; i < n; i++) {
 			double begun = now();
