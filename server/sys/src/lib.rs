@@ -6,7 +6,7 @@
 //!
 //! | Room | What is unsafe in it |
 //! |---|---|
-//! | [`process`] | clone3(2), execveat(2), `_exit`, close_range(2), the session keyring |
+//! | [`process`] | clone3(2), fork(2), posix_spawn(3), execveat(2), `_exit`, close_range(2), the session keyring |
 //! | [`signals`] | dispositions, masks, waiting for any signal, sending one by its number |
 //! | [`namespace`] | unshare(2) of namespaces |
 //! | [`mount`] | mount_setattr(2): id-mapped mounts, attributes, propagation |

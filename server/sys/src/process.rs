@@ -233,6 +233,48 @@ pub fn execute_path(path: &std::ffi::CStr, words: &Words) -> io::Error {
     io::Error::last_os_error()
 }
 
+/// Starts the program at `path` as leader of a session of processes of its own, with this process's
+/// standard descriptors, by posix_spawn(3): no memory is copied. Answers its PID, or why the kernel
+/// did not execute it.
+pub fn spawn_leader(path: &std::ffi::CStr, words: &Words) -> io::Result<i32> {
+    /// Neither libc crate nor headers of all versions have it; both glibc and musl do.
+    const POSIX_SPAWN_SETSID: libc::c_short = 0x80;
+    let pointers = |list: &[CString]| {
+        list.iter()
+            .map(|word| word.as_ptr().cast_mut())
+            .chain([std::ptr::null_mut()])
+            .collect::<Vec<_>>()
+    };
+    let (arguments, environment) = (pointers(&words.arguments), pointers(&words.environment));
+    let mut attributes = std::mem::MaybeUninit::<libc::posix_spawnattr_t>::uninit();
+    let mut pid = 0;
+    // SAFETY: `attributes` is initialised before anything reads it and destroyed once; both arrays
+    // end with a null pointer, and their strings, which are not written to, live in `words` beyond
+    // the call, as does `path`.
+    let error = unsafe {
+        match libc::posix_spawnattr_init(attributes.as_mut_ptr()) {
+            0 => {
+                libc::posix_spawnattr_setflags(attributes.as_mut_ptr(), POSIX_SPAWN_SETSID);
+                let error = libc::posix_spawn(
+                    &raw mut pid,
+                    path.as_ptr(),
+                    std::ptr::null(),
+                    attributes.as_ptr(),
+                    arguments.as_ptr(),
+                    environment.as_ptr(),
+                );
+                libc::posix_spawnattr_destroy(attributes.as_mut_ptr());
+                error
+            }
+            error => error,
+        }
+    };
+    match error {
+        0 => Ok(pid),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// Leaves the session keyring that was inherited for a new, empty one, see keyctl(2).
 pub fn new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;

@@ -8,7 +8,7 @@ use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
 use porthole_protocol::session::Tried;
 use porthole_sys::packet::Packet;
-use porthole_sys::process::{Forked, Words, execute_path, exit, fork, new_session_keyring};
+use porthole_sys::process::{Forked, Words, exit, new_session_keyring, spawn_leader};
 use porthole_sys::signals;
 use porthole_sys::terminal::{Program, Terminal};
 use rustix::fs::{Mode, OFlags, open};
@@ -123,7 +123,7 @@ fn start(
         Output::Tty(terminal) => {
             start_on_terminal(terminal, &choice, &account, &environment, forked, trace)?
         }
-        Output::Pipes(far) => start_on_pipes(&far, &choice, &environment, forked, trace)?,
+        Output::Pipes(far) => start_on_pipes(&far, &choice, &environment, trace)?,
     };
     Ok(Started {
         pid,
@@ -347,7 +347,6 @@ fn start_on_pipes(
     far: &Far,
     choice: &Choice,
     environment: &Environment,
-    forked: &Forked,
     trace: &mut Recorder,
 ) -> Result<i32, Failure> {
     far.redirect(trace)?;
@@ -355,38 +354,18 @@ fn start_on_pipes(
         arguments: choice.command.iter().map(|word| c_word(word)).collect(),
         environment: environment.words(),
     };
-    let path = c_word(&choice.path);
-    let (ours, theirs) =
-        Packet::pair(false).map_err(|error| StepError::new(Step::MakeChannel, error))?;
-    let child = trace.step(
+    let mut refusal = None;
+    let started = trace.step(
         (Step::Execute, &choice.path),
-        format!("fork(), setsid(), execve({:?})", choice.path),
+        format!("vfork(), setsid(), execve({:?})", choice.path),
         || {
-            fork(forked.single_threaded(), |_| {
-                let error = match rustix::process::setsid() {
-                    Ok(_) => execute_path(&path, &words),
-                    Err(errno) => errno.into(),
-                };
-                let failure = crate::init::refused(&choice.path, &error);
-                let _ = wire::send(
-                    &theirs,
-                    &Report::Failed {
-                        failure,
-                        steps: Vec::new(),
-                    },
-                    &[],
-                );
-                exit(127)
+            spawn_leader(&c_word(&choice.path), &words).inspect_err(|error| {
+                // Too many processes are no fault of the program's.
+                if error.raw_os_error() != Some(Errno::AGAIN.raw_os_error()) {
+                    refusal = Some(crate::init::refused(&choice.path, error));
+                }
             })
         },
-    )?;
-    drop(theirs);
-    match wire::receive(&ours)? {
-        None => Ok(child.pid),
-        Some((Report::Failed { failure, .. }, _)) => Err(failure),
-        Some(_) => Err(Failure::new(
-            FailureCode::Internal,
-            "a helper answered out of turn",
-        )),
-    }
+    );
+    started.map_err(|error| refusal.unwrap_or_else(|| error.into()))
 }
