@@ -7,6 +7,7 @@
  *                                 reader's seconds of CPU time
  *   raw echo N GAP_MS BUSYBOX [flood]   until a typed byte comes back; beside a terminal in flood
  *   raw many N SECONDS BUSYBOX    bytes a second over N terminals in flood, read by turns
+ *   raw sync N GAP_MS DIRECTORY    until a page appended to a file is on the disk
  *   raw scan N all|ns             reading every process of /proc, or only its namespaces
  *   raw crowd N                   N sleeping processes until standard input ends
  *
@@ -251,6 +252,22 @@ static void create(int n, int gap, const char *busybox)
 	must(system(command) == 0, "rm");
 }
 
+/* ---- a durable write ---- */
+
+static void sync_page(int n, int gap, const char *directory)
+{
+	static char page[4096];
+	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	must(fd >= 0, directory);
+	for (int i = 0; i < n; i++) {
+		pause_ms(gap);
+		double begun = now();
+		must(write(fd, page, sizeof page) == sizeof page && fsync(fd) == 0, "fsync");
+		printf("%.1f\n", now() - begun);
+	}
+	close(fd);
+}
+
 /* ---- exec and prompt ---- */
 
 #define JOINED (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP)
@@ -488,6 +505,8 @@ int main(int argc, char **argv)
 		output(argv[2], argv[3]);
 	else if (!strcmp(what, "echo") && argc >= 5)
 		echo(n, gap, argv[4], argc == 6);
+	else if (!strcmp(what, "sync") && argc == 5)
+		sync_page(n, gap, argv[4]);
 	else if (!strcmp(what, "many") && argc == 5)
 		many(n, gap, argv[4]);
 	else if (!strcmp(what, "scan") && argc == 4)
