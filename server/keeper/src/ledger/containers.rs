@@ -186,9 +186,14 @@ impl Ledger {
         held.deadline = None;
         let starters = held.take(Wish::Started);
         let unwanted = held.waiting.iter().any(|(_, wish)| *wish == Wish::Removed);
-        let mut effects = vec![Effect::Save(id.clone())];
+        // Whoever waits comes first: a keeper that is killed before it has written this down is
+        // followed by one that asks the monitor.
+        let mut effects: Vec<_> = starters
+            .into_iter()
+            .map(|ticket| self.container_reply(ticket, id))
+            .collect();
         effects.extend(self.tell(id));
-        effects.extend(starters.into_iter().map(|t| self.container_reply(t, id)));
+        effects.push(Effect::Save(id.clone()));
         if unwanted {
             effects.extend(self.end_container(id, now));
         }

@@ -205,6 +205,9 @@ impl Ledger {
             (target, FromMonitor::Hello { started, exit, .. }) => {
                 // An adopted monitor tells what happened while no keeper was there.
                 let mut effects = Vec::new();
+                if let (Target::Init(id), Some(_)) = (target, &started) {
+                    self.believe_monitor(id, exit.is_some());
+                }
                 if let Some(started) = started {
                     effects.extend(self.said(target, FromMonitor::Started(started), now));
                 }

@@ -75,6 +75,22 @@ impl Ledger {
         effects
     }
 
+    /// A monitor runs, or ran, what the record says nothing of: it could not be written when the
+    /// container was started, since the disk was full.
+    pub(super) fn believe_monitor(&mut self, id: &ContainerId, has_ended: bool) {
+        let boot = self.boot.clone();
+        if let Some(held) = self.containers.get_mut(id) {
+            let unknown = match held.state.life {
+                Life::Created => true,
+                Life::Exited => !has_ended,
+                Life::Starting { .. } | Life::Running(_) => false,
+            };
+            if unknown {
+                held.state.life = Life::Starting { boot };
+            }
+        }
+    }
+
     /// Takes over a session.
     pub(crate) fn recover_session(&mut self, found: FoundSession, now: Now) -> Vec<Effect> {
         let same_boot = found

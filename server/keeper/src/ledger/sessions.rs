@@ -98,11 +98,11 @@ impl Ledger {
             boot,
             session: *session.clone(),
         }));
-        let mut effects = vec![
-            Effect::SaveSession(id.clone()),
-            Effect::Tell(Event::Session(session.clone())),
-        ];
-        effects.extend(ticket.map(|ticket| Effect::Reply(ticket, Reply::Session(session))));
+        // Whoever waits comes first, as with containers.
+        let mut effects = Vec::new();
+        effects.extend(ticket.map(|ticket| Effect::Reply(ticket, Reply::Session(session.clone()))));
+        effects.push(Effect::Tell(Event::Session(session)));
+        effects.push(Effect::SaveSession(id.clone()));
         // Its container may have ended while it was being opened.
         let container = held.container.clone();
         if self

@@ -808,3 +808,34 @@ fn a_session_is_recovered_as_what_it_has_become() {
         assert_eq!(effects, [Effect::Forget(session_id(number))]);
     }
 }
+
+#[test]
+fn a_monitor_is_believed_where_the_record_could_not_be_written() {
+    for (life, ended, expected) in [
+        (Life::Created, false, ContainerState::Running),
+        (Life::Exited, false, ContainerState::Running),
+        (Life::Created, true, ContainerState::Exited),
+        (Life::Exited, true, ContainerState::Exited),
+    ] {
+        let mut old = World::new();
+        let mut unwritten = found(&mut old, life);
+        unwritten.monitor = true;
+        let id = unwritten.config.id.clone();
+        let mut world = World::new();
+        let now = world.now();
+        world.ledger.recover(unwritten, now);
+        let FromMonitor::Started(started) = started(100) else {
+            unreachable!()
+        };
+        world.say(
+            &init(&id),
+            FromMonitor::Hello {
+                version: 1,
+                target: init(&id),
+                started: Some(started),
+                exit: ended.then(|| exit(4)),
+            },
+        );
+        assert_eq!(world.look(&id).state, expected);
+    }
+}

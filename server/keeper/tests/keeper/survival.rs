@@ -141,6 +141,22 @@ fn after_a_restart_of_the_machine_nothing_is_taken_for_running() {
             &place.journal("session"),
         )
         .expect("opened");
+    let keeper = place.path("root/keeper");
+    let records = [
+        keeper
+            .join("containers")
+            .join(made.id.as_str())
+            .join("state.json"),
+        keeper
+            .join("sessions")
+            .join(opened.id.as_str())
+            .join("session.json"),
+    ];
+    wait_until("what runs is written down", || {
+        records.iter().all(|path| {
+            std::fs::read_to_string(path).is_ok_and(|text| text.contains("\"host_pid\":"))
+        })
+    });
     drop(client);
     place.kill();
     // What a power cut would leave: records of another boot, dead sockets, a half-made container.
@@ -151,21 +167,11 @@ fn after_a_restart_of_the_machine_nothing_is_taken_for_running() {
         kill_process(place.monitor(&target));
     }
     kill_process(pid);
-    let keeper = place.path("root/keeper");
-    for path in [
-        keeper
-            .join("containers")
-            .join(made.id.as_str())
-            .join("state.json"),
-        keeper
-            .join("sessions")
-            .join(opened.id.as_str())
-            .join("session.json"),
-    ] {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
-        let text = std::fs::read_to_string(&path).expect("record");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
+    for path in &records {
+        let text = std::fs::read_to_string(path).expect("record");
         assert!(text.contains(boot.trim()));
-        std::fs::write(&path, text.replace(boot.trim(), "another")).expect("write");
+        std::fs::write(path, text.replace(boot.trim(), "another")).expect("write");
     }
     let half = keeper
         .join("containers")
