@@ -349,12 +349,13 @@ impl<'a> Watch<'a> {
         };
         // What stood still because it was at its end or could not be written is tried once more.
         self.await_streams();
+        // The keeper first: whoever hears it as the reader may ask the keeper for the next start.
+        self.tell_keeper(&FromMonitor::Exited(exit.clone()));
         if let Some(reader) = &self.reader
-            && !send(reader, &ToReader::Exited(exit.clone()))
+            && !send(reader, &ToReader::Exited(exit))
         {
             self.lose_reader();
         }
-        self.tell_keeper(&FromMonitor::Exited(exit));
     }
 }
 
