@@ -33,7 +33,7 @@ use self::watch::{Watch, Watched};
 use crate::ledger::{Config, Joining, Run};
 use crate::log::log;
 use crate::settings::Places;
-use crate::{clock, store};
+use crate::{clock, program, store};
 
 /// What monitors stand on; the keeper's.
 #[derive(Debug)]
@@ -161,8 +161,8 @@ fn monitor(
     assignment: &Assignment<'_>,
     inherited: &Descriptors<'_>,
 ) -> io::Result<()> {
-    detach(&ground.places)?;
     let target = assignment.target();
+    detach(&ground.places, &target)?;
     let (container, session) = match assignment {
         Assignment::Container { config, .. } => (&config.id, None),
         Assignment::Session {
@@ -219,9 +219,12 @@ fn monitor(
 }
 
 /// Becomes a process of its own: neither a terminal's end nor a keeper's reaches it.
-fn detach(places: &Places) -> io::Result<()> {
+fn detach(places: &Places, target: &Target) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::thread::set_name(c"porthole-monitor")?;
+    // With as much of the target's id as fits over the keeper's command line.
+    // Where that cannot be done, a page shows another word.
+    let _ = program::rename(&["porthole-monitor", &socket_name(target)[..5]]);
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // What the joiner starts is left to us.
     set_child_subreaper(Some(rustix::process::getpid()))?;
