@@ -68,7 +68,7 @@ for (const role of ["server", "keeper"]) {
       await new Promise((go) => setTimeout(go, Math.random() * 120));
       if (!terminal.recorder.text.includes(`\n${round}end`)) inFlood += 1;
       await porthole.kill(role);
-      await until("the page has the end", () => terminal.recorder.text.includes(`\n${round}end`), { within: 30_000 });
+      await until("the page has the end", () => terminal.recorder.text.includes(`${round}end`), { within: 30_000 });
       await terminal.live();
       const journal = await until("the journal has it", async () => {
         const now = await porthole.journal(terminal.session).catch(() => null);
@@ -94,7 +94,7 @@ step("with all of it away a program's output goes on, and is there afterwards", 
   const root = `/proc/${container.pid}/root`;
   await until("the program has ended though nobody reads", () => host.readText(`${root}/tmp/done`) === "done\n", { within: 30_000 });
   await porthole.serve();
-  await until("the page has the end", () => terminal.recorder.text.includes("\nawayend"), { within: 30_000 });
+  await until("the page has the end", () => terminal.recorder.text.includes("awayend"), { within: 30_000 });
   await terminal.live();
   expectNumbers(await porthole.journal(terminal.session), "away");
   terminal.recorder.forget();
