@@ -45,6 +45,18 @@ pub(crate) struct Report {
 impl Report {
     /// Prints the head.
     pub(crate) fn begin() -> Self {
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load
+            .split(' ')
+            .next()
+            .and_then(|word| word.parse::<f64>().ok());
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        if let Some(load) = load.filter(|load| *load > cpus as f64 / 2.0) {
+            println!(
+                "{load} programs want {cpus} processors before this begins: only ratios count,"
+            );
+            println!("and where several processes work together not even those.\n");
+        }
         println!(
             "{:<44} {:>16} {:>16} {:>7}  bar",
             "", "raw", "porthole", "ratio"

@@ -30,6 +30,18 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let mut api = Connection::open(bench.porthole.admin())?;
     // The first of each kind pays for what is set up once.
     containers(&mut api, 1, 0)?;
+    // Whoever asks for something is written down, durably, before it is done.
+    for (pace, times, gap) in PACES {
+        let root = bench.porthole.root().display().to_string();
+        let floor = bench
+            .floor
+            .times(&["sync", &times.to_string(), &gap.to_string(), &root])?;
+        let what = format!("a durable write here, {pace}");
+        let none = "–".to_owned();
+        bench
+            .report
+            .line(&what, Some(ms(floor.median())), none, None, None);
+    }
     for (pace, times, gap) in PACES {
         let floor =
             bench
