@@ -375,11 +375,9 @@ impl Instance {
                 .get("Name")
                 .is_some_and(|name| name == "porthole-monito" || name == "porthole-watch")
         };
-        host::children(self.serve_pid())
-            .into_iter()
-            .find(|&pid| {
-                host::arguments(pid).get(1).is_some_and(|word| word == role) && !forked(pid)
-            })
+        host::children(self.serve_pid()).into_iter().find(|&pid| {
+            host::arguments(pid).get(1).is_some_and(|word| word == role) && !forked(pid)
+        })
     }
 
     /// The keeper; waits until there is one.
