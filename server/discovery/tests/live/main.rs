@@ -53,21 +53,46 @@ fn it_agrees_with_ps() {
     needs_root!();
     let mut view = start();
     settled(&mut view);
-    // Other programs come and go on this machine: of one moment out of many all must be right.
-    let begun = Instant::now();
-    loop {
+    all_agree(&mut view, "ps", 6, |view| {
         let text = output("ps", &["-eo", "pid=,ppid=,euid=,egid=,nlwp=,tty=,comm="]);
-        view.take(Duration::from_millis(60));
-        let wrong: Vec<&str> = text.lines().filter(|line| !agrees(&view, line)).collect();
-        // ps itself is gone by now.
-        if wrong.iter().all(|line| line.ends_with(" ps")) && text.lines().count() > 5 {
-            break;
-        }
+        let judge = |line: &str| (key(line, 1), agrees(view, line));
+        text.lines().map(judge).collect()
+    });
+}
+
+/// The first so many fields of a line.
+fn key(line: &str, fields: usize) -> String {
+    let fields: Vec<&str> = line.split_whitespace().take(fields).collect();
+    fields.join(" ")
+}
+
+/// Another program's list again and again, until each of its lines has agreed with what the
+/// observer told, or is no longer in the list: other processes come and go on this machine, so
+/// that no one moment need be right for all of them.
+fn all_agree(
+    view: &mut View,
+    program: &str,
+    at_least: usize,
+    list: impl Fn(&View) -> Vec<(String, bool)>,
+) {
+    let begun = Instant::now();
+    let first = list(view);
+    assert!(
+        first.len() >= at_least,
+        "{program} lists hardly anything: {first:?}"
+    );
+    let mut open: Vec<String> = first.into_iter().map(|(line, _)| line).collect();
+    while !open.is_empty() {
         assert!(
             begun.elapsed() < PATIENCE,
-            "ps and the observer differ:\n{}",
-            wrong.join("\n")
+            "{program} and the observer differ on {open:?}; it was told:\n{:#?}",
+            open.iter()
+                .filter_map(|line| view.process(HostPid(line.parse().ok()?)))
+                .collect::<Vec<_>>()
         );
+        view.take(Duration::from_millis(60));
+        let now = list(view);
+        open.retain(|line| now.iter().any(|(other, agrees)| other == line && !agrees));
     }
 }
 
@@ -82,7 +107,11 @@ fn agrees(view: &View, line: &str) -> bool {
         process.uid.to_string(),
         process.gid.to_string(),
         process.threads.to_string(),
-        process.tty.clone().unwrap_or_else(|| "?".to_owned()),
+        // ps knows only the terminals of this mount namespace; in a container's it sees none.
+        match &process.tty {
+            Some(tty) if fields[5] != "?" => tty.clone(),
+            _ => "?".to_owned(),
+        },
     ];
     // A worker of the kernel is named by what it does at the moment, without an event.
     let name = fields[6]
@@ -109,27 +138,15 @@ fn it_agrees_with_lsns() {
         .collect();
     let mut view = start();
     settled(&mut view);
-    let begun = Instant::now();
-    loop {
+    all_agree(&mut view, "lsns", 20, |view| {
         let text = output("lsns", &["-nro", "NS,TYPE,NPROCS,PID"]);
-        view.take(Duration::from_millis(60));
-        let wrong: Vec<&str> = text
-            .lines()
-            .filter(|line| {
-                let fields: Vec<&str> = line.split_whitespace().collect();
-                // One that only a file keeps has no process.
-                fields.len() == 4 && fields[2] != "0" && !same_namespace(&view, &fields)
-            })
-            .collect();
-        if wrong.is_empty() && text.lines().count() > 20 {
-            break;
-        }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "lsns and the observer differ:\n{}",
-            wrong.join("\n")
-        );
-    }
+        text.lines()
+            .map(|line| (line, line.split_whitespace().collect::<Vec<_>>()))
+            // One that only a file keeps has no process.
+            .filter(|(_, fields)| fields.len() == 4 && fields[2] != "0")
+            .map(|(line, fields)| (key(line, 2), same_namespace(view, &fields)))
+            .collect()
+    });
 }
 
 fn same_namespace(view: &View, fields: &[&str]) -> bool {
