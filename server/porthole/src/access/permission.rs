@@ -185,7 +185,20 @@ impl Guard {
 
     fn container(&self, params: &RawPathParams) -> Result<Arc<Container>, Refusal> {
         let reference = parameter(params, "container")?;
-        Ok(self.state.world.find(reference)?)
+        self.state
+            .world
+            .find(reference)
+            .map_err(|error| self.unknown(error.into()))
+    }
+
+    /// Why something is not known: before the keeper has told everything, nobody can say that it
+    /// is not there. A page that goes on after a restart would take that for the end.
+    fn unknown(&self, not_there: Refusal) -> Refusal {
+        if self.state.world.keeper().present {
+            not_there
+        } else {
+            Refusal::keeper_away()
+        }
     }
 
     fn session(&self, params: &RawPathParams) -> Result<Arc<Session>, Refusal> {
@@ -198,7 +211,10 @@ impl Guard {
         let id: SessionId = parameter(params, "session")?
             .parse()
             .map_err(|_| not_found())?;
-        self.state.world.session(&id).ok_or_else(not_found)
+        self.state
+            .world
+            .session(&id)
+            .ok_or_else(|| self.unknown(not_found()))
     }
 
     async fn refuse(
