@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use porthole_protocol::container::{Container, ContainerSpec, ContainerState, NamespaceChoice};
+use porthole_protocol::container::{Container, ContainerSpec, ContainerState};
 use porthole_protocol::id::ContainerId;
-use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::session::{Exit, Target};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::audit;
+use super::{audit, namespaces};
 use crate::access::Identity;
 use crate::hubs::create_journal;
 use crate::store::Act;
@@ -32,7 +31,7 @@ pub async fn create(
 ) -> Result<Arc<Container>, Refusal> {
     spec.check()
         .map_err(|(field, why)| Refusal::unusable(field, why.to_string()))?;
-    check_namespaces(state, identity, &mut spec)?;
+    namespaces::check_new(state, identity, &mut spec)?;
     let start_it = spec.start;
     let named = spec.name.as_ref().map(ToString::to_string);
     let detail =
@@ -57,49 +56,13 @@ pub async fn create(
     }
 }
 
-/// Namespaces of the host are for administrators; those of another container for who may change
-/// it. What was named is replaced by its identifier: a name may mean another container by then.
-fn check_namespaces(
-    state: &AppState,
-    identity: &Identity,
-    spec: &mut ContainerSpec,
-) -> Result<(), Refusal> {
-    for (kind, choice) in &mut spec.namespaces {
-        let field = format!("namespaces.{kind}");
-        match choice {
-            NamespaceChoice::Own => {}
-            NamespaceChoice::Host if *kind == NamespaceType::Time || identity.is_admin() => {}
-            NamespaceChoice::Host => {
-                return Err(Refusal::forbidden(format!(
-                    "Only administrators make containers in the host's {kind} namespace."
-                ))
-                .field(field));
-            }
-            NamespaceChoice::Container(reference) => {
-                let other = state
-                    .world
-                    .find(reference)
-                    .map_err(|error| Refusal::unusable(field.as_str(), error.to_string()))?;
-                if !identity.may_change_container(&other) {
-                    return Err(Refusal::forbidden(format!(
-                        "The container \"{}\" is another person's: its namespaces cannot be shared.",
-                        other.name
-                    ))
-                    .field(field));
-                }
-                *reference = other.id.to_string();
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Starts a container.
 pub async fn start(
     state: &AppState,
     identity: &Identity,
     container: &Container,
 ) -> Result<Arc<Container>, Refusal> {
+    namespaces::check_run(state, identity, container)?;
     audit(
         state,
         identity,
@@ -177,6 +140,8 @@ pub async fn restart(
     container: &Container,
     timeout: Option<Duration>,
 ) -> Result<Arc<Container>, Refusal> {
+    // Before it is stopped, too: what may not be started again goes on.
+    namespaces::check_run(state, identity, container)?;
     let runs = |c: &Container| matches!(c.state, ContainerState::Running | ContainerState::Paused);
     if runs(container) {
         match stop(state, identity, container, timeout).await {

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod containers;
+mod namespaces;
 pub mod sessions;
 
 use serde_json::Value;

@@ -12,7 +12,7 @@ use porthole_protocol::session::{Session, SessionSpec, Size, Target};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::audit;
+use super::{audit, namespaces};
 use crate::access::Identity;
 use crate::access::secret::random;
 use crate::hubs::create_journal;
@@ -68,6 +68,8 @@ pub async fn open(
     container: &Container,
     open: OpenSession,
 ) -> Result<Arc<Session>, Refusal> {
+    namespaces::check_run(state, identity, container)?;
+    namespaces::check_join(state, identity, container, open.join.as_deref())?;
     let spec = spec(container, open)?;
     let _opening = Opening::begin(state, identity)?;
     let id = SessionId::from_bytes(random());
@@ -177,6 +179,17 @@ impl Drop for Opening<'_> {
             }
         }
     }
+}
+
+/// Whether this person may type into a session: it is theirs, and it runs where they could run
+/// something now.
+pub fn may_write(state: &AppState, identity: &Identity, session: &Session) -> bool {
+    identity.may_change_session(session)
+        && (identity.is_admin()
+            || state
+                .world
+                .container(&session.container)
+                .is_none_or(|container| namespaces::check_run(state, identity, &container).is_ok()))
 }
 
 /// Ends every process of a session: also what one that has ended left in the background.

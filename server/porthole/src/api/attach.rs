@@ -29,6 +29,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::body::Asked;
 use crate::access::{Identity, TheSession};
+use crate::actions::sessions;
 use crate::server::ending;
 use crate::server::listen::Place;
 use crate::store::Act;
@@ -170,7 +171,7 @@ async fn subscribe(
     let target = Target::Session(session.id.clone());
     let hub = state.hubs.hub(state, &target).await?;
     let permission = match attach.mode {
-        Mode::Write if identity.may_change_session(session) => Permission::Write,
+        Mode::Write if sessions::may_write(state, identity, session) => Permission::Write,
         Mode::Write | Mode::Watch => Permission::Watch,
     };
     let viewer = Viewer {

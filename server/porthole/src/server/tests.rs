@@ -3,6 +3,8 @@
 //! No keeper is there: a request that is let through to something that needs it is answered by
 //! 503, one that is not by 401 or 403, and that is the difference that these tests look for.
 
+mod rights;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::SystemTime;

@@ -1,0 +1,163 @@
+//! What depends on more than the route: whose namespaces, how much, how many.
+
+use porthole_protocol::namespace::NamespaceType;
+
+use super::*;
+
+/// A second container, whose spec says this.
+fn add(scene: &Scene, digit: u8, owned_by: &str, spec: Value) -> ContainerId {
+    let id = ContainerId::from_bytes([digit; 32]);
+    let mut container = container(&id, owned_by);
+    container.name = format!("c{digit}").parse().expect("a name");
+    container.spec = serde_json::from_value(spec).expect("a spec");
+    scene
+        .state
+        .world
+        .apply(Event::Container(Box::new(container)));
+    id
+}
+
+impl Scene {
+    /// The status and the field that it is about.
+    async fn post(&self, path: &str, who: Who, body: Value) -> (u16, Option<String>) {
+        let mut request = self.request(&Method::POST, path, who);
+        *request.body_mut() = Body::from(body.to_string());
+        let answer = self.send(request).await;
+        let status = answer.status().as_u16();
+        let field = match status {
+            200..300 => None,
+            _ => json_of(answer).await["error"]["field"]
+                .as_str()
+                .map(str::to_owned),
+        };
+        (status, field)
+    }
+}
+
+fn on(container: &ContainerId, what: &str) -> String {
+    format!("/api/v1/containers/{container}/{what}")
+}
+
+#[tokio::test]
+async fn what_is_not_joined_is_the_hosts_and_for_administrators() {
+    let scene = Scene::new().await;
+    let path = on(&scene.container, "sessions");
+    let all = NamespaceType::ALL.map(NamespaceType::name);
+    let but = |kind: &str| {
+        let rest: Vec<_> = all.iter().filter(|name| **name != kind).collect();
+        json!({"join": rest})
+    };
+    let refused = (403, Some("join".to_owned()));
+    for join in [json!({"join": []}), json!({"join": ["net"]})]
+        .into_iter()
+        .chain(all.iter().filter(|name| **name != "time").map(|k| but(k)))
+    {
+        let owner = scene.post(&path, Who::Owner, join.clone()).await;
+        assert_eq!(owner, refused, "{join}");
+        let admin = scene.post(&path, Who::Admin, join.clone()).await;
+        assert_eq!(admin.0, 503, "the control: let through, {join}");
+    }
+    // The clocks are the host's anyhow, and all is what is joined without a word.
+    for join in [but("time"), json!({"join": all}), json!({})] {
+        assert_eq!(scene.post(&path, Who::Owner, join).await.0, 503);
+    }
+    // A clock of its own is one to be joined.
+    let clock = json!({"image": "busybox", "time_offset": {"monotonic": 5}});
+    let id = add(&scene, 1, "owner", clock);
+    let path = on(&id, "sessions");
+    let answer = scene.post(&path, Who::Owner, but("time")).await;
+    assert_eq!(answer, refused);
+}
+
+#[tokio::test]
+async fn who_is_no_administrator_any_more_runs_nothing_in_the_hosts_namespaces() {
+    let scene = Scene::new().await;
+    let net = |choice: &str| json!({"image": "busybox", "namespaces": {"net": choice}});
+    let plain = add(&scene, 1, "owner", net("own"));
+    let hosts = add(&scene, 2, "owner", net("host"));
+    let through = add(&scene, 3, "owner", net(&format!("container:{hosts}")));
+    let further = add(&scene, 4, "owner", net(&format!("container:{through}")));
+    let beside = add(&scene, 5, "owner", net(&format!("container:{plain}")));
+    let anothers = add(&scene, 6, "other", net("own"));
+    let into = add(&scene, 7, "owner", net(&format!("container:{anothers}")));
+    for what in ["start", "restart", "sessions"] {
+        for id in [&hosts, &through, &further, &into] {
+            let path = on(id, what);
+            let refused = (403, Some("namespaces.net".to_owned()));
+            let owner = scene.post(&path, Who::Owner, json!({})).await;
+            assert_eq!(owner, refused, "{path}");
+            let admin = scene.post(&path, Who::Admin, json!({})).await;
+            assert_eq!(admin.0, 503, "the control: {path}");
+        }
+        for id in [&plain, &beside] {
+            let owner = scene.post(&on(id, what), Who::Owner, json!({})).await;
+            assert_eq!(owner.0, 503, "let through: {what}");
+        }
+    }
+    for (id, status) in [(&plain, 503), (&through, 403), (&anothers, 403)] {
+        let spec = net(&format!("container:{id}"));
+        let made = scene.post("/api/v1/containers", Who::Owner, spec).await;
+        assert_eq!(made.0, status, "made beside {id}");
+    }
+}
+
+#[tokio::test]
+async fn a_shared_namespace_is_the_hosts_also_when_the_container_between_is_gone() {
+    use porthole_protocol::id::NamespaceInode;
+    use porthole_protocol::observation::{Namespace, Update};
+    let scene = Scene::new().await;
+    let id = ContainerId::from_bytes([1; 32]);
+    let mut shared = container(&id, "owner");
+    let gone = ContainerId::from_bytes([99; 32]);
+    shared.spec = serde_json::from_value(
+        json!({"image": "busybox", "namespaces": {"net": format!("container:{gone}")}}),
+    )
+    .expect("a spec");
+    shared.namespaces.net.inode = Some(NamespaceInode(5));
+    shared.namespaces.net.isolation = Isolation::Own;
+    scene.state.world.apply(Event::Container(Box::new(shared)));
+    let path = on(&id, "sessions");
+    for (initial, status) in [(None, 403), (Some(true), 403), (Some(false), 503)] {
+        let namespaces = initial.map(|initial| Namespace {
+            kind: NamespaceType::Net,
+            inode: NamespaceInode(5),
+            initial,
+            owner: None,
+            parent: None,
+            processes: 1,
+            leader: None,
+        });
+        scene.state.world.observe(Update {
+            full: true,
+            namespaces: namespaces.into_iter().collect(),
+            ..Update::default()
+        });
+        let answer = scene.post(&path, Who::Owner, json!({})).await;
+        assert_eq!(answer.0, status, "initial: {initial:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_in_the_hosts_namespaces_is_typed_into_by_administrators() {
+    let scene = Scene::new().await;
+    let hosts = json!({"image": "busybox", "namespaces": {"pid": "host"}});
+    let hosts = add(&scene, 1, "owner", hosts);
+    let identity = |role| crate::access::Identity {
+        account: Account {
+            id: 1,
+            name: owner("owner"),
+            role,
+            created_at: Timestamp::default(),
+        },
+        via: crate::access::Via::Local,
+    };
+    for (container, role, may) in [
+        (&scene.container, Role::User, true),
+        (&hosts, Role::User, false),
+        (&hosts, Role::Admin, true),
+    ] {
+        let session = session(&SessionId::from_bytes([9; 16]), container, "owner");
+        let writes = crate::actions::sessions::may_write(&scene.state, &identity(role), &session);
+        assert_eq!(writes, may, "{container} as {role}");
+    }
+}
