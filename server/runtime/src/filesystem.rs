@@ -28,6 +28,7 @@ use crate::step::{Step, StepError};
 /// Kernel's magic numbers of file systems (statfs(2)).
 const PROC: i64 = 0x9fa0;
 const SYSFS: i64 = 0x6265_6572;
+const TMPFS: i64 = 0x0102_1994;
 const DEVPTS: i64 = 0x1cd1;
 
 /// No set-user-id, no devices, no programs.
@@ -42,13 +43,30 @@ const TERMINALS: &str = "max=16";
 /// What is mounted in a container, not attached yet.
 struct Taken {
     proc: OwnedFd,
-    sys: OwnedFd,
+    sys: Sys,
     cgroup: Option<OwnedFd>,
     dev: OwnedFd,
     nodes: Vec<device::Node>,
     terminals: OwnedFd,
     shm: OwnedFd,
     mqueue: Option<OwnedFd>,
+}
+
+/// What is mounted at `/sys`.
+enum Sys {
+    /// A sysfs.
+    Kernel(OwnedFd),
+    /// Nothing but a place for the control groups: a container that shares another's network, but
+    /// not its users, may mount no sysfs.
+    Empty(OwnedFd),
+}
+
+impl Sys {
+    fn mount(&self) -> &OwnedFd {
+        match self {
+            Self::Kernel(mount) | Self::Empty(mount) => mount,
+        }
+    }
 }
 
 /// A container's root directory as its init sees it, whole.
@@ -75,10 +93,15 @@ pub(crate) fn enter(
     }
     attach(&taken.proc, &root, "proc", trace)?;
     check(&taken.proc, PROC, "/proc")?;
-    attach(&taken.sys, &root, "sys", trace)?;
-    check(&taken.sys, SYSFS, "/sys")?;
+    let sys = taken.sys.mount();
+    attach(sys, &root, "sys", trace)?;
+    let kind = match &taken.sys {
+        Sys::Kernel(_) => SYSFS,
+        Sys::Empty(_) => TMPFS,
+    };
+    check(sys, kind, "/sys")?;
     if let Some(cgroup) = &taken.cgroup {
-        attach(cgroup, &taken.sys, "fs/cgroup", trace)?;
+        attach(cgroup, sys, "fs/cgroup", trace)?;
     }
     attach(&taken.dev, &root, "dev", trace)?;
     device::attach(&taken.nodes, &taken.dev, trace)?;
@@ -88,7 +111,7 @@ pub(crate) fn enter(
     if let Some(mqueue) = &taken.mqueue {
         attach(mqueue, &taken.dev, "mqueue", trace)?;
     }
-    masks::attach(&taken.proc, &taken.sys, &taken.dev, trace)?;
+    masks::attach(&taken.proc, sys, &taken.dev, trace)?;
     Ok(Root {
         root,
         terminals: taken.terminals,
@@ -97,18 +120,23 @@ pub(crate) fn enter(
 
 fn take(plan: &Plan, trace: &mut Recorder) -> Result<Taken, StepError> {
     let proc = match filesystem("proc", &[], QUIET, trace) {
-        // Only who owns the PID namespace may mount its procfs.
-        Err(error) if error.is(Errno::PERM) && !plan.own(NamespaceType::Pid) => {
+        // Only who owns the PID namespace may mount its procfs. The machine's shows the machine's
+        // processes, and so is for a container that is among them: nobody who only shares another
+        // container's gets it.
+        Err(error) if error.is(Errno::PERM) && plan.host(NamespaceType::Pid) => {
             machine_tree("/proc", QUIET, trace)?
         }
         answer => answer?,
     };
     let sys = match filesystem("sysfs", &[], QUIET_READ_ONLY, trace) {
         // The same holds for the network namespace and sysfs.
-        Err(error) if error.is(Errno::PERM) && !plan.own(NamespaceType::Net) => {
-            machine_tree("/sys", QUIET_READ_ONLY, trace)?
+        Err(error) if error.is(Errno::PERM) && plan.host(NamespaceType::Net) => {
+            Sys::Kernel(machine_tree("/sys", QUIET_READ_ONLY, trace)?)
         }
-        answer => answer?,
+        Err(error) if error.is(Errno::PERM) && !plan.own(NamespaceType::Net) => {
+            Sys::Empty(empty_sys(trace)?)
+        }
+        answer => Sys::Kernel(answer?),
     };
     let cgroup = if plan.own(NamespaceType::Cgroup) {
         Some(filesystem("cgroup2", &[], QUIET_READ_ONLY, trace)?)
@@ -148,6 +176,20 @@ fn take(plan: &Plan, trace: &mut Recorder) -> Result<Taken, StepError> {
         shm: filesystem("tmpfs", &["mode=1777", "size=67108864"], QUIET, trace)?,
         mqueue,
     })
+}
+
+/// A read-only `/sys` in which there is only where control groups are mounted.
+fn empty_sys(trace: &mut Recorder) -> Result<OwnedFd, StepError> {
+    let sys = filesystem("tmpfs", &["mode=755", "size=4096"], QUIET, trace)?;
+    for path in ["fs", "fs/cgroup"] {
+        trace.step(
+            (Step::MakeMountPoint, path),
+            format!("mkdirat({path:?}, 0755)"),
+            || mkdirat(&sys, path, Mode::from_bits_truncate(0o755)),
+        )?;
+    }
+    restrict(&sys, QUIET_READ_ONLY, false, "/sys", trace)?;
+    Ok(sys)
 }
 
 /// A new file system that is attached nowhere.

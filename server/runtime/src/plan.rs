@@ -39,6 +39,11 @@ impl Plan {
         *self.sources.get(kind) == Source::Own
     }
 
+    /// Whether the machine's namespace of this type is kept.
+    pub(crate) fn host(&self, kind: NamespaceType) -> bool {
+        *self.sources.get(kind) == Source::Host
+    }
+
     /// Those that clone3(2) makes, in the order in which they are shown.
     ///
     /// Not the control group namespace, whose root is the group that its maker is in, so that it

@@ -28,6 +28,10 @@ pub(super) const ALL: &[Scenario] = &[
         namespaces_of_another_container_are_shared,
     ),
     (
+        "whoever_shares_without_the_users_sees_nothing_of_the_machine",
+        whoever_shares_without_the_users_sees_nothing_of_the_machine,
+    ),
+    (
         "the_machines_namespaces_are_kept_where_asked",
         the_machines_namespaces_are_kept,
     ),
@@ -156,6 +160,64 @@ fn clocks_differ_as_asked(bench: &mut Bench) {
         "the monitor stays where it is"
     );
     bench.end(&made, init);
+}
+
+/// Who does not own the namespace may mount neither its procfs nor its sysfs. The machine's are no
+/// way out: they show every process of the machine.
+fn whoever_shares_without_the_users_sees_nothing_of_the_machine(bench: &mut Bench) {
+    let first = bench.create(SLEEP);
+    let one = bench.start(&first);
+    let pidfd = || {
+        pidfd_open(
+            Pid::from_raw(one.host_pid.0).expect("pid"),
+            PidfdFlags::empty(),
+        )
+        .ok()
+    };
+    let processes = bench.create(
+        r#"{"image":"busybox","init":false,"command":["sh","-c","cat /proc/[0-9]*/cmdline"],
+            "namespaces":{"pid":"container:a"}}"#,
+    );
+    let shared = PerNamespace {
+        pid: pidfd(),
+        ..PerNamespace::default()
+    };
+    match bench.start_sharing(&processes, shared) {
+        Ok(init) => panic!("it sees {:?}", read_all(&init.console)),
+        Err(failure) => assert_eq!(failure.errno, Some(1), "{failure}"),
+    }
+    bench.remove(&processes);
+    let network = bench.create(
+        r#"{"image":"busybox","init":false,"command":["sleep","1000"],
+            "namespaces":{"net":"container:a"}}"#,
+    );
+    let shared = PerNamespace {
+        net: pidfd(),
+        ..PerNamespace::default()
+    };
+    let two = bench
+        .start_sharing(&network, shared)
+        .expect("a container beside the first");
+    assert_eq!(two.namespaces.net, one.namespaces.net);
+    let look = [
+        "sh",
+        "-c",
+        "ls /sys /sys/fs; ls /sys/fs/cgroup | grep procs$; mkdir /sys/x",
+    ];
+    let (text, code) = bench.run(&network, &two, &look);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.starts_with("/sys:\nfs\n\n/sys/fs:\ncgroup\ncgroup.procs\n")
+            && text.contains("Read-only"),
+        "{text}"
+    );
+    let (text, code) = bench.run(&network, &two, &["ip", "link", "show", "lo"]);
+    assert_eq!(code, 0, "{text}");
+    // Control: whose network is its own sees a sysfs.
+    let (text, _) = bench.run(&first, &one, &["ls", "/sys/class/net"]);
+    assert!(text.contains("lo"), "{text}");
+    bench.end(&network, two);
+    bench.end(&first, one);
 }
 
 fn namespaces_of_another_container_are_shared(bench: &mut Bench) {
