@@ -43,6 +43,10 @@ const DRAIN_MS: u64 = 5_000;
 /// How long a reader has after that, from the keeper's Release on.
 const READER_MS: u64 = 10_000;
 
+/// How often one that has nothing left to do but to be released looks whether its records are still
+/// there, while there is no keeper.
+const FORGOTTEN_MS: u64 = 1_000;
+
 /// How long to wait after the journal could not be written, or a terminal was at its end.
 const RETRY_MS: u64 = 500;
 
@@ -175,7 +179,10 @@ impl<'a> Watch<'a> {
             }
             _ => None,
         };
-        let at = [drain, self.retry_at, self.cut_at]
+        let look = self
+            .only_waits_for_a_keeper()
+            .then(|| clock::monotonic_ms() + FORGOTTEN_MS);
+        let at = [drain, self.retry_at, self.cut_at, look]
             .into_iter()
             .flatten()
             .min()?;
@@ -203,11 +210,21 @@ impl<'a> Watch<'a> {
                 self.finish_draining();
             }
         }
-        if self.released && self.reader.is_none() && self.drain == Drain::Done {
+        let all_done = self.released || (self.only_waits_for_a_keeper() && self.is_forgotten());
+        if all_done && self.reader.is_none() && self.drain == Drain::Done {
             After::Gone
         } else {
             After::GoOn
         }
+    }
+
+    fn only_waits_for_a_keeper(&self) -> bool {
+        self.keeper.is_none() && self.drain == Drain::Done && !self.released
+    }
+
+    /// Whether its records were removed, as uninstalling does: no keeper will ever ask for it.
+    fn is_forgotten(&self) -> bool {
+        matches!(self.watched.directory.try_exists(), Ok(false))
     }
 
     // ---- The keeper

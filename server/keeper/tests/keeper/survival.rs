@@ -126,6 +126,42 @@ fn a_killed_monitor_costs_what_it_watched_and_no_more() {
 }
 
 #[test]
+fn a_monitor_whose_records_were_removed_waits_for_no_keeper() {
+    let Some(mut place) = Place::new() else {
+        return;
+    };
+    let mut client = place.connect();
+    let start = |client: &mut place::Client, name: &str| {
+        let made = client.create(&spec(IDLE));
+        client.start(&made.id, &place.journal(name));
+        client.look(&made.id)
+    };
+    let forgotten = start(&mut client, "forgotten");
+    let kept = start(&mut client, "kept");
+    drop(client);
+    place.kill();
+    // What uninstalling does, to one of the two.
+    let directory = |id: &ContainerId| place.path("root/keeper/containers").join(id.as_str());
+    std::fs::remove_dir_all(directory(&forgotten.id)).expect("removed");
+    for container in [&forgotten, &kept] {
+        kill_process(container.pid.expect("pid").0);
+    }
+    wait_until("the one that nobody will ask for goes", || {
+        place.monitors() == 1
+    });
+    wait_until("the other has written the end down", || {
+        directory(&kept.id).join("exit.json").exists()
+    });
+    place.start();
+    let mut client = place.connect();
+    wait_until("the end is told", || {
+        client.look(&kept.id).state == ContainerState::Exited
+    });
+    client.remove(&kept.id);
+    nothing_left(&place, &kept.id);
+}
+
+#[test]
 fn after_a_restart_of_the_machine_nothing_is_taken_for_running() {
     let Some(mut place) = Place::new() else {
         return;
