@@ -1,6 +1,7 @@
 //! What root allows the server to ask for.
 //!
-//! The file is optional, and without it nothing is allowed. One that somebody other than root
+//! The file is optional, and without it nothing is allowed, and no container gets more than the
+//! machine has. One that somebody other than root
 //! could have written is not believed, and one that cannot be understood is not guessed at: both
 //! keep the keeper from starting, with words that say what to do.
 
@@ -9,13 +10,74 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use porthole_protocol::container::Limits;
 use porthole_protocol::keeper::Policy;
+use serde::Deserialize;
 
 /// Where it is unless `PORTHOLE_POLICY` names another place.
 pub(crate) const PATH: &str = "/etc/porthole/policy.toml";
 
 /// More than a policy can need.
 const SIZE_LIMIT: u64 = 64 * 1024;
+
+/// What the file says.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Rules {
+    /// What may be asked for at all.
+    pub(crate) policy: Policy,
+    /// How much of it.
+    pub(crate) ceilings: Ceilings,
+}
+
+/// The most that one container may be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ceilings {
+    /// Bytes.
+    pub(crate) memory: u64,
+    /// Cores.
+    pub(crate) cpus: f64,
+    /// Processes and threads.
+    pub(crate) pids: u32,
+}
+
+impl Default for Ceilings {
+    /// All memory and cores of the machine, and a quarter of the processes that it can have.
+    fn default() -> Self {
+        let memory = rustix::system::sysinfo();
+        let unit = u64::from(memory.mem_unit).max(1);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let processes = std::fs::read_to_string("/proc/sys/kernel/pid_max")
+            .ok()
+            .and_then(|text| text.trim().parse::<u32>().ok())
+            .map_or(PIDS, |most| (most / 4).min(PIDS));
+        Self {
+            memory: memory.totalram.saturating_mul(unit),
+            cpus: u32::try_from(cores).map_or(1.0, f64::from),
+            pids: processes,
+        }
+    }
+}
+
+/// Processes of one container, on a machine that can have four times as many.
+const PIDS: u32 = 32_768;
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    host_namespaces: bool,
+    join_foreign: bool,
+    limits: WrittenLimits,
+}
+
+/// Its table `limits`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenLimits {
+    memory: Option<u64>,
+    cpus: Option<f64>,
+    pids: Option<u32>,
+}
 
 /// Why the policy is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +96,14 @@ pub(crate) enum PolicyError {
 }
 
 /// Reads the policy at this path.
-pub(crate) fn read(path: &Path) -> Result<Policy, PolicyError> {
+pub(crate) fn read(path: &Path) -> Result<Rules, PolicyError> {
     let failed = |source| PolicyError::Read {
         path: path.to_owned(),
         source,
     };
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Policy::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Rules::default()),
         Err(error) => return Err(failed(error)),
     };
     // Asked of the open file, so that it is the one that is then read.
@@ -61,8 +123,32 @@ pub(crate) fn read(path: &Path) -> Result<Policy, PolicyError> {
     })
 }
 
-fn parse(text: &str) -> Result<Policy, String> {
-    toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+fn parse(text: &str) -> Result<Rules, String> {
+    let written: Written =
+        toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+    let machine = Ceilings::default();
+    let ceilings = Ceilings {
+        memory: written.limits.memory.unwrap_or(machine.memory),
+        cpus: written.limits.cpus.unwrap_or(machine.cpus),
+        pids: written.limits.pids.unwrap_or(machine.pids),
+    };
+    // What could not be given to any container is a slip of the pen.
+    let limits = Limits {
+        memory: Some(ceilings.memory),
+        swap: None,
+        cpus: Some(ceilings.cpus),
+        pids: Some(ceilings.pids),
+    };
+    limits
+        .check()
+        .map_err(|(field, why)| format!("{field}: {why}"))?;
+    Ok(Rules {
+        policy: Policy {
+            host_namespaces: written.host_namespaces,
+            join_foreign: written.join_foreign,
+        },
+        ceilings,
+    })
 }
 
 #[cfg(test)]
@@ -72,9 +158,9 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_not_allowed() {
-        assert_eq!(parse(""), Ok(Policy::default()));
+        assert_eq!(parse(""), Ok(Rules::default()));
         assert!(!Policy::default().host_namespaces && !Policy::default().join_foreign);
-        let policy = parse("# root's\nhost_namespaces = true\n").expect("valid");
+        let Rules { policy, .. } = parse("# root's\nhost_namespaces = true\n").expect("valid");
         assert!(policy.host_namespaces && !policy.join_foreign);
     }
 
@@ -87,10 +173,40 @@ mod tests {
     }
 
     #[test]
+    fn ceilings_are_the_machines_unless_root_sets_others() {
+        let machine = Ceilings::default();
+        assert!(machine.memory > 64 << 20 && machine.cpus >= 1.0);
+        assert!((256..=PIDS).contains(&machine.pids), "{machine:?}");
+        let rules = parse("[limits]\nmemory = 1073741824\ncpus = 1.5").expect("valid");
+        assert_eq!(
+            rules.ceilings,
+            Ceilings {
+                memory: 1 << 30,
+                cpus: 1.5,
+                ..machine
+            }
+        );
+        assert!(
+            parse("[limits]\nmemory = 1")
+                .expect_err("too little")
+                .contains("limits.memory")
+        );
+        for bad in [
+            "memory = -1",
+            "pids = 0",
+            "cpus = 0",
+            "disk = 1",
+            "memory = \"1G\"",
+        ] {
+            assert!(parse(&format!("[limits]\n{bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_file_that_others_can_write_is_not_believed() {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("policy.toml");
-        assert_eq!(read(&path).expect("no file"), Policy::default());
+        assert_eq!(read(&path).expect("no file"), Rules::default());
         std::fs::write(&path, "join_foreign = true\n").expect("write");
         let mode = |mode| {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
@@ -100,7 +216,7 @@ mod tests {
             assert!(matches!(read(&path), Err(PolicyError::Writable { .. })));
             return;
         }
-        assert!(read(&path).expect("root's").join_foreign, "control");
+        assert!(read(&path).expect("root's").policy.join_foreign, "control");
         for bad in [0o664, 0o646, 0o666] {
             mode(bad);
             let why = read(&path).expect_err("refused").to_string();

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
-use porthole_protocol::id::HostPid;
+use porthole_protocol::id::{HostPid, NamespaceInode};
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// A pidfd of the process with this number that was started at this time.
@@ -22,6 +24,35 @@ pub(super) fn open(pid: HostPid, start_ticks: u64) -> io::Result<OwnedFd> {
     } else {
         Err(gone())
     }
+}
+
+/// The same, for sharing a namespace of that process: it must be the one that was written down.
+pub(super) fn open_in(
+    pid: HostPid,
+    start_ticks: u64,
+    kind: NamespaceType,
+    namespaces: &NamespaceSet,
+) -> io::Result<OwnedFd> {
+    let pidfd = open(pid, start_ticks)?;
+    let found = namespace_of(&pid.to_string(), kind);
+    // After the number was read, so that it is that of the process that still lives.
+    porthole_sys::signals::send(&pidfd, 0)?;
+    if found.is_some() && found == *namespaces.get(kind) {
+        Ok(pidfd)
+    } else {
+        Err(io::Error::from(rustix::io::Errno::SRCH))
+    }
+}
+
+/// The namespaces of this process, which are the host's.
+pub(super) fn own_namespaces() -> NamespaceSet {
+    PerNamespace::build(|kind| namespace_of("self", kind))
+}
+
+fn namespace_of(process: &str, kind: NamespaceType) -> Option<NamespaceInode> {
+    std::fs::metadata(format!("/proc/{process}/ns/{kind}"))
+        .ok()
+        .map(|status| NamespaceInode(status.ino()))
 }
 
 /// Field 22 of `/proc/PID/stat`, see proc_pid_stat(5). The second field is a name in brackets,
@@ -51,5 +82,20 @@ mod tests {
         assert!(open(pid, ticks).is_ok());
         assert!(open(pid, ticks + 1).is_err());
         assert!(open(HostPid(0), 0).is_err());
+    }
+
+    #[test]
+    fn a_process_in_another_namespace_is_another() {
+        let pid = std::process::id();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+        let ticks = start_ticks_of(&stat).expect("ticks");
+        let pid = HostPid(pid.cast_signed());
+        let mut namespaces = own_namespaces();
+        assert!(open_in(pid, ticks, NamespaceType::Net, &namespaces).is_ok());
+        namespaces.net = namespaces.ipc;
+        assert!(open_in(pid, ticks, NamespaceType::Net, &namespaces).is_err());
+        assert!(open_in(pid, ticks, NamespaceType::Ipc, &namespaces).is_ok());
+        namespaces.net = None;
+        assert!(open_in(pid, ticks, NamespaceType::Net, &namespaces).is_err());
     }
 }

@@ -36,7 +36,7 @@ use rustix::process::WaitOptions;
 
 use self::connection::{Connection, Incoming};
 use self::worker::Worker;
-use crate::ledger::{Effect, Ledger, Now, Ticket};
+use crate::ledger::{Effect, Ledger, Machine, Now, Ticket};
 use crate::log::log;
 use crate::monitor::Ground;
 use crate::poll::{Poll, READ, READ_WRITE};
@@ -105,11 +105,11 @@ pub(crate) fn run() -> anyhow::Result<std::convert::Infallible> {
     rustix::process::umask(Mode::from_bits_retain(0o077));
     ground::must_be_root()?;
     let places = Places::from_environment()?;
-    let policy = policy::read(&places.policy)?;
+    let rules = policy::read(&places.policy)?;
     ground::make_directories(&places, accounts::server()?.as_ref())?;
     let _lock = lock(&places)?;
     let listener = listener(&places)?;
-    let mut broker = Broker::new(places, policy, listener)?;
+    let mut broker = Broker::new(places, rules, listener)?;
     broker.take_over()?;
     log!("keeper", "ready, {} containers", broker.ledger.count());
     loop {
@@ -152,7 +152,7 @@ fn listener(places: &Places) -> anyhow::Result<Listener> {
 }
 
 impl Broker {
-    fn new(places: Places, policy: Policy, listener: Listener) -> anyhow::Result<Self> {
+    fn new(places: Places, rules: policy::Rules, listener: Listener) -> anyhow::Result<Self> {
         let (cgroups, mut lacking) = Cgroups::detect(&places.instance())?;
         lacking.extend(ground::lacking());
         let images = Images::prepare(&places.keeper().join("images"));
@@ -160,9 +160,12 @@ impl Broker {
         let server_uid = accounts::server()?.map(|account| account.uid);
         let ledger = Ledger::new(
             images.list(),
-            policy,
-            boot.trim().to_owned(),
-            ground::cgroup_base(&cgroups),
+            rules,
+            Machine {
+                boot: boot.trim().to_owned(),
+                cgroup: ground::cgroup_base(&cgroups),
+                host: identity::own_namespaces(),
+            },
         );
         let program = program::sealed()?;
         let mut mask = SigSet::empty();
@@ -180,7 +183,7 @@ impl Broker {
                 program,
             },
             ledger,
-            policy,
+            policy: rules.policy,
             lacking,
             server_uid,
             sources: HashMap::new(),

@@ -70,7 +70,9 @@ impl Broker {
                 .parse()
                 .ok()
                 .and_then(|other| self.ledger.run(&other));
-            let pidfd = run.map(|run| identity::open(run.host_pid, run.start_ticks));
+            let pidfd = run.map(|run| {
+                identity::open_in(run.host_pid, run.start_ticks, *kind, &run.namespaces)
+            });
             match pidfd {
                 Some(Ok(pidfd)) => *shared.get_mut(*kind) = Some(pidfd),
                 Some(Err(_)) | None => {

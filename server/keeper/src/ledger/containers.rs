@@ -110,6 +110,7 @@ impl Ledger {
         if held.next_start.is_some() {
             return Err(wrong_state("the container is being started already"));
         }
+        self.check_policy(held)?;
         self.check_shared(&held.config.spec)?;
         if held.monitor {
             // The last run's output is still being put into the journal.

@@ -33,8 +33,10 @@ use porthole_protocol::container::{Image, Timestamp};
 use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Policy, Reply, Request};
 use porthole_protocol::monitor::{FromMonitor, ToMonitor};
+use porthole_protocol::namespace::NamespaceSet;
 use porthole_protocol::session::{Exit, SessionSpec, Target};
 
+use crate::policy::{Ceilings, Rules};
 pub(crate) use record::{Config, Run};
 use record::{Deadline, Held, HeldSession};
 pub(crate) use recovery::{Found, FoundSession};
@@ -132,23 +134,38 @@ pub(crate) struct Ledger {
     sessions: BTreeMap<SessionId, HeldSession>,
     images: Vec<Image>,
     policy: Policy,
+    /// The most that a container may be given.
+    ceilings: Ceilings,
     /// This boot of the machine.
     boot: String,
     /// The containers' groups' parent, from the cgroup2 tree's root.
     cgroup: String,
+    /// The host's namespaces.
+    host: NamespaceSet,
+}
+
+/// Where a ledger is kept.
+pub(crate) struct Machine {
+    /// This boot of it.
+    pub(crate) boot: String,
+    /// The path of the group in which each container has its own.
+    pub(crate) cgroup: String,
+    /// The namespaces that a process has that makes none.
+    pub(crate) host: NamespaceSet,
 }
 
 impl Ledger {
-    /// A ledger that knows of nothing yet. `cgroup` is the path of the group in which each
-    /// container has its own.
-    pub(crate) fn new(images: Vec<Image>, policy: Policy, boot: String, cgroup: String) -> Self {
+    /// A ledger that knows of no container yet.
+    pub(crate) fn new(images: Vec<Image>, rules: Rules, machine: Machine) -> Self {
         Self {
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             images,
-            policy,
-            boot,
-            cgroup,
+            policy: rules.policy,
+            ceilings: rules.ceilings,
+            boot: machine.boot,
+            cgroup: machine.cgroup,
+            host: machine.host,
         }
     }
 

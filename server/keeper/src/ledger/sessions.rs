@@ -29,6 +29,7 @@ impl Ledger {
                 held.config.name
             )));
         }
+        self.check_policy(held)?;
         self.check_session(&spec)?;
         self.check_new(&id)?;
         let joining = Joining {

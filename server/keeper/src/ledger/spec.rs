@@ -42,6 +42,21 @@ fn forbidden(field: &str, what: &str) -> Failure {
     .stage(Stage::Request)
 }
 
+/// Only who owns a PID namespace may mount its procfs, and a container without one could see
+/// nothing of what it shares. The owner is the user namespace that the other container is in.
+fn check_processes(spec: &ContainerSpec) -> Result<(), Failure> {
+    let processes = spec.namespace(NamespaceType::Pid);
+    if matches!(processes, NamespaceChoice::Container(_))
+        && spec.namespace(NamespaceType::User) != processes
+    {
+        return Err(invalid(
+            "namespaces.pid",
+            "processes can be shared only together with users: share the namespace user of the same container too",
+        ));
+    }
+    Ok(())
+}
+
 impl Ledger {
     /// Checks a spec and fills in every default, so that what is shown is what is in force.
     pub(super) fn fill_in(
@@ -75,17 +90,49 @@ impl Ledger {
         if spec.hostname.is_none() {
             spec.hostname = name.as_str().parse().or_else(|_| id.short().parse()).ok();
         }
-        spec.limits = Limits {
-            memory: spec.limits.memory.or(Some(Limits::DEFAULT_MEMORY)),
-            swap: spec.limits.swap.or(Some(0)),
-            cpus: spec.limits.cpus.or(Some(Limits::DEFAULT_CPUS)),
-            pids: spec.limits.pids.or(Some(Limits::DEFAULT_PIDS)),
-        };
+        self.settle_limits(&mut spec.limits)?;
         let ids = self.settle_namespaces(&mut spec)?;
         if serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len()) > JSON_LIMIT {
             return Err(invalid("command", "what is asked for is too long"));
         }
         Ok(Filled { spec, name, ids })
+    }
+
+    /// Fills in the defaults, and refuses what is above root's ceilings.
+    fn settle_limits(&self, limits: &mut Limits) -> Result<(), Failure> {
+        let most = &self.ceilings;
+        let above = |field: &str, ceiling: String| {
+            invalid(
+                field,
+                format!(
+                    "a container may have at most {ceiling} here; root can allow more in {}",
+                    crate::policy::PATH
+                ),
+            )
+        };
+        if limits.memory.is_some_and(|memory| memory > most.memory) {
+            let ceiling = format!(
+                "{} MiB of memory ({} bytes)",
+                most.memory >> 20,
+                most.memory
+            );
+            return Err(above("limits.memory", ceiling));
+        }
+        if limits.cpus.is_some_and(|cpus| cpus > most.cpus) {
+            return Err(above("limits.cpus", format!("{} cores", most.cpus)));
+        }
+        if limits.pids.is_some_and(|pids| pids > most.pids) {
+            return Err(above("limits.pids", format!("{} processes", most.pids)));
+        }
+        *limits = Limits {
+            memory: limits
+                .memory
+                .or(Some(most.memory.min(Limits::DEFAULT_MEMORY))),
+            swap: limits.swap.or(Some(0)),
+            cpus: limits.cpus.or(Some(most.cpus.min(Limits::DEFAULT_CPUS))),
+            pids: limits.pids.or(Some(most.pids.min(Limits::DEFAULT_PIDS))),
+        };
+        Ok(())
     }
 
     fn check_image(&self, spec: &mut ContainerSpec) -> Result<(), Failure> {
@@ -129,19 +176,67 @@ impl Ledger {
                     if kind == NamespaceType::User {
                         ids = Some(other.config.ids);
                     }
+                    let id = other.config.id.to_string();
                     // What that one has of the host's, this one would have too.
-                    if other.config.spec.namespace(kind) == NamespaceChoice::Host
-                        && kind != NamespaceType::Time
-                        && !self.policy.host_namespaces
-                    {
+                    let hosts = self.reaches_host(other, kind);
+                    if hosts && !self.policy.host_namespaces {
                         return Err(forbidden(&field, "this"));
                     }
-                    choice = NamespaceChoice::Container(other.config.id.to_string());
+                    choice = if hosts && matches!(kind, NamespaceType::Pid | NamespaceType::Net) {
+                        // As what it is: `/proc` and `/sys` are the host's with it.
+                        NamespaceChoice::Host
+                    } else {
+                        NamespaceChoice::Container(id)
+                    };
                 }
             }
             spec.namespaces.insert(kind, choice);
         }
+        check_processes(spec)?;
         Ok(ids)
+    }
+
+    /// Whether a container's namespace is the host's, be it by way of others.
+    ///
+    /// Containers refer to older ones only, so that this ends. Where one on the way was removed,
+    /// what is shared is told by the kernel's number of it, and where there is none it is taken
+    /// for the host's.
+    pub(super) fn reaches_host(&self, held: &Held, kind: NamespaceType) -> bool {
+        // The host's clocks are nobody's secret.
+        if kind == NamespaceType::Time {
+            return false;
+        }
+        match held.config.spec.namespace(kind) {
+            NamespaceChoice::Own => false,
+            NamespaceChoice::Host => true,
+            NamespaceChoice::Container(reference) => {
+                let other = reference
+                    .parse()
+                    .ok()
+                    .and_then(|id| self.containers.get(&id));
+                match other {
+                    Some(other) => self.reaches_host(other, kind),
+                    None => held
+                        .run()
+                        .and_then(|run| *run.namespaces.get(kind))
+                        .is_none_or(|inode| *self.host.get(kind) == Some(inode)),
+                }
+            }
+        }
+    }
+
+    /// A policy that has become stricter since a container was made is in force for it too.
+    pub(super) fn check_policy(&self, held: &Held) -> Result<(), Failure> {
+        let kind = NamespaceType::ALL
+            .into_iter()
+            .find(|kind| self.reaches_host(held, *kind));
+        match kind {
+            Some(kind) if !self.policy.host_namespaces => Err(forbidden(
+                &format!("namespaces.{kind}"),
+                &format!("the container {}", held.config.name),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The container that a person means: by id, else by name, else by the beginning of an id.

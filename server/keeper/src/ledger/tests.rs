@@ -10,7 +10,8 @@ use porthole_protocol::namespace::{Isolation, NamespaceSet, NamespaceType, PerNa
 use porthole_protocol::session::{Exit, ExitKind, Session, SessionSpec, Size, Target};
 
 use super::record::{Life, State, StoredSession};
-use super::{Effect, Found, FoundSession, Ledger, Now, Ticket};
+use super::{Effect, Found, FoundSession, Ledger, Machine, Now, Ticket};
+use crate::policy::{Ceilings, Rules};
 
 /// A ledger with a clock, to which things happen.
 struct World {
@@ -33,9 +34,19 @@ fn ledger(policy: Policy) -> Ledger {
     };
     Ledger::new(
         vec![image, absent],
-        policy,
-        "boot".to_owned(),
-        "/porthole-1".to_owned(),
+        Rules {
+            policy,
+            ceilings: Ceilings {
+                memory: 8 << 30,
+                cpus: 4.0,
+                pids: 4_096,
+            },
+        },
+        Machine {
+            boot: "boot".to_owned(),
+            cgroup: "/porthole-1".to_owned(),
+            host: PerNamespace::build(|kind| Some(NamespaceInode(kind as u64))),
+        },
     )
 }
 
@@ -345,6 +356,125 @@ fn the_host_is_reached_by_no_detour() {
         owner: "admin".parse().expect("owner"),
     });
     assert!(matches!(effects.as_slice(), [Effect::Join(_)]), "control");
+}
+
+#[test]
+fn a_stricter_policy_is_in_force_for_what_is_there() {
+    let open = || Policy {
+        host_namespaces: true,
+        ..Policy::default()
+    };
+    let mut world = World::with(open());
+    let plain = world.create(PLAIN);
+    let first = world.create(r#"{"image":"busybox","name":"a","namespaces":{"ipc":"host"}}"#);
+    let second =
+        world.create(r#"{"image":"busybox","name":"b","namespaces":{"ipc":"container:a"}}"#);
+    let third = world.create(r#"{"image":"busybox","namespaces":{"ipc":"container:b"}}"#);
+    let all = [&plain.id, &first.id, &second.id, &third.id];
+    for (id, pid) in all.into_iter().zip(100..) {
+        world.run(id, pid);
+    }
+    for (number, (id, allowed)) in all.into_iter().zip([true, false, false, false]).enumerate() {
+        let number = u8::try_from(number).expect("a few");
+        world.ledger.policy = Policy::default();
+        let (ticket, effects) = world.open(id, number);
+        if allowed {
+            assert!(matches!(effects.as_slice(), [Effect::Join(_)]), "control");
+            continue;
+        }
+        let failure = failed(&effects, ticket);
+        assert_eq!(failure.code, FailureCode::Forbidden, "{failure}");
+        assert_eq!(failure.field.as_deref(), Some("namespaces.ipc"));
+        world.ledger.policy = open();
+        let (_, effects) = world.open(id, number);
+        assert!(matches!(effects.as_slice(), [Effect::Join(_)]), "control");
+    }
+    // Where one on the way is gone, the kernel's number says whose it is.
+    world.ledger.policy = Policy::default();
+    world.ledger.containers.remove(&first.id);
+    let (_, effects) = world.open(&third.id, 11);
+    assert!(
+        matches!(effects.as_slice(), [Effect::Join(_)]),
+        "none of the host's: {effects:?}"
+    );
+    world.ledger.host.ipc = world
+        .ledger
+        .run(&second.id)
+        .expect("it runs")
+        .namespaces
+        .ipc;
+    let (ticket, effects) = world.open(&third.id, 12);
+    assert_eq!(failed(&effects, ticket).code, FailureCode::Forbidden);
+    // A start, by the same rule.
+    let mut world = World::with(open());
+    let net = world.create(r#"{"image":"busybox","name":"a","namespaces":{"net":"host"}}"#);
+    let through = world.create(r#"{"image":"busybox","namespaces":{"net":"container:a"}}"#);
+    assert_eq!(
+        through.spec.namespace(NamespaceType::Net),
+        NamespaceChoice::Host,
+        "it is told as what it is"
+    );
+    for id in [&net.id, &through.id] {
+        world.ledger.policy = Policy::default();
+        let (ticket, effects) = world.start(id);
+        let failure = failed(&effects, ticket);
+        assert_eq!(failure.code, FailureCode::Forbidden);
+        assert!(failure.message.contains("policy.toml"), "{failure}");
+        world.ledger.policy = open();
+        world.run(id, 100);
+    }
+}
+
+#[test]
+fn processes_are_shared_with_users_only() {
+    let mut world = World::new();
+    world.create(r#"{"image":"busybox","name":"a"}"#);
+    world.create(r#"{"image":"busybox","name":"b"}"#);
+    for refused in [
+        r#"{"image":"busybox","namespaces":{"pid":"container:a"}}"#,
+        r#"{"image":"busybox","namespaces":{"pid":"container:a","user":"container:b"}}"#,
+    ] {
+        let (ticket, effects) = world.try_create(refused);
+        let failure = failed(&effects, ticket);
+        assert_eq!(failure.code, FailureCode::Invalid);
+        assert_eq!(failure.field.as_deref(), Some("namespaces.pid"));
+        assert!(failure.message.contains("user"), "{failure}");
+    }
+    for allowed in [
+        r#"{"image":"busybox","namespaces":{"pid":"container:a","user":"container:a"}}"#,
+        r#"{"image":"busybox","namespaces":{"net":"container:a"}}"#,
+    ] {
+        world.create(allowed);
+    }
+}
+
+#[test]
+fn no_container_is_given_more_than_root_allows() {
+    let mut world = World::new();
+    for (limits, field, ceiling) in [
+        (r#"{"memory":8589934593}"#, "limits.memory", "8192 MiB"),
+        (r#"{"cpus":4.5}"#, "limits.cpus", "4 cores"),
+        (r#"{"pids":4097}"#, "limits.pids", "4096 processes"),
+    ] {
+        let spec = format!(r#"{{"image":"busybox","limits":{limits}}}"#);
+        let (ticket, effects) = world.try_create(&spec);
+        let failure = failed(&effects, ticket);
+        assert_eq!(failure.code, FailureCode::Invalid);
+        assert_eq!(failure.field.as_deref(), Some(field));
+        assert!(failure.message.contains(ceiling), "{failure}");
+    }
+    world.create(r#"{"image":"busybox","limits":{"memory":8589934592,"cpus":4.0,"pids":4096}}"#);
+    // Where the ceiling is lower than what a container has by default, that is less.
+    world.ledger.ceilings = Ceilings {
+        memory: 64 << 20,
+        cpus: 0.5,
+        pids: 32,
+    };
+    let limits = world.create(PLAIN).spec.limits;
+    assert_eq!(
+        (limits.memory, limits.cpus, limits.pids),
+        (Some(64 << 20), Some(0.5), Some(32))
+    );
 }
 
 #[test]
