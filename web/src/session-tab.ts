@@ -12,6 +12,8 @@ import type { Flags } from "./protocol.ts";
 import { TerminalView } from "./terminal.ts";
 
 const TITLE_LIMIT = 80;
+const FIND_TRIES = 10;
+const FIND_EVERY = 500;
 
 const clock: Clock = {
   now: () => performance.now(),
@@ -136,12 +138,25 @@ export class SessionTab {
     try {
       this.#view ??= await TerminalView.open(this.#host, this.#outside(), this.page.screenReader());
       const { cols, rows } = this.#view;
-      this.#session = id === null ? await this.page.api.open(this.page.container, cols, rows) : await this.page.api.session(id);
+      this.#session = id === null ? await this.page.api.open(this.page.container, cols, rows) : await this.#find(id);
     } catch (error) {
       this.#fail(error, id);
       return;
     }
     this.#attach(this.#session);
+  }
+
+  /** A session that is there; waits a while for a server that is just being started again. */
+  async #find(id: string): Promise<Session> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.page.api.session(id);
+      } catch (error) {
+        const passing = error instanceof Refusal && (error.status === 0 || error.status === 503);
+        if (!passing || tries === FIND_TRIES) throw error;
+        await new Promise((resolve) => setTimeout(resolve, FIND_EVERY));
+      }
+    }
   }
 
   focus(): void {

@@ -57,6 +57,15 @@ export class Terminal {
     await until("the terminal is live", async () => (await this.state()) === "live", { within });
   }
 
+  /** Waits until this was written or drawn; says how it stands where it is not in time. */
+  async sees(text, { within = 10_000, every = 10 } = {}) {
+    await until(`"${text}"`, () => this.recorder.text.includes(text), { within, every }).catch(async (error) => {
+      const { sockets, closed, end, snapshots } = this.recorder;
+      const stand = { state: await this.state(), sockets, closed, end, snapshots, last: this.recorder.text.slice(-200) };
+      throw new Error(`${error.message}: ${JSON.stringify(stand)}`);
+    });
+  }
+
   async type(text) {
     await this.page.keyboard.type(text);
     await this.page.keyboard.press("Enter");

@@ -30,8 +30,9 @@ before(async () => {
   container = await porthole.create({ name: "flood", image: "busybox", command: ["sleep", "1000000"] });
 });
 
-/** A new session in a new tab. */
+/** A new session in a new tab; the one before it is ended. */
 async function newTerminal() {
+  if (terminal) await porthole.api("DELETE", `/sessions/${terminal.session}`);
   await page?.close();
   page = await window.newPage();
   terminal = await Terminal.open(page, porthole, "flood");
@@ -64,11 +65,11 @@ for (const role of ["server", "keeper"]) {
       const round = `${role[0]}${time}`;
       if (time % ROUNDS === 1) await newTerminal();
       await terminal.type(`echo ${round}''begin; seq 1 ${LAST}; echo ${round}''end`);
-      await until("the flood has begun", () => terminal.recorder.text.includes(`${round}begin`), { every: 2 });
+      await terminal.sees(`${round}begin`, { every: 2 });
       await new Promise((go) => setTimeout(go, Math.random() * 120));
       if (!terminal.recorder.text.includes(`\n${round}end`)) inFlood += 1;
       await porthole.kill(role);
-      await until("the page has the end", () => terminal.recorder.text.includes(`${round}end`), { within: 30_000 });
+      await terminal.sees(`${round}end`, { within: 30_000 });
       await terminal.live();
       const journal = await until("the journal has it", async () => {
         const now = await porthole.journal(terminal.session).catch(() => null);
@@ -88,13 +89,13 @@ for (const role of ["server", "keeper"]) {
 step("with all of it away a program's output goes on, and is there afterwards", { timeout: 120_000 }, async () => {
   await newTerminal();
   await terminal.type(`echo wait; sleep 1; echo away''begin; seq 1 ${LAST}; echo away''end; echo done > /tmp/done`);
-  await until("it has begun", () => terminal.recorder.text.includes("\nwait"));
+  await terminal.sees("\nwait");
   await porthole.killServe();
   await until("the page says so", async () => (await terminal.state()).startsWith("reconnecting"));
   const root = `/proc/${container.pid}/root`;
   await until("the program has ended though nobody reads", () => host.readText(`${root}/tmp/done`) === "done\n", { within: 30_000 });
   await porthole.serve();
-  await until("the page has the end", () => terminal.recorder.text.includes("awayend"), { within: 30_000 });
+  await terminal.sees("awayend", { within: 30_000 });
   await terminal.live();
   expectNumbers(await porthole.journal(terminal.session), "away");
   terminal.recorder.forget();

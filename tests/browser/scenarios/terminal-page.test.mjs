@@ -380,6 +380,17 @@ test("signed out says so and offers to sign in", async (t) => {
   assert.match(await link.getAttribute("href"), /^\/login\?next=%2Fcontainers%2Fweb%2Fterminal/);
 });
 
+test("a reload while the server is started again waits for it", async (t) => {
+  let asked = 0;
+  const { page } = await scene(t, {
+    query: `?session=${SESSION}`,
+    get: (id) => (++asked < 3 ? { status: 503, json: { error: { code: "keeper_away", message: "away" } } } : { status: 200, json: session(id) }),
+    play: (socket) => socket.send(frames.hello()),
+  });
+  await until("live", async () => (await status(page)) === "live");
+  assert.equal(asked, 3);
+});
+
 test("a session that is gone offers a new one", async (t) => {
   const { page, requests } = await scene(t, {
     query: `?session=${SESSION}`,
