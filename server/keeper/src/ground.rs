@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use porthole_protocol::id::ContainerId;
 use porthole_runtime::Cgroups;
 use porthole_sys::packet::Listener;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::accounts::Account;
+use crate::log::log;
 use crate::settings::Places;
 use crate::store;
 
@@ -21,6 +23,9 @@ const ROOT_VERSION: u32 = 1;
 
 /// The oldest kernel that has everything.
 const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
+/// Open files of keeper and server, at least.
+const OPEN_FILES: u64 = 65_536;
 
 /// What is missing.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,26 @@ pub(crate) fn check_kernel() -> Result<(), GroundError> {
     match version_of(&found) {
         Some(version) if version >= OLDEST_KERNEL => Ok(()),
         _ => Err(GroundError::Kernel { found }),
+    }
+}
+
+/// Every session and every viewer is a few descriptors of the keeper's and the server's. What runs
+/// in containers has its own limit.
+pub(crate) fn raise_open_files() {
+    let limit = |most| Rlimit {
+        current: most,
+        maximum: most,
+    };
+    // None is no limit at all.
+    let most = getrlimit(Resource::Nofile).maximum;
+    let wanted = most.map(|most| most.max(OPEN_FILES));
+    if setrlimit(Resource::Nofile, limit(wanted)).is_err()
+        && let Err(errno) = setrlimit(Resource::Nofile, limit(most))
+    {
+        log!(
+            "serve",
+            "the number of open files cannot be raised: {errno}"
+        );
     }
 }
 

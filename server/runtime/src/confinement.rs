@@ -9,6 +9,7 @@ mod seccomp;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+pub use seccomp::confine_server;
 pub(crate) use seccomp::prepare;
 
 use crate::account::Account;

@@ -31,6 +31,7 @@ mod wire;
 use std::os::fd::OwnedFd;
 
 pub use cgroup::Cgroups;
+pub use confinement::confine_server;
 pub use identity::allocate_ids;
 pub use image::Images;
 pub use init::init_main;

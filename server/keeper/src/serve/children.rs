@@ -239,7 +239,8 @@ fn become_server(account: Account) -> io::Result<()> {
     setresgid(gid, gid, gid)?;
     // The kernel takes the effective and permitted capabilities away with it.
     setresuid(uid, uid, uid)?;
-    Ok(())
+    // Anybody may make a user namespace, and be root in it: not the server.
+    porthole_runtime::confine_server()
 }
 
 fn keeper_words() -> io::Result<Words> {

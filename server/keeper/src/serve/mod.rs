@@ -33,6 +33,7 @@ const STOP_MS: u64 = 8_000;
 pub(crate) fn run() -> anyhow::Result<()> {
     ground::must_be_root()?;
     ground::check_kernel()?;
+    ground::raise_open_files();
     let places = Places::from_environment()?;
     let server = accounts::server()?.context(
         "there is no account 'porthole' for the server to run as; make it: useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin porthole",

@@ -194,7 +194,14 @@ fn a_container_may_share_the_namespaces_of_another() {
         expected.shared_with = vec![other.id.clone()];
         expected
     });
-    for id in [&other.id, &one.id] {
+    // A network alone may be shared, as a container that looks after another does.
+    let mut beside: serde_json::Value = serde_json::from_str(&spec(IDLE)).expect("spec");
+    beside["namespaces"] = serde_json::json!({"net": format!("container:{}", one.name)});
+    let beside = client.create(&beside.to_string());
+    assert_ne!(beside.uid_map, one.uid_map);
+    let running = client.start(&beside.id, &place.journal("beside"));
+    assert_eq!(running.namespaces.net.isolation, Isolation::Shared);
+    for id in [&beside.id, &other.id, &one.id] {
         client.remove(id);
     }
     nothing_left(&place, &one.id);

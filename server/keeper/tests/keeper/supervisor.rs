@@ -29,8 +29,11 @@ fn stand_in_for_the_server() {
         })
         .collect();
     let keeper = porthole_sys::packet::Packet::connect(&run.join("keeper.sock"));
+    let namespace = unshares();
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let text = format!(
-        "{status}Pid:\t{}\nPassed:\t{passed:?}\nNames:\t{}\nKeeper:\t{}\nDirectory:\t{}\nRoot:\t{}\n",
+        "{status}Namespace:\t{namespace}\nFiles:\t{}\nPid:\t{}\nPassed:\t{passed:?}\nNames:\t{}\nKeeper:\t{}\nDirectory:\t{}\nRoot:\t{}\n",
+        files.unwrap_or(u64::MAX),
         std::process::id(),
         std::env::var("LISTEN_FDNAMES").unwrap_or_default(),
         keeper.is_ok(),
@@ -41,6 +44,16 @@ fn stand_in_for_the_server() {
     std::fs::write(&beside, text).expect("report");
     std::fs::rename(&beside, &report).expect("rename");
     std::thread::sleep(std::time::Duration::from_secs(600));
+}
+
+/// Whether a child of this process may become root of a user namespace and mount there.
+fn unshares() -> bool {
+    Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "true"])
+        .stderr(Stdio::null())
+        .status()
+        .expect("unshare of util-linux")
+        .success()
 }
 
 struct Instance {
@@ -78,9 +91,11 @@ impl Instance {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_porthole-keeper"));
+        // As systemd starts services, with few open files until they ask for more.
+        let mut command = Command::new("sh");
         command
-            .arg("serve")
+            .args(["-c", "ulimit -S -n 1024; exec \"$0\" serve"])
+            .arg(env!("CARGO_BIN_EXE_porthole-keeper"))
             .env("PORTHOLE_ROOT", self.path("root"))
             .env("PORTHOLE_RUN", self.path("run"))
             .env("PORTHOLE_POLICY", self.path("policy.toml"))
@@ -199,6 +214,8 @@ fn one_child_has_no_rights_and_both_are_started_again() {
         ("Keeper", "true"),
         ("Directory", "/"),
         ("Root", "false"),
+        ("Namespace", "false"),
+        ("Seccomp", "2"),
     ] {
         assert_eq!(
             report.get(field).map(String::as_str),
@@ -207,6 +224,25 @@ fn one_child_has_no_rights_and_both_are_started_again() {
         );
     }
     assert!(!report["Uid"].starts_with('0'));
+    // Control: the same account may, where there is no filter.
+    let free = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "true"])
+        .uid(
+            report["Uid"]
+                .split_whitespace()
+                .next()
+                .and_then(|uid| uid.parse().ok())
+                .expect("uid"),
+        )
+        .status()
+        .expect("unshare of util-linux");
+    assert!(free.success(), "control");
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let files: u64 = report["Files"].parse().expect("a number");
+    assert!(
+        files >= most.unwrap_or(u64::MAX).min(65_536),
+        "{files} of {most:?}"
+    );
     for (path, expected) in [
         ("root", 0o711),
         ("root/keeper", 0o700),

@@ -1,4 +1,5 @@
-//! The system call filter: an allowlist equivalent to Docker's default profile, see seccomp(2).
+//! The system call filters, see seccomp(2): that of containers, an allowlist equivalent to Docker's
+//! default profile, and that of the server, which is the same but for what it needs even less.
 //!
 //! What is not on the list answers EPERM. clone3(2) answers ENOSYS, so that libc falls back on
 //! clone(2), whose flags a filter can see; so does every call that is newer than this list, as it
@@ -39,12 +40,25 @@ pub(crate) fn prepare() {
 /// The filter's instructions.
 pub(super) fn filter() -> &'static BpfProgram {
     static FILTER: OnceLock<BpfProgram> = OnceLock::new();
-    FILTER.get_or_init(|| compile().unwrap_or_else(|_| refuse_everything()))
+    FILTER.get_or_init(|| compile(answer).unwrap_or_else(|_| refuse_everything()))
 }
 
 /// Loads the filter into this process for good. Sets no_new_privs.
 pub(super) fn load() -> io::Result<()> {
-    seccompiler::apply_filter(filter()).map_err(|error| match error {
+    apply(filter())
+}
+
+/// Loads the filter of the server into this process for good: nothing of a container's filter, and
+/// no look into other processes. Sets no_new_privs.
+///
+/// Without namespaces and mounts it has no file system of its own making, and so no descriptor
+/// that whoever closes it would have to wait for.
+pub fn confine_server() -> io::Result<()> {
+    apply(&compile(answer_server).unwrap_or_else(|_| refuse_everything()))
+}
+
+fn apply(filter: &BpfProgram) -> io::Result<()> {
+    seccompiler::apply_filter(filter).map_err(|error| match error {
         seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
         _ => io::Error::from(io::ErrorKind::InvalidInput),
     })
@@ -106,8 +120,17 @@ fn answer(number: u32) -> Answer {
     }
 }
 
+/// The same for the server.
+fn answer_server(number: u32) -> Answer {
+    if calls::OF_OTHER_PROCESSES.contains(&i64::from(number)) {
+        Answer::Return(REFUSE)
+    } else {
+        answer(number)
+    }
+}
+
 /// First numbers of the ranges that have the same answer.
-fn ranges() -> Vec<(u32, Answer)> {
+fn ranges(answer: fn(u32) -> Answer) -> Vec<(u32, Answer)> {
     let mut ranges: Vec<(u32, Answer)> = Vec::new();
     for number in (0..=NEWEST + 1).chain([X32]) {
         let answer = answer(number);
@@ -139,7 +162,7 @@ fn search(ranges: &[(u32, Answer)]) -> BpfProgram {
     }
 }
 
-fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
+fn compile(answer: fn(u32) -> Answer) -> Result<BpfProgram, seccompiler::BackendError> {
     let filter = SeccompFilter::new(
         rules()?,
         SeccompAction::Errno(EPERM),
@@ -152,7 +175,7 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         instruction(RETURN, 0, 0, KILL_PROCESS),
         instruction(LOAD_WORD, 0, 0, NUMBER),
     ];
-    program.extend(search(&ranges()));
+    program.extend(search(&ranges(answer)));
     let end = program.len();
     for (at, instruction) in program.iter_mut().enumerate() {
         if instruction.code == JUMP && instruction.k == u32::MAX {
@@ -226,14 +249,22 @@ mod tests {
 
     #[test]
     fn every_number_has_the_answer_that_the_list_gives_it() {
-        let program = compile().expect("a valid list");
-        assert!(program.len() < 1024, "{}", program.len());
-        for number in (0..2000).chain([X32 - 1, X32, X32 + 1, X32 + 59, u32::MAX]) {
-            let expected = match answer(number) {
-                Answer::Return(value) => Some(value),
-                Answer::Ask => None,
-            };
-            assert_eq!(decide(&program, number), expected, "{number}");
+        for answer in [answer, answer_server] {
+            let program = compile(answer).expect("a valid list");
+            assert!(program.len() < 1024, "{}", program.len());
+            for number in (0..2000).chain([X32 - 1, X32, X32 + 1, X32 + 59, u32::MAX]) {
+                let expected = match answer(number) {
+                    Answer::Return(value) => Some(value),
+                    Answer::Ask => None,
+                };
+                assert_eq!(decide(&program, number), expected, "{number}");
+            }
+        }
+        let program = compile(answer).expect("a valid list");
+        for call in calls::OF_OTHER_PROCESSES {
+            let call = u32::try_from(call).expect("a number");
+            assert_eq!(decide(&program, call), Some(ALLOW), "control");
+            assert_eq!(answer_server(call), Answer::Return(REFUSE));
         }
         assert_eq!(decide(&program, CLONE3), Some(UNKNOWN));
         assert_eq!(decide(&program, NEWEST + 1), Some(UNKNOWN));

@@ -20,6 +20,13 @@ pub(super) mod number {
     pub(in super::super) const UNSHARE: i64 = 272;
 }
 
+/// Those of [`ALLOWED`] that look into other processes, or change them.
+pub(super) const OF_OTHER_PROCESSES: [i64; 3] = [
+    101, // ptrace
+    310, // process_vm_readv
+    311, // process_vm_writev
+];
+
 /// Numbers of this architecture's calls, in their order.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
