@@ -138,7 +138,7 @@ export class SessionTab {
     try {
       this.#view ??= await TerminalView.open(this.#host, this.#outside(), this.page.screenReader());
       const { cols, rows } = this.#view;
-      this.#session = id === null ? await this.page.api.open(this.page.container, cols, rows) : await this.#find(id);
+      this.#session = id === null ? await this.page.api.open(this.page.container, cols, rows) : await this.#present(id);
     } catch (error) {
       this.#fail(error, id);
       return;
@@ -147,7 +147,7 @@ export class SessionTab {
   }
 
   /** A session that is there; waits a while for a server that is just being started again. */
-  async #find(id: string): Promise<Session> {
+  async #present(id: string): Promise<Session> {
     for (let tries = 1; ; tries += 1) {
       try {
         return await this.page.api.session(id);
