@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::access::Access;
-use crate::actions::sessions::Openings;
+use crate::actions::ceilings::Making;
 use crate::hubs::Hubs;
 use crate::keeper::Keeper;
 use crate::settings::Settings;
@@ -28,7 +28,9 @@ pub struct Shared {
     /// Who may do what.
     pub access: Access,
     /// Sessions that are being opened.
-    pub openings: Openings,
+    pub openings: Making,
+    /// Containers that are being made.
+    pub creations: Making,
     /// The hubs of what runs.
     pub hubs: Hubs,
     /// The connection to the keeper.

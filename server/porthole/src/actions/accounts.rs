@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use porthole_protocol::container::Owner;
 use serde_json::json;
 
-use super::audit;
+use super::{audit, containers, sessions};
 use crate::access::secret::{Secret, hash};
 use crate::access::{Account, Identity, Role, Via};
 use crate::settings::Password;
@@ -158,7 +158,7 @@ pub async fn sign_out(state: &AppState, identity: &Identity) -> Result<(), Refus
     .await
 }
 
-/// Changes one's own password. All other logins of the account end.
+/// Changes one's own password. All other logins and all tokens of the account end.
 pub async fn change_password(
     state: &AppState,
     identity: &Identity,
@@ -213,6 +213,7 @@ pub async fn change_password(
         .store
         .set_password(name.to_string(), new, keep)
         .await?;
+    state.access.secret_changed(name.as_str());
     state.access.standing.look(&state.store);
     Ok(())
 }
@@ -226,6 +227,7 @@ pub async fn create(
     password: String,
 ) -> Result<Account, Refusal> {
     check_name("user", &name)?;
+    refuse_inheritance(state, &name)?;
     let password = state.access.passwords.hash(password).await?;
     let detail = json!({"role": role});
     audit(state, identity, Act::AccountCreated, name.as_str(), detail).await?;
@@ -237,7 +239,8 @@ pub async fn create(
     Ok(state.store.create_account(new).await?)
 }
 
-/// Gives an account another role, another password, or both.
+/// Gives an account another role, another password, or both. With another password its logins and
+/// tokens end.
 pub async fn change(
     state: &AppState,
     identity: &Identity,
@@ -271,31 +274,61 @@ pub async fn change(
             .store
             .set_password(name.to_owned(), password, None)
             .await?;
+        state.access.secret_changed(name);
     }
     state.access.standing.look(&state.store);
     Ok(account)
 }
 
-/// Removes an account that owns no container: another of its name would inherit them.
+/// Removes an account that owns no container: another of its name would inherit them. Its sessions
+/// end and are forgotten with what they wrote.
 pub async fn delete(state: &AppState, identity: &Identity, name: &str) -> Result<(), Refusal> {
-    let owned = state
-        .world
-        .containers()
-        .iter()
-        .filter(|container| container.owner.as_str() == name)
-        .count();
-    if owned > 0 {
-        return Err(Refusal::conflict(
+    let stored = state
+        .store
+        .account(name)?
+        .ok_or_else(|| Refusal::from(crate::store::StoreError::NoAccount(name.to_owned())))?;
+    let owner = stored.account.name;
+    // What it owns is known only where the keeper is.
+    if !state.world.keeper().present {
+        return Err(Refusal::keeper_away());
+    }
+    refuse_owner_of_containers(state, &owner)?;
+    audit(state, identity, Act::AccountDeleted, name, json!({})).await?;
+    // Before the account goes: where one cannot be ended, the account stays to be tried again.
+    sessions::end_all(state, &owner).await?;
+    state.store.delete_account(name.to_owned()).await?;
+    state.access.secret_changed(name);
+    state.access.standing.look(&state.store);
+    // What it began to open meanwhile. What is left after that keeps the name from being used.
+    sessions::end_all(state, &owner).await
+}
+
+fn refuse_owner_of_containers(state: &AppState, owner: &Owner) -> Result<(), Refusal> {
+    match containers::owned(state, owner) {
+        0 => Ok(()),
+        owned => Err(Refusal::conflict(
             "owns_containers",
             format!(
                 "The account owns {owned} containers. Remove them first: an account made later under this name would own them."
             ),
-        ));
+        )),
     }
-    audit(state, identity, Act::AccountDeleted, name, json!({})).await?;
-    state.store.delete_account(name.to_owned()).await?;
-    state.access.standing.look(&state.store);
-    Ok(())
+}
+
+/// Refuses a new account a name that something is left of: it would own that.
+fn refuse_inheritance(state: &AppState, owner: &Owner) -> Result<(), Refusal> {
+    let containers = containers::owned(state, owner);
+    let sessions = sessions::owned(state, owner).len();
+    if containers + sessions == 0 {
+        return Ok(());
+    }
+    Err(Refusal::conflict(
+        "name_owns",
+        format!(
+            "An earlier account of this name has left {containers} containers and {sessions} sessions. Remove them first, or take another name."
+        ),
+    )
+    .field("user"))
 }
 
 /// Makes a token for machines, with the rights of its account. Its secret is shown this once.

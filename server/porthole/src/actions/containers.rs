@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use porthole_protocol::container::{Container, ContainerSpec, ContainerState};
+use porthole_protocol::container::{Container, ContainerSpec, ContainerState, Owner};
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::session::{Exit, Target};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{audit, namespaces};
+use super::{audit, ceilings, namespaces};
 use crate::access::Identity;
 use crate::hubs::create_journal;
+use crate::server::ending;
 use crate::store::Act;
 use crate::world::Change;
 use crate::{AppState, Refusal};
@@ -21,6 +22,8 @@ use crate::{AppState, Refusal};
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest timeout that can be asked for.
 pub const LONGEST_STOP: Duration = Duration::from_secs(3600);
+/// How long one request waits for a container's end.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Makes a container and, where its spec says so, starts it. A failed start keeps the container,
 /// in state `created`, with its `error`.
@@ -31,7 +34,23 @@ pub async fn create(
 ) -> Result<Arc<Container>, Refusal> {
     spec.check()
         .map_err(|(field, why)| Refusal::unusable(field, why.to_string()))?;
+    ceilings::check(identity, &spec.limits)?;
     namespaces::check_new(state, identity, &mut spec)?;
+    let most = match identity.is_admin() {
+        true => usize::MAX,
+        false => ceilings::CONTAINERS,
+    };
+    let _one_more = state
+        .creations
+        .begin(identity.name(), most, || owned(state, identity.name()))
+        .ok_or_else(|| {
+            Refusal::too_many(
+                format!(
+                    "You have {most} containers, which is the limit. Remove one of them first."
+                ),
+                5,
+            )
+        })?;
     let start_it = spec.start;
     let named = spec.name.as_ref().map(ToString::to_string);
     let detail =
@@ -54,6 +73,12 @@ pub async fn create(
             Ok(Arc::new(container))
         }
     }
+}
+
+/// How many containers somebody has.
+pub(super) fn owned(state: &AppState, owner: &Owner) -> usize {
+    let containers = state.world.containers();
+    containers.iter().filter(|c| c.owner == *owner).count()
 }
 
 /// Starts a container.
@@ -155,8 +180,34 @@ pub async fn restart(
     start(state, identity, container).await
 }
 
-/// Waits until a container that runs has ended.
-pub async fn wait(state: &AppState, container: &Container) -> Result<Exit, Refusal> {
+/// Waits until a container that runs has ended: as long as who asks may know, the server runs, and
+/// not longer than [`LONGEST_WAIT`].
+pub async fn wait(
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+) -> Result<Exit, Refusal> {
+    tokio::select! {
+        // Rights first: nothing is told any more once they are gone.
+        biased;
+        () = state.access.standing.lost(&state.store, identity) => Err(Refusal::forbidden(
+            "You were signed out, or your role has changed, while it was waited for.",
+        )),
+        () = ending(state) => Err(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "restarting",
+            "Porthole is restarting; the container goes on. Ask again in a moment.",
+        )),
+        exit = ended(state, container) => exit,
+        () = tokio::time::sleep(LONGEST_WAIT) => Err(Refusal::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "still_running",
+            "It still runs after an hour. Ask again.",
+        )),
+    }
+}
+
+async fn ended(state: &AppState, container: &Container) -> Result<Exit, Refusal> {
     let (_, mut changes) = state.world.changes().subscribe();
     loop {
         let Some(now) = state.world.container(&container.id) else {

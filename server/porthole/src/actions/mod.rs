@@ -5,6 +5,7 @@
 //! What is to be done is in the audit trail, on disk, before it is done.
 
 pub mod accounts;
+pub mod ceilings;
 pub mod containers;
 mod namespaces;
 pub mod sessions;

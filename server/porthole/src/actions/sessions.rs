@@ -1,18 +1,19 @@
 //! Sessions: open, end.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use porthole_protocol::container::{
     AbsolutePath, Argument, Container, ContainerSpec, EnvName, Owner, UserSpec,
 };
 use porthole_protocol::id::SessionId;
+use porthole_protocol::keeper::FailureCode;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::session::{Session, SessionSpec, Size, Target};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{audit, namespaces};
+use super::{audit, ceilings, namespaces};
 use crate::access::Identity;
 use crate::access::secret::random;
 use crate::hubs::create_journal;
@@ -57,9 +58,6 @@ impl Default for OpenSession {
     }
 }
 
-/// Sessions that one account may have running at once.
-pub const PER_ACCOUNT: usize = 32;
-
 /// Runs something in a container. That it was asked for is in the audit trail, on disk, before
 /// its shell exists.
 pub async fn open(
@@ -71,7 +69,23 @@ pub async fn open(
     namespaces::check_run(state, identity, container)?;
     namespaces::check_join(state, identity, container, open.join.as_deref())?;
     let spec = spec(container, open)?;
-    let _opening = Opening::begin(state, identity)?;
+    let running = || {
+        let sessions = state.world.sessions();
+        let theirs = sessions.iter().filter(|s| s.owner == *identity.name());
+        theirs.filter(|s| s.exit.is_none()).count()
+    };
+    let _one_more = state
+        .openings
+        .begin(identity.name(), ceilings::SESSIONS, running)
+        .ok_or_else(|| {
+            let most = ceilings::SESSIONS;
+            Refusal::too_many(
+                format!(
+                    "You have {most} sessions running, which is the limit. End one of them first."
+                ),
+                5,
+            )
+        })?;
     let id = SessionId::from_bytes(random());
     let target = Target::Session(id.clone());
     let detail = json!({"container": container.id, "command": spec.command, "user": spec.user});
@@ -129,58 +143,6 @@ fn spec(container: &Container, open: OpenSession) -> Result<SessionSpec, Refusal
     })
 }
 
-/// Sessions that are being opened, by account: they count before the world knows them.
-#[derive(Default)]
-pub struct Openings(Mutex<HashMap<Owner, usize>>);
-
-impl Openings {
-    fn counts(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One that is being opened; counted until this is dropped.
-struct Opening<'a> {
-    state: &'a AppState,
-    owner: Owner,
-}
-
-impl<'a> Opening<'a> {
-    fn begin(state: &'a AppState, identity: &Identity) -> Result<Self, Refusal> {
-        let owner = identity.name().clone();
-        let mut counts = state.openings.counts();
-        let running = state
-            .world
-            .sessions()
-            .iter()
-            .filter(|s| s.exit.is_none() && s.owner == owner)
-            .count();
-        let count = counts.entry(owner.clone()).or_default();
-        if running + *count >= PER_ACCOUNT {
-            return Err(Refusal::too_many(
-                format!(
-                    "You have {PER_ACCOUNT} sessions running, which is the limit. End one of them first."
-                ),
-                5,
-            ));
-        }
-        *count += 1;
-        Ok(Self { state, owner })
-    }
-}
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        let mut counts = self.state.openings.counts();
-        if let Some(count) = counts.get_mut(&self.owner) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.owner);
-            }
-        }
-    }
-}
-
 /// Whether this person may type into a session: it is theirs, and it runs where they could run
 /// something now.
 pub fn may_write(state: &AppState, identity: &Identity, session: &Session) -> bool {
@@ -209,4 +171,33 @@ pub async fn end(
     Ok(Arc::new(
         state.keeper.end_session(session.id.clone()).await?,
     ))
+}
+
+/// The sessions of somebody, live and ended.
+pub(super) fn owned(state: &AppState, owner: &Owner) -> Vec<Arc<Session>> {
+    let mut sessions = state.world.sessions();
+    sessions.retain(|session| session.owner == *owner);
+    sessions
+}
+
+/// Ends all sessions of somebody, forgets them and deletes what they wrote.
+pub(super) async fn end_all(state: &AppState, owner: &Owner) -> Result<(), Refusal> {
+    for session in owned(state, owner) {
+        let id = &session.id;
+        let gone = async {
+            // Also what an ended one has left in the background.
+            state.keeper.end_session(id.clone()).await?;
+            state.keeper.forget_session(id.clone()).await
+        };
+        match gone.await {
+            Ok(()) => {}
+            // It went with its container meanwhile.
+            Err(KeeperError::Failed(failure)) if failure.code == FailureCode::SessionNotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        state.world.forget_session(id);
+        let target = Target::Session(id.clone());
+        state.hubs.forget(state, target).await;
+    }
+    Ok(())
 }

@@ -212,10 +212,11 @@ pub async fn kill(
 /// Waits for a container's end.
 pub async fn wait(
     State(state): State<AppState>,
+    identity: Identity,
     TheContainer(container): TheContainer,
     SentOr(Nothing {}): SentOr<Nothing>,
 ) -> Result<Json<Value>, Refusal> {
-    let exit = containers::wait(&state, &container).await?;
+    let exit = containers::wait(&state, &identity, &container).await?;
     Ok(Json(json!({
         "exit_code": exit.code,
         "exit_kind": exit.kind,

@@ -59,12 +59,12 @@ pub(super) fn reset_password(
     let account = Store::open(&path)?.set_password_now(name, &hash)?;
     if from_stdin {
         println!(
-            "{} has the new password and is signed out everywhere.",
+            "{} has the new password, is signed out everywhere, and has no tokens any more.",
             account.name
         );
     } else {
         println!(
-            "{} is signed out everywhere. The new password:\n\n    {password}\n",
+            "{} is signed out everywhere and has no tokens any more. The new password:\n\n    {password}\n",
             account.name
         );
     }

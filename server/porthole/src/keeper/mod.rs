@@ -84,6 +84,16 @@ pub struct Keeper {
 /// The other end of [`Keeper`], for [`run`].
 pub struct Asks(mpsc::Receiver<Ask>);
 
+#[cfg(test)]
+impl Asks {
+    /// Plays the keeper: answers each request so.
+    pub(crate) async fn play(mut self, mut answer: impl FnMut(Request) -> Reply) {
+        while let Some(ask) = self.0.recv().await {
+            let _ = ask.answer.send(Ok((answer(ask.request), Vec::new())));
+        }
+    }
+}
+
 impl Keeper {
     /// A way to ask, and the end that [`run`] takes.
     pub fn new() -> (Self, Asks) {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::access::Access;
 use crate::actions::accounts;
-use crate::actions::sessions::Openings;
+use crate::actions::ceilings::Making;
 use crate::hubs::{self, Hubs};
 use crate::keeper::{self, Asks, Keeper};
 use crate::settings::Settings;
@@ -42,7 +42,8 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks)> {
         settings,
         world: World::new(),
         store,
-        openings: Openings::default(),
+        openings: Making::default(),
+        creations: Making::default(),
         hubs: Hubs::default(),
         keeper,
         ending: watch::Sender::new(false),

@@ -3,6 +3,7 @@
 //! No keeper is there: a request that is let through to something that needs it is answered by
 //! 503, one that is not by 401 or 403, and that is the difference that these tests look for.
 
+mod accounts;
 mod rights;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ use crate::AppState;
 use crate::access::gate::Peer;
 use crate::access::secret::Secret;
 use crate::access::{Account, Permission, Role};
+use crate::keeper::Asks;
 use crate::routes::{Declared, Face};
 use crate::store::NewAccount;
 
@@ -112,7 +114,12 @@ fn session(id: &SessionId, container: &ContainerId, owned_by: &str) -> Session {
 
 impl Scene {
     async fn new() -> Self {
-        let (directory, state, _) = test_state();
+        Self::with_asks().await.0
+    }
+
+    /// With what the keeper is asked.
+    async fn with_asks() -> (Self, Asks) {
+        let (directory, state, asks) = test_state();
         let (router, table) = router::router(&state);
         let container_id = ContainerId::from_bytes([7; 32]);
         let session_id = SessionId::from_bytes([8; 16]);
@@ -138,7 +145,7 @@ impl Scene {
             let account = scene.account(name, role).await;
             scene.log_in(who, &account).await;
         }
-        scene
+        (scene, asks)
     }
 
     async fn account(&self, name: &str, role: Role) -> Account {

@@ -152,7 +152,8 @@ impl Store {
         .await
     }
 
-    /// Gives an account another password, and ends all its logins but the one that asks.
+    /// Gives an account another password, and ends all its tokens, and its logins but the one that
+    /// asks.
     pub async fn set_password(
         &self,
         name: String,
@@ -199,5 +200,7 @@ fn set_password(
         "DELETE FROM logins WHERE account = ?1 AND hash IS NOT ?2",
         params![account.id, keep.map(|hash| &hash[..])],
     )?;
+    // Who knew the old password could have made one.
+    db.execute("DELETE FROM tokens WHERE account = ?1", [account.id])?;
     Ok(account)
 }

@@ -20,6 +20,9 @@ pub const LOGIN_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How exactly it is known when a login was last used.
 const SEEN_EXACT: i64 = 10 * 60 * 1000;
 
+/// How long after it was used that is written down.
+const SEEN_LATER: Duration = Duration::from_secs(1);
+
 #[expect(clippy::cast_possible_truncation, reason = "both are a few weeks")]
 const fn millis(duration: Duration) -> i64 {
     duration.as_millis() as i64
@@ -61,6 +64,8 @@ impl Store {
         {
             let (store, hash) = (self.clone(), *hash);
             runtime.spawn(async move {
+                // What was asked for with this login is written first: nobody waits for this.
+                tokio::time::sleep(SEEN_LATER).await;
                 if let Err(error) = store.see(hash, now).await {
                     tracing::warn!(%error, "a login's last use was not written down");
                 }
@@ -72,8 +77,9 @@ impl Store {
     async fn see(&self, hash: SecretHash, at: i64) -> Result<(), StoreError> {
         self.write(move |db| {
             db.execute(
-                "UPDATE logins SET seen_at = ?2 WHERE hash = ?1",
-                params![&hash[..], at],
+                "UPDATE logins SET seen_at = ?2 WHERE hash = ?1 AND seen_at < ?3",
+                // Of several at once one writes.
+                params![&hash[..], at, at - SEEN_EXACT],
             )?;
             Ok(())
         })

@@ -262,6 +262,11 @@ impl World {
         self.put_session(&mut self.write(), session.clone());
     }
 
+    /// A session was forgotten, as the keeper has answered.
+    pub fn forget_session(&self, id: &SessionId) {
+        self.apply(Event::SessionGone(id.clone()));
+    }
+
     /// How a session has ended, as its monitor says; the keeper's own word follows.
     pub fn learn_exit(&self, id: &SessionId, exit: &Exit) {
         let mut state = self.write();

@@ -161,3 +161,52 @@ async fn a_session_in_the_hosts_namespaces_is_typed_into_by_administrators() {
         assert_eq!(writes, may, "{container} as {role}");
     }
 }
+
+#[tokio::test]
+async fn only_administrators_go_beyond_the_ceilings() {
+    let scene = Scene::new().await;
+    let path = "/api/v1/containers";
+    for (limits, field) in [
+        (json!({"memory": 1_u64 << 50}), "limits.memory"),
+        (json!({"swap": 1_u64 << 50}), "limits.swap"),
+        (json!({"cpus": 1024}), "limits.cpus"),
+        (json!({"pids": 4097}), "limits.pids"),
+    ] {
+        let spec = json!({"image": "busybox", "limits": limits});
+        let refused = (422, Some(field.to_owned()));
+        assert_eq!(scene.post(path, Who::Owner, spec.clone()).await, refused);
+        let admin = scene.post(path, Who::Admin, spec).await;
+        assert_eq!(admin.0, 503, "the control: {field}");
+    }
+    let modest =
+        json!({"image": "busybox", "limits": {"memory": 64 << 20, "cpus": 1, "pids": 4096}});
+    assert_eq!(scene.post(path, Who::Owner, modest).await.0, 503);
+}
+
+#[tokio::test]
+async fn a_user_has_64_containers_and_32_sessions_at_once() {
+    let scene = Scene::new().await;
+    let path = "/api/v1/containers";
+    let spec = json!({"image": "busybox"});
+    for digit in 0..64 {
+        let made = scene.post(path, Who::Other, spec.clone()).await;
+        assert_eq!(made.0, 503, "the control: {digit}");
+        add(&scene, 100 + digit, "other", spec.clone());
+        add(&scene, digit + 10, "admin", spec.clone());
+    }
+    assert_eq!(scene.post(path, Who::Other, spec.clone()).await.0, 429);
+    assert_eq!(scene.post(path, Who::Admin, spec.clone()).await.0, 503);
+    assert_eq!(scene.post(path, Who::Owner, spec).await.0, 503, "another's");
+
+    let path = on(&scene.container, "sessions");
+    for digit in 0..32 {
+        let opened = scene.post(&path, Who::Owner, json!({})).await;
+        assert_eq!(opened.0, 503, "the control: {digit}");
+        let id = SessionId::from_bytes([100 + digit; 16]);
+        let mut session = session(&id, &scene.container, "owner");
+        session.exit = None;
+        scene.state.world.apply(Event::Session(Box::new(session)));
+    }
+    assert_eq!(scene.post(&path, Who::Owner, json!({})).await.0, 429);
+    assert_eq!(scene.post(&path, Who::Admin, json!({})).await.0, 503);
+}

@@ -1,0 +1,291 @@
+//! What an account loses, and what is left of it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use porthole_protocol::keeper::{Failure, FailureCode, Reply, Request as Asked};
+
+use super::*;
+use crate::access::password::hash_now;
+use crate::access::{Identity, Via};
+
+const OLD: &str = "correct horse battery";
+const NEW: &str = "another fine horse";
+/// Within this long an open socket ends.
+const SOON: Duration = Duration::from_secs(1);
+
+impl Scene {
+    async fn stored(&self, name: &str) -> Account {
+        let stored = self.state.store.account(name).expect("read");
+        stored.expect("there").account
+    }
+
+    async fn with_password(&self, name: &str) {
+        let hash = hash_now(OLD).expect("hashed");
+        let set = self.state.store.set_password(name.into(), hash, None);
+        set.await.expect("set");
+    }
+
+    async fn token(&self, name: &str) -> (Identity, String) {
+        let account = self.stored(name).await;
+        let secret = Secret::new();
+        let added = self
+            .state
+            .store
+            .add_token(account.id, "robot".into(), secret.hash());
+        added.await.expect("made");
+        let via = Via::Token(secret.hash());
+        (Identity { account, via }, secret.reveal().to_owned())
+    }
+
+    async fn by_token(&self, token: &str) -> u16 {
+        let mut request = self.request(&Method::GET, "/api/v1/account", Who::Nobody);
+        let value = format!("Bearer {token}").parse().expect("a value");
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+        self.send(request).await.status().as_u16()
+    }
+
+    async fn json(&self, method: Method, path: &str, who: Who, body: Value) -> Response {
+        let mut request = self.request(&method, path, who);
+        *request.body_mut() = Body::from(body.to_string());
+        self.send(request).await
+    }
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_accounts_tokens_and_their_sockets() {
+    let mut scene = Scene::new().await;
+    scene.with_password("owner").await;
+    let account = scene.stored("owner").await;
+    scene.secrets.retain(|(who, _)| *who != Who::Owner);
+    scene.log_in(Who::Owner, &account).await;
+    let change = json!({"current": OLD, "new": NEW});
+    for (method, path, who, body) in [
+        (Method::POST, "/api/v1/password", Who::Owner, change),
+        (
+            Method::PATCH,
+            "/api/v1/users/owner",
+            Who::Admin,
+            json!({"password": OLD}),
+        ),
+    ] {
+        let (identity, token) = scene.token("owner").await;
+        let (_, others) = scene.token("other").await;
+        let state = scene.state.clone();
+        let lost = tokio::spawn(async move {
+            state.access.standing.lost(&state.store, &identity).await;
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(scene.by_token(&token).await, 200, "the control");
+        assert!(!lost.is_finished(), "the control");
+        let changed = scene.json(method, path, who, body).await;
+        assert!(
+            changed.status().is_success(),
+            "{path}: {}",
+            changed.status()
+        );
+        assert_eq!(scene.by_token(&token).await, 401, "{path}");
+        assert_eq!(scene.by_token(&others).await, 200, "another's");
+        let ended = tokio::time::timeout(SOON, lost).await;
+        ended.expect("its sockets end").expect("no panic");
+    }
+    // From the command line.
+    let (_, token) = scene.token("owner").await;
+    let reset = scene.state.store.set_password_now("owner", "hash");
+    reset.expect("set");
+    assert_eq!(scene.by_token(&token).await, 401);
+}
+
+#[tokio::test]
+async fn a_sign_in_takes_the_place_of_the_one_before() {
+    let scene = Scene::new().await;
+    scene.with_password("admin").await;
+    let sign_in = async |cookie: Option<&str>| {
+        let mut request = scene.request(&Method::POST, "/api/v1/login", Who::Nobody);
+        let body = json!({"user": "admin", "password": OLD});
+        *request.body_mut() = Body::from(body.to_string());
+        if let Some(cookie) = cookie {
+            let value = cookie.parse().expect("a value");
+            request.headers_mut().insert(header::COOKIE, value);
+        }
+        let answer = scene.send(request).await;
+        let cookie = answer.headers().get(header::SET_COOKIE).expect("a cookie");
+        let cookie = cookie.to_str().expect("text");
+        cookie.split(';').next().unwrap_or_default().to_owned()
+    };
+    let status = async |cookie: &str| {
+        let mut request = scene.request(&Method::GET, "/api/v1/account", Who::Nobody);
+        let value = cookie.parse().expect("a value");
+        request.headers_mut().insert(header::COOKIE, value);
+        scene.send(request).await.status().as_u16()
+    };
+    let first = sign_in(None).await;
+    let elsewhere = sign_in(None).await;
+    assert_eq!(status(&first).await, 200, "the control");
+    let second = sign_in(Some(&first)).await;
+    assert_ne!(first, second, "another secret");
+    assert_eq!(status(&first).await, 401, "the one before is over");
+    assert_eq!(status(&second).await, 200);
+    assert_eq!(status(&elsewhere).await, 200, "another browser's goes on");
+}
+
+#[tokio::test]
+async fn an_account_takes_its_sessions_with_it() {
+    let (scene, asks) = Scene::with_asks().await;
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let fails = Arc::new(Mutex::new(true));
+    let (seen, failing) = (asked.clone(), fails.clone());
+    let others = SessionId::from_bytes([1; 16]);
+    let ended = session(&scene.session, &scene.container, "owner");
+    let keeper = tokio::spawn(asks.play(move |request| {
+        seen.lock().expect("a lock").push(request.clone());
+        match request {
+            _ if *failing.lock().expect("a lock") => {
+                Reply::Failed(Failure::new(FailureCode::Internal, "no"))
+            }
+            Asked::EndSession { .. } => Reply::Session(Box::new(ended.clone())),
+            _ => Reply::Done,
+        }
+    }));
+    let world = &scene.state.world;
+    let anothers = session(&others, &scene.container, "other");
+    world.apply(Event::Session(Box::new(anothers)));
+    let target = porthole_protocol::session::Target::Session(scene.session.clone());
+    let journal = crate::hubs::directory(&scene.state, &target);
+    std::fs::create_dir_all(&journal).expect("a journal");
+    let delete = async || {
+        scene
+            .status(&Method::DELETE, "/api/v1/users/owner", Who::Admin)
+            .await
+    };
+    assert_eq!(delete().await, 503, "what it owns is not known");
+    world.apply(Event::Synced);
+    assert_eq!(delete().await, 409, "it owns a container");
+    world.forget_container(&scene.container);
+    assert_eq!(delete().await, 500, "its session cannot be ended");
+    assert!(scene.state.store.account("owner").expect("read").is_some());
+    assert!(world.session(&scene.session).is_some() && journal.exists());
+    *fails.lock().expect("a lock") = false;
+    asked.lock().expect("a lock").clear();
+    assert_eq!(delete().await, 204);
+    let session = scene.session.clone();
+    let wanted = [
+        Asked::EndSession {
+            session: session.clone(),
+        },
+        Asked::ForgetSession { session },
+    ];
+    assert_eq!(*asked.lock().expect("a lock"), wanted);
+    assert!(world.session(&scene.session).is_none() && !journal.exists());
+    assert!(world.session(&others).is_some(), "another's stays");
+    keeper.abort();
+}
+
+#[tokio::test]
+async fn a_new_account_inherits_nothing() {
+    let scene = Scene::new().await;
+    let body = |name: &str| json!({"user": name, "role": "user", "password": NEW});
+    let left = session(&SessionId::from_bytes([1; 16]), &scene.container, "ghost");
+    scene.state.world.apply(Event::Session(Box::new(left)));
+    let make = async |name: &str| {
+        let answer = scene
+            .json(Method::POST, "/api/v1/users", Who::Admin, body(name))
+            .await;
+        answer.status().as_u16()
+    };
+    assert_eq!(make("ghost").await, 409);
+    assert_eq!(make("newcomer").await, 201, "the control");
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_rights_and_with_the_server() {
+    for taken in [true, false] {
+        let scene = Scene::new().await;
+        let path = format!("/api/v1/containers/{}/wait", scene.container);
+        let request = scene.request(&Method::POST, &path, Who::Owner);
+        let answer = tokio::spawn(scene.router.clone().oneshot(request));
+        // Another's loss is none.
+        let role = scene.state.store.set_role("other".into(), Role::Viewer);
+        role.await.expect("changed");
+        scene.state.access.standing.look(&scene.state.store);
+        let still = tokio::time::sleep(Duration::from_millis(50));
+        still.await;
+        assert!(!answer.is_finished(), "the control: it waits");
+        let status = if taken {
+            let account = scene.stored("owner").await;
+            let gone = scene
+                .state
+                .store
+                .set_password("owner".into(), String::new(), None);
+            gone.await.expect("signed out");
+            assert_eq!(account.role, Role::User);
+            scene.state.access.standing.look(&scene.state.store);
+            403
+        } else {
+            scene.state.ending.send_replace(true);
+            503
+        };
+        let answer = tokio::time::timeout(SOON, answer).await.expect("at once");
+        let answer = match answer.expect("no panic") {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        assert_eq!(answer.status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn that_a_session_was_asked_for_is_on_disk_before_its_shell_exists() {
+    let (scene, asks) = Scene::with_asks().await;
+    let (asked, trail) = (Arc::new(Mutex::new(0)), scene.state.store.clone());
+    let count = asked.clone();
+    let keeper = tokio::spawn(asks.play(move |request| {
+        let Asked::OpenSession { session: id, .. } = request else {
+            return Reply::Done;
+        };
+        *count.lock().expect("a lock") += 1;
+        let last = trail.audit_entries(1).expect("read");
+        assert_eq!(last[0].act, "session_open");
+        assert_eq!(last[0].object, id.as_str());
+        Reply::Failed(Failure::new(FailureCode::CommandNotFound, "no shell"))
+    }));
+    let path = format!("/api/v1/containers/{}/sessions", scene.container);
+    let open = async || scene.status(&Method::POST, &path, Who::Owner).await;
+    assert_eq!(open().await, 422, "the keeper's answer");
+    assert_eq!(*asked.lock().expect("a lock"), 1, "the control");
+    let database = scene.state.settings.database();
+    let db = rusqlite::Connection::open(database).expect("opens");
+    db.execute_batch(
+        "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END",
+    )
+    .expect("a trail that takes nothing");
+    assert_eq!(open().await, 500);
+    assert_eq!(*asked.lock().expect("a lock"), 1, "no shell was asked for");
+    assert!(!keeper.is_finished(), "its checks held");
+    keeper.abort();
+}
+
+#[tokio::test]
+async fn every_change_by_cookie_needs_its_own_origin() {
+    let scene = Scene::new().await;
+    let changing = scene
+        .table
+        .iter()
+        .filter(|route| route.method != Method::GET);
+    let mut count = 0;
+    for route in changing {
+        let path = scene.filled(route.path);
+        for origin in [Some("http://evil.example"), None] {
+            let mut request = scene.request(&route.method, &path, Who::Admin);
+            request.headers_mut().remove(header::ORIGIN);
+            if let Some(origin) = origin {
+                let value = header::HeaderValue::from_static(origin);
+                request.headers_mut().insert(header::ORIGIN, value);
+            }
+            let status = scene.send(request).await.status();
+            assert_eq!(status, 403, "{} {path} from {origin:?}", route.method);
+        }
+        count += 1;
+    }
+    assert!(count > 15, "{count} routes change something");
+}
