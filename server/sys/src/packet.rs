@@ -33,7 +33,10 @@ pub enum PacketError {
     },
     /// It came with more than [`DESCRIPTORS`], or this process could not open as many.
     #[error("a message came with more descriptors than can be taken")]
-    Descriptors,
+    Descriptors {
+        /// The message without them, so that whoever sent it can be answered.
+        bytes: Vec<u8>,
+    },
 }
 
 impl PacketError {
@@ -158,7 +161,8 @@ impl Packet {
             return Err(PacketError::TooLong { limit });
         }
         if received.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(PacketError::Descriptors);
+            bytes.truncate(received.bytes);
+            return Err(PacketError::Descriptors { bytes });
         }
         if received.bytes == 0 {
             return Ok(None);
@@ -363,7 +367,10 @@ mod tests {
         )
         .expect("send");
         drop(write);
-        assert!(matches!(other.receive(64), Err(PacketError::Descriptors)));
+        assert!(matches!(
+            other.receive(64),
+            Err(PacketError::Descriptors { .. })
+        ));
         assert!(closed(&read), "those that did fit are closed too");
     }
 

@@ -81,6 +81,20 @@ impl Conversation {
     }
 }
 
+/// What becomes of a message that came with more descriptors than this process could take.
+pub(crate) fn without_descriptors(bytes: &[u8]) -> Incoming {
+    match number_of(bytes) {
+        Some(id) => Incoming::Answer(
+            id,
+            Reply::Failed(Failure::new(
+                FailureCode::Exhausted,
+                "the descriptors that came with the request cannot be taken: too many, or the keeper has too many files open",
+            )),
+        ),
+        None => Incoming::Senseless("a message without a number"),
+    }
+}
+
 /// How many descriptors come with a request.
 const fn expected(request: &Request) -> usize {
     match request {

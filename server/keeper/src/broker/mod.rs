@@ -28,7 +28,7 @@ use porthole_protocol::keeper::{Hello, Policy, VERSION};
 use porthole_protocol::monitor::{self as monitor_protocol, FromMonitor};
 use porthole_protocol::session::Target;
 use porthole_runtime::{Cgroups, Images};
-use porthole_sys::packet::{Listener, Packet};
+use porthole_sys::packet::{Listener, Packet, PacketError};
 use porthole_sys::process::Child;
 use rustix::event::epoll::EventFlags;
 use rustix::fs::{FlockOperation, Mode, flock};
@@ -268,6 +268,9 @@ impl Broker {
                 Ok(Some((bytes, descriptors))) => self.understand(id, &bytes, descriptors),
                 Err(error) if error.is_would_block() => return,
                 Ok(None) => return self.hang_up(id),
+                Err(PacketError::Descriptors { bytes }) => {
+                    self.act(id, connection::without_descriptors(&bytes));
+                }
                 Err(error) => {
                     log!("keeper", "a server was cut off: {error}");
                     return self.hang_up(id);
@@ -286,10 +289,14 @@ impl Broker {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        match connection
+        let incoming = connection
             .conversation
-            .understand(bytes, descriptors, || hello)
-        {
+            .understand(bytes, descriptors, || hello);
+        self.act(id, incoming);
+    }
+
+    fn act(&mut self, id: u64, incoming: Incoming) {
+        match incoming {
             Incoming::Request(number, request, descriptors) => {
                 let ticket = Ticket {
                     connection: id,

@@ -74,6 +74,10 @@ impl Place {
         self.keeper = Some(keeper);
     }
 
+    pub(crate) fn keeper(&self) -> i32 {
+        self.keeper.as_ref().expect("it runs").id().cast_signed()
+    }
+
     pub(crate) fn kill(&mut self) {
         let mut keeper = self.keeper.take().expect("it runs");
         keeper.kill().expect("kill");

@@ -115,3 +115,34 @@ fn what_cannot_be_done_is_refused_in_words_and_leaves_nothing() {
         nothing_left(&place, id);
     }
 }
+
+#[test]
+fn a_keeper_that_can_open_no_more_says_so_and_works_on() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let Some(place) = Place::new() else { return };
+    let mut client = place.connect();
+    let made = client.create(&place::spec(IDLE));
+    let journal = place.journal("container");
+    let keeper = place.keeper();
+    let open = std::fs::read_dir(format!("/proc/{keeper}/fd"))
+        .expect("descriptors")
+        .count();
+    let limit = |current| {
+        let limit = Rlimit {
+            current: Some(current),
+            maximum: Some(1024),
+        };
+        prlimit(Pid::from_raw(keeper), Resource::Nofile, limit).expect("prlimit");
+    };
+    // Room for one of the two.
+    limit(u64::try_from(open).expect("a number") + 1);
+    let failure = client
+        .try_start(&made.id, &journal)
+        .expect_err("they cannot be taken");
+    assert_eq!(failure.code, FailureCode::Exhausted, "{failure}");
+    assert_eq!(client.look(&made.id).state, ContainerState::Created);
+    limit(1024);
+    client.start(&made.id, &journal);
+    client.remove(&made.id);
+    nothing_left(&place, &made.id);
+}
