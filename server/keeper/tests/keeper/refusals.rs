@@ -124,9 +124,11 @@ fn a_keeper_that_can_open_no_more_says_so_and_works_on() {
     let made = client.create(&place::spec(IDLE));
     let journal = place.journal("container");
     let keeper = place.keeper();
-    let open = std::fs::read_dir(format!("/proc/{keeper}/fd"))
+    let open: Vec<u64> = std::fs::read_dir(format!("/proc/{keeper}/fd"))
         .expect("descriptors")
-        .count();
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let free = (0..).find(|number| !open.contains(number));
     let limit = |current| {
         let limit = Rlimit {
             current: Some(current),
@@ -135,11 +137,12 @@ fn a_keeper_that_can_open_no_more_says_so_and_works_on() {
         prlimit(Pid::from_raw(keeper), Resource::Nofile, limit).expect("prlimit");
     };
     // Room for one of the two.
-    limit(u64::try_from(open).expect("a number") + 1);
+    limit(free.expect("a number") + 1);
     let failure = client
         .try_start(&made.id, &journal)
         .expect_err("they cannot be taken");
     assert_eq!(failure.code, FailureCode::Exhausted, "{failure}");
+    assert!(failure.message.contains("descriptors"), "{failure}");
     assert_eq!(client.look(&made.id).state, ContainerState::Created);
     limit(1024);
     client.start(&made.id, &journal);
