@@ -4,5 +4,6 @@
 mod access;
 mod bad_input;
 mod events;
+mod rights;
 mod setup;
 mod trouble;
