@@ -54,7 +54,8 @@ pub async fn list(
         .iter()
         .map(|container| view::value(&view::container(container, &identity)))
         .collect();
-    Ok(Json(LISTED.page(items?, query)?))
+    let page = LISTED.page(items?, query)?;
+    Ok(Json(page.as_known_to(&state.world)))
 }
 
 /// One container.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::body::parse;
 use crate::Refusal;
+use crate::world::World;
 
 /// Items where no limit is given.
 const LIMIT: usize = 200;
@@ -34,6 +35,18 @@ pub struct Page {
     pub items: Vec<Value>,
     /// Where the next page begins.
     pub next: Option<String>,
+    /// `away` while the keeper is: what is listed is what was known when it was last there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<&'static str>,
+}
+
+impl Page {
+    /// The same, saying whether the keeper is away.
+    #[must_use]
+    pub fn as_known_to(mut self, world: &World) -> Self {
+        self.keeper = (!world.keeper().present).then_some("away");
+        self
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -160,7 +173,11 @@ impl Listed {
             .write()
         });
         items.truncate(wish.limit);
-        Ok(Page { items, next })
+        Ok(Page {
+            items,
+            next,
+            keeper: None,
+        })
     }
 }
 

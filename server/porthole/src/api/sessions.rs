@@ -50,7 +50,8 @@ pub async fn list(
         .iter()
         .map(|session| view::value(&view::session(&state, session, &identity)))
         .collect();
-    Ok(Json(LISTED.page(items?, query)?))
+    let page = LISTED.page(items?, query)?;
+    Ok(Json(page.as_known_to(&state.world)))
 }
 
 /// Opens a session in a container.

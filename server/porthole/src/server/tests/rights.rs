@@ -210,3 +210,17 @@ async fn a_user_has_64_containers_and_32_sessions_at_once() {
     assert_eq!(scene.post(&path, Who::Owner, json!({})).await.0, 429);
     assert_eq!(scene.post(&path, Who::Admin, json!({})).await.0, 503);
 }
+
+#[tokio::test]
+async fn a_list_says_when_the_keeper_is_away() {
+    let scene = Scene::new().await;
+    for away in [json!("away"), Value::Null] {
+        for path in ["/api/v1/containers", "/api/v1/sessions"] {
+            let request = scene.request(&Method::GET, path, Who::Admin);
+            let list = json_of(scene.send(request).await).await;
+            assert_eq!(list["keeper"], away, "{list}");
+            assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
+        }
+        scene.state.world.apply(Event::Synced);
+    }
+}
