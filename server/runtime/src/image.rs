@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <directory>/host-<digest>/root      skeleton: top directories, a generated /etc
-//!                           mask      laid over the machine's /usr: an empty local/etc
+//!                           mask      laid over the machine's /usr: an empty local/etc, and
+//!                                     whiteouts of what not everybody may read below local
 //!             busybox-<digest>/root   busybox and its links
 //! ```
 //! What is there belongs to root and is shared by all containers as an id-mapped lower layer, so

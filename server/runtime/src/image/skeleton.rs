@@ -12,7 +12,7 @@ use crate::step::{Step, StepError};
 pub(super) const ROOT: &str = "root";
 
 /// Changes whenever the same sources make something else.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Directories that every root has, with their modes.
 const DIRECTORIES: &[(&str, u32)] = &[

@@ -1,6 +1,7 @@
 //! Images, and root directories that turn against us.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,6 +11,10 @@ use super::{HOST_SLEEP, SLEEP, Scenario};
 use crate::bench::Bench;
 
 pub(super) const ALL: &[Scenario] = &[
+    (
+        "what_not_everybody_may_read_is_not_shown",
+        what_not_everybody_may_read_is_not_shown,
+    ),
     (
         "programs_of_the_machine_find_what_they_load",
         programs_of_the_machine_find_what_they_load,
@@ -112,6 +117,41 @@ fn nothing_secret_of_the_machine_is_there(bench: &mut Bench) {
     assert_eq!(empty.map(str::trim), Some(""), "{text}");
     let (text, code) = bench.run(&made, &init, &["cat", "/etc/shadow", "/etc/ssl/private"]);
     assert_ne!(code, 0, "{text}");
+    bench.end(&made, init);
+}
+
+fn what_not_everybody_may_read_is_not_shown(bench: &mut Bench) {
+    let place = tempfile::Builder::new()
+        .prefix("porthole-test-")
+        .tempdir_in("/usr/local/lib")
+        .expect("directory");
+    let file = |name: &str, mode| {
+        let path = place.path().join(name);
+        fs::write(&path, name).expect("write");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
+    };
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    fs::create_dir(place.path().join("closed")).expect("directory");
+    file("key", 0o600);
+    file("group", 0o640);
+    file("open", 0o644);
+    file("closed/key", 0o644);
+    let closed = fs::Permissions::from_mode(0o750);
+    fs::set_permissions(place.path().join("closed"), closed).expect("mode");
+    // As the keeper does it.
+    let before = rustix::process::umask(rustix::fs::Mode::from_bits_retain(0o077));
+    bench.images = porthole_runtime::Images::prepare(&bench.directory.join("anew"));
+    rustix::process::umask(before);
+    let made = bench.create(HOST_SLEEP);
+    let init = bench.start(&made);
+    let look = ["ls", "-A", place.path().to_str().expect("a path")];
+    let (text, code) = bench.run(&made, &init, &look);
+    assert_eq!((text.as_str(), code), ("open\n", 0));
+    // Control: what is left may be read by everybody, as on the machine.
+    let open = place.path().join("open");
+    let look = ["cat", open.to_str().expect("a path")];
+    let (text, code) = bench.run_as(&made, &init, Some("user"), &look);
+    assert_eq!((text.as_str(), code), ("open", 0));
     bench.end(&made, init);
 }
 
