@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use porthole_tests::instance::{PASSWORD, text};
 use porthole_tests::terminal::upgrade;
-use porthole_tests::{Events, Instance, Terminal};
+use porthole_tests::{Events, Instance, PATIENCE, Terminal, wait_for};
 use serde_json::json;
 use tungstenite::Message;
 use tungstenite::protocol::frame::Frame;
@@ -51,6 +51,19 @@ fn who_was_an_administrator_does_not_come_back_into_the_hosts_namespaces() {
         ann.post(&path, &json!({"command": ["sh"]}))
     };
     let session = text(&open(&beside).ok()["id"]);
+    // A session that left the container's own network out, in a container that has one.
+    let plain = json!({"image": "busybox", "command": ["sleep", "infinity"]});
+    let plain = text(&ann.post("/api/v1/containers", &plain).ok()["id"]);
+    let path = format!("/api/v1/containers/{plain}/sessions");
+    let join = ["mnt", "uts", "ipc", "pid", "user", "cgroup"];
+    let outside = ann.post(&path, &json!({"command": ["sh"], "join": join}));
+    let outside = text(&outside.ok()["id"]);
+    let inside = text(&ann.post(&path, &json!({"command": ["sh"]})).ok()["id"]);
+    assert!(Terminal::attach(&ann, &outside).flags.write, "the control");
+    wait_for("processes of both to be seen", PATIENCE, || {
+        let seen = porthole.admin().get("/api/v1/processes").ok().to_string();
+        (seen.contains(&outside) && seen.contains(&inside)).then_some(())
+    });
     porthole
         .admin()
         .patch("/api/v1/users/ann", &json!({"role": "user"}))
@@ -61,10 +74,10 @@ fn who_was_an_administrator_does_not_come_back_into_the_hosts_namespaces() {
             .refused(403);
         assert_eq!(porthole.container(id)["state"], "running", "it goes on");
     }
-    assert!(
-        !Terminal::attach(&ann, &session).flags.write,
-        "only watched"
-    );
+    let writes = |session: &str| Terminal::attach(&ann, session).flags.write;
+    assert!(!writes(&outside), "only watched");
+    assert!(writes(&inside), "the control");
+    assert!(!writes(&session), "only watched");
     // What it came through may be gone: what it is in stays the host's.
     ann.delete(&format!("/api/v1/containers/{id}?force=true"))
         .ok();

@@ -6,6 +6,7 @@
 //! change after containers were made.
 
 use porthole_protocol::container::{Container, ContainerSpec, ContainerState, NamespaceChoice};
+use porthole_protocol::id::SessionId;
 use porthole_protocol::namespace::NamespaceType;
 
 use crate::access::Identity;
@@ -133,6 +134,19 @@ fn hosts(kind: NamespaceType, what: &str) -> Refusal {
         "Only administrators {what} in the host's {kind} namespace."
     ))
     .field(format!("namespaces.{kind}"))
+}
+
+/// Whether a process of this session is seen in a namespace of the host: who opened it was an
+/// administrator, and may have left out some of the container's.
+pub(super) fn runs_in_the_hosts(world: &World, session: &SessionId) -> bool {
+    let processes = world.processes();
+    let its = processes
+        .iter()
+        .filter(|process| process.session.as_ref() == Some(session));
+    its.flat_map(|process| process.namespaces.iter())
+        .filter(|(kind, _)| *kind != NamespaceType::Time)
+        .filter_map(|(_, inode)| world.namespace((*inode)?))
+        .any(|namespace| namespace.initial)
 }
 
 /// Checks which namespaces a session joins: one that it leaves out is the host's to it.

@@ -146,12 +146,12 @@ fn spec(container: &Container, open: OpenSession) -> Result<SessionSpec, Refusal
 /// Whether this person may type into a session: it is theirs, and it runs where they could run
 /// something now.
 pub fn may_write(state: &AppState, identity: &Identity, session: &Session) -> bool {
-    identity.may_change_session(session)
-        && (identity.is_admin()
-            || state
-                .world
-                .container(&session.container)
-                .is_none_or(|container| namespaces::check_run(state, identity, &container).is_ok()))
+    if identity.is_admin() || !identity.may_change_session(session) {
+        return identity.may_change_session(session);
+    }
+    let container = state.world.container(&session.container);
+    container.is_none_or(|c| namespaces::check_run(state, identity, &c).is_ok())
+        && !namespaces::runs_in_the_hosts(&state.world, &session.id)
 }
 
 /// Ends every process of a session: also what one that has ended left in the background.
