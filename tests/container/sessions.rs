@@ -272,7 +272,14 @@ fn a_shell_that_exits_leaves_what_it_put_in_the_background_until_the_session_is_
     let session = porthole.session(&container, &json!({"command": ["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & exit 0"], "tty": false}));
     let sid = text(&session["id"]);
     let mut terminal = Terminal::attach(porthole.admin(), &sid);
-    assert_eq!(terminal.end().code, 0);
+    let end = terminal.end();
+    assert_eq!(
+        (end.code, end.reason.as_str()),
+        (
+            0,
+            "exited with code 0; one process goes on in the background"
+        )
+    );
     let sleeps = || {
         host::processes_in_cgroup(&id)
             .into_iter()

@@ -248,7 +248,11 @@ export class SessionTab {
     return {
       typed: (text) => this.#typed(text),
       reported: (bytes) => this.#type(bytes),
-      room: (cols, rows) => this.#connection?.resize(cols, rows),
+      room: (cols, rows) => {
+        // A session that has ended has no size of its own any more; what it wrote stays in sight.
+        if (this.#connection?.state.kind === "ended") this.#view?.size(cols, rows);
+        else this.#connection?.resize(cols, rows);
+      },
       sized: () => this.page.changed(this),
       parsed: (place) => this.#connection?.parsed(place),
       title: (text) => {
@@ -297,8 +301,9 @@ export class SessionTab {
       case "ended": {
         const code = state.how === "lost" ? "its exit code is lost" : `exit code ${state.code}`;
         this.#say("ended", `ended (${code})`);
-        const reason = state.reason === "" ? "" : ` ${sentence(state.reason)}`;
-        return this.#tell(`The session has ended: ${code}.${reason} Enter starts a new one.`);
+        // The reason says the code where there is one.
+        const reason = sentence(state.reason === "" ? code : state.reason);
+        return this.#tell(`The session has ended. ${reason} Enter starts a new one.`);
       }
       case "refused":
         this.#say("refused", "not connected");

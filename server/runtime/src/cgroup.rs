@@ -13,6 +13,7 @@
 mod detect;
 mod limits;
 
+use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -175,6 +176,16 @@ impl Cgroups {
         Ok(self.kill_group(&[id.as_str(), session.as_str()])?)
     }
 
+    /// How many processes of a session there are.
+    pub fn count_session(&self, id: &ContainerId, session: &SessionId) -> Result<usize, Failure> {
+        match self.try_open(&self.unified, &[id.as_str(), session.as_str()])? {
+            Some(group) => Ok(read(&group, "cgroup.procs", Step::ReadCgroup)?
+                .lines()
+                .count()),
+            None => Ok(0),
+        }
+    }
+
     /// Stops every process of a container until [`Cgroups::thaw`].
     pub fn freeze(&self, id: &ContainerId) -> Result<(), Failure> {
         let group = self.open(&self.unified, &[id.as_str()])?;
@@ -318,6 +329,15 @@ fn write(group: impl AsFd, file: &str, text: &str, step: Step) -> Result<(), Ste
         .and_then(|fd| rustix::io::write(&fd, text.as_bytes()))
         .map(|_| ())
         .map_err(|errno| StepError::new((step, format!("{file} = {text}")), errno))
+}
+
+fn read(group: impl AsFd, file: &str, step: Step) -> Result<String, StepError> {
+    let mut text = String::new();
+    openat(group, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|fd| std::fs::File::from(fd).read_to_string(&mut text))
+        .map_err(|error| StepError::new((step, file), error))?;
+    Ok(text)
 }
 
 /// Names of a group's child groups.

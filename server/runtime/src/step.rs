@@ -44,6 +44,7 @@ steps! {
     FreezeCgroup, Cgroup, "freezing the control group";
     ThawCgroup, Cgroup, "thawing the control group";
     KillCgroup, Cgroup, "killing the control group";
+    ReadCgroup, Cgroup, "reading the control group";
     RemoveCgroup, Cleanup, "removing the control group";
     MakeChannel, Monitor, "making a channel";
     CountThreads, Monitor, "counting this process's threads";

@@ -48,7 +48,8 @@ pub(crate) enum Status {
 }
 
 /// The same as others are told. `ended`: whether someone ended it through Porthole.
-pub(crate) fn describe(status: Status, ended: bool, at: Timestamp) -> Exit {
+/// `left_behind`: how many processes it has put in the background.
+pub(crate) fn describe(status: Status, ended: bool, left_behind: usize, at: Timestamp) -> Exit {
     let (code, kind, reason) = match status {
         Status::Code(code) => (code, ExitKind::Exited, format!("exited with code {code}")),
         Status::Signal(signal) => {
@@ -70,6 +71,13 @@ pub(crate) fn describe(status: Status, ended: bool, at: Timestamp) -> Exit {
             at,
         };
     }
+    let reason = match left_behind {
+        // What ended it by a signal may be ending the others as well.
+        _ if kind == ExitKind::Signal => reason,
+        0 => reason,
+        1 => format!("{reason}; one process goes on in the background"),
+        many => format!("{reason}; {many} processes go on in the background"),
+    };
     Exit {
         code,
         kind,
@@ -85,16 +93,21 @@ mod tests {
     #[test]
     fn codes_are_those_of_a_shell() {
         let at = Timestamp(0);
-        let exit = describe(Status::Code(3), false, at);
+        let exit = describe(Status::Code(3), false, 0, at);
         assert_eq!((exit.code, exit.kind), (3, ExitKind::Exited));
-        let exit = describe(Status::Signal(11), false, at);
+        let exit = describe(Status::Signal(11), false, 0, at);
         assert_eq!((exit.code, exit.kind), (139, ExitKind::Signal));
         assert_eq!(exit.reason, "ended by signal 11 (SIGSEGV)");
         assert_eq!(
-            describe(Status::Signal(34), false, at).reason,
+            describe(Status::Signal(34), false, 0, at).reason,
             "ended by signal 34"
         );
-        let exit = describe(Status::Signal(9), true, at);
+        let exit = describe(Status::Code(0), false, 2, at);
+        assert_eq!(
+            exit.reason,
+            "exited with code 0; 2 processes go on in the background"
+        );
+        let exit = describe(Status::Signal(9), true, 0, at);
         assert_eq!((exit.code, exit.kind), (137, ExitKind::Ended));
     }
 }

@@ -30,6 +30,13 @@ impl Group<'_> {
         }
     }
 
+    /// How many processes a session has put in the background.
+    pub(super) fn left_behind(&self) -> usize {
+        self.session
+            .and_then(|session| self.cgroups.count_session(self.container, session).ok())
+            .unwrap_or(0)
+    }
+
     /// Removes it, if nothing is in it any more.
     pub(super) fn remove(&self) -> Result<(), Failure> {
         match self.session {

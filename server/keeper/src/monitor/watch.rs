@@ -349,7 +349,8 @@ impl<'a> Watch<'a> {
     }
 
     fn record_exit(&mut self, status: Status) {
-        let exit = exit::describe(status, self.ended_by_someone, clock::wall());
+        let left_behind = self.watched.group.left_behind();
+        let exit = exit::describe(status, self.ended_by_someone, left_behind, clock::wall());
         self.poll.remove(&self.watched.pidfd);
         // Before anybody is told, so that nobody is ever told otherwise.
         if let Err(error) = store::write(&self.watched.directory.join("exit.json"), &exit) {
