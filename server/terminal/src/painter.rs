@@ -57,6 +57,8 @@ pub(crate) struct Painter {
     kept: Kept,
     job: Option<JoinHandle<Drawn>>,
     cancelled: Arc<AtomicBool>,
+    /// Ends a job that nobody waits for, where it is: the next one goes on from there.
+    paused: Arc<AtomicBool>,
     tty: bool,
     /// Where the index says nothing of the size.
     size: Size,
@@ -68,6 +70,7 @@ impl Painter {
             kept: Kept::Nothing,
             job: None,
             cancelled: Arc::default(),
+            paused: Arc::default(),
             tty,
             size,
         }
@@ -87,11 +90,18 @@ impl Painter {
         let kept = std::mem::replace(&mut self.kept, Kept::Nothing);
         let (tty, size) = (self.tty, self.size);
         let cancelled = Arc::clone(&self.cancelled);
+        self.paused = Arc::default();
+        let paused = (!picture).then(|| Arc::clone(&self.paused));
         self.job = Some(tokio::spawn(async move {
             let _permit = DRAWING.acquire().await.map_err(io::Error::other)?;
             let draw = move || {
                 let mut screen = begin(kept, &reader, tty, size)?;
-                follow(&mut screen, &reader, end, &cancelled)?;
+                let stopped = || {
+                    paused
+                        .as_ref()
+                        .is_some_and(|paused| paused.load(Ordering::Relaxed))
+                };
+                follow(&mut screen, &reader, end, &cancelled, &stopped)?;
                 let picture = picture.then(|| take(&screen));
                 Ok((screen, picture))
             };
@@ -99,6 +109,12 @@ impl Painter {
                 .await
                 .map_err(io::Error::other)?
         }));
+    }
+
+    /// There is output again: what is only brought up for later leaves it the processor. A flood
+    /// comes several times as fast as it is drawn.
+    pub(crate) fn pause(&self) {
+        self.paused.store(true, Ordering::Relaxed);
     }
 
     /// Waits for the drawing to be done; for ever where nothing is drawn. Safe to cancel.
@@ -151,6 +167,7 @@ fn follow(
     reader: &Reader,
     end: Seq,
     cancelled: &AtomicBool,
+    stopped: &impl Fn() -> bool,
 ) -> io::Result<()> {
     // A size that was set where the last drawing stopped was not known to it.
     if let Some(size) = reader.size_at(screen.seq())? {
@@ -174,7 +191,11 @@ fn follow(
             reader,
             resize.map_or(end, |(seq, _)| seq),
             cancelled,
+            stopped,
         )?;
+        if stopped() {
+            return Ok(());
+        }
         if let Some((_, size)) = resize {
             screen.resize(size);
         }
@@ -182,10 +203,16 @@ fn follow(
     Ok(())
 }
 
-fn feed(screen: &mut Screen, reader: &Reader, end: Seq, cancelled: &AtomicBool) -> io::Result<()> {
+fn feed(
+    screen: &mut Screen,
+    reader: &Reader,
+    end: Seq,
+    cancelled: &AtomicBool,
+    stopped: &impl Fn() -> bool,
+) -> io::Result<()> {
     let left = usize::try_from(end.0 - screen.seq().0).unwrap_or(SLICE);
     let mut buffer = vec![0; SLICE.min(left)];
-    while screen.seq() < end {
+    while screen.seq() < end && !stopped() {
         if cancelled.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Interrupted.into());
         }
