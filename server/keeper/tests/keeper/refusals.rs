@@ -1,5 +1,7 @@
 //! What is refused, in words, and leaves nothing.
 
+use std::collections::BTreeSet;
+
 use porthole_protocol::container::ContainerState;
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{FailureCode, Request};
@@ -121,14 +123,20 @@ fn a_keeper_that_can_open_no_more_says_so_and_works_on() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let Some(place) = Place::new() else { return };
     let mut client = place.connect();
+    let keeper = place.keeper();
+    let open = || -> BTreeSet<u64> {
+        std::fs::read_dir(format!("/proc/{keeper}/fd"))
+            .expect("descriptors")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect()
+    };
+    // Once it has answered it holds nothing but the connection.
+    assert!(client.containers().is_empty());
+    let idle = open();
     let made = client.create(&place::spec(IDLE));
     let journal = place.journal("container");
-    let keeper = place.keeper();
-    let open: Vec<u64> = std::fs::read_dir(format!("/proc/{keeper}/fd"))
-        .expect("descriptors")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    let free = (0..).find(|number| !open.contains(number));
+    wait_until("what creating took is given back", || open() == idle);
+    let free = (0..).find(|number| !idle.contains(number));
     let limit = |current| {
         let limit = Rlimit {
             current: Some(current),
