@@ -368,8 +368,8 @@ impl Instance {
     }
 
     fn part(&self, role: &str) -> Option<i32> {
-        // A killed keeper's monitors are serve's children too, with the command line of the keeper
-        // that forked them; only their name is their own.
+        // What a killed keeper had forked becomes serve's child too. An observer keeps the command
+        // line of its keeper, and a monitor has it for its first moments; their names are their own.
         let forked = |pid| {
             host::status(pid)
                 .get("Name")

@@ -147,8 +147,8 @@ export class Porthole {
   }
 
   #parts(role) {
-    // A killed keeper's monitors are children of `porthole serve` too, with the command line of the
-    // keeper that forked them; only their names are their own.
+    // What a killed keeper had forked becomes a child of `porthole serve` too. An observer keeps the
+    // command line of its keeper, and a monitor has it for its first moments; their names are their own.
     const forked = (pid) => /^porthole-(monito|watch)/.test(host.name(pid));
     return host.children(this.servePid).filter((pid) => host.args(pid)[1] === role && !forked(pid));
   }
