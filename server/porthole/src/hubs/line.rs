@@ -8,16 +8,17 @@
 
 use std::time::Duration;
 
+use porthole_protocol::id::SessionId;
 use porthole_protocol::keeper::{FailureCode, MESSAGE_LIMIT};
 use porthole_protocol::monitor::{FromReader, ToReader};
 use porthole_protocol::session::Target;
-use porthole_terminal::{Descriptors, HubHandle, Info};
+use porthole_terminal::{Descriptors, HubHandle, Info, Permission, ViewerInfo};
 use tokio::sync::watch;
 
 use super::known;
 use crate::AppState;
 use crate::keeper::{KeeperError, PacketSocket};
-use crate::world::Change;
+use crate::world::Watched;
 
 /// The first wait before attaching again, doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -29,20 +30,23 @@ const LINGER: Duration = Duration::from_secs(30);
 /// Holds the line of one run for as long as it lasts.
 pub(super) fn start(state: AppState, target: Target, hub: HubHandle, run: u64) {
     tokio::spawn(async move {
-        let telling = tokio::spawn(tell_viewers(state.clone(), target.clone(), hub.clone()));
         hold(&state, &target, &hub, run).await;
         stay(&state, &target, &hub, Some(run)).await;
-        telling.abort();
     });
 }
 
 /// Lets an ended target's hub go when nobody looks any more.
 pub(super) fn linger(state: AppState, target: Target, hub: HubHandle) {
     tokio::spawn(async move {
-        let telling = tokio::spawn(tell_viewers(state.clone(), target.clone(), hub.clone()));
         stay(&state, &target, &hub, None).await;
-        telling.abort();
     });
+}
+
+/// Lets the world know who is at a session.
+pub(super) fn announce(state: &AppState, target: &Target, hub: &HubHandle) {
+    if let Target::Session(session) = target {
+        tokio::spawn(tell_viewers(state.clone(), session.clone(), hub.watch()));
+    }
 }
 
 /// How an attachment ended.
@@ -180,21 +184,37 @@ async fn stay(state: &AppState, target: &Target, hub: &HubHandle, run: Option<u6
     state.hubs.drop_if(target, |entry| entry.line == run);
 }
 
-/// Tells the world who looks at a session.
-async fn tell_viewers(state: AppState, target: Target, hub: HubHandle) {
-    let Target::Session(session) = target else {
-        return;
-    };
-    let mut info = hub.watch();
-    let mut known = (info.borrow().viewers.clone(), info.borrow().size);
-    while info.changed().await.is_ok() {
+/// Tells the world who is at a session, for as long as its hub lives. It holds no handle, so that
+/// it keeps no hub.
+async fn tell_viewers(state: AppState, session: SessionId, mut info: watch::Receiver<Info>) {
+    // The first viewer may have come before this was begun: nobody and no size is what was told.
+    let mut told = (Vec::new(), None);
+    loop {
         let now = {
             let info = info.borrow_and_update();
-            (info.viewers.clone(), info.size)
+            (info.viewers.clone(), Some(info.size))
         };
-        if now != known {
-            known = now;
-            state.world.changes().tell(Change::Viewers(session.clone()));
+        if now.0 != told.0 || told.1.is_some() && now.1 != told.1 {
+            state.world.learn_watched(&session, watched(&now.0));
         }
+        told = now;
+        if info.changed().await.is_err() {
+            break;
+        }
+    }
+    if !told.0.is_empty() {
+        state.world.learn_watched(&session, Watched::default());
+    }
+}
+
+fn watched(viewers: &[ViewerInfo]) -> Watched {
+    let writes = |viewer: &&ViewerInfo| viewer.permission == Permission::Write;
+    Watched {
+        viewers: viewers.len(),
+        writers: viewers.iter().filter(writes).count(),
+        driver: viewers
+            .iter()
+            .find(|viewer| viewer.drives)
+            .map(|viewer| viewer.user.as_str().into()),
     }
 }

@@ -172,6 +172,7 @@ impl Hubs {
                     clock: Arc::new(SystemClock),
                 })
                 .map_err(journal_failed)?;
+                line::announce(state, target, &hub);
                 let entry = vacant.insert(Entry { hub, line: None });
                 if !known.runs {
                     line::linger(state.clone(), target.clone(), entry.hub.clone());

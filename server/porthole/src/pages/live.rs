@@ -105,7 +105,14 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
             let mut inodes = inodes.flatten();
             inodes.any(|inode| changed.iter().any(|n| n.inode == inode))
         }),
-        Change::Viewers(_) | Change::Image(_) => false,
+        Change::Viewers(session) => {
+            section == Some("sessions")
+                || shown.as_ref().is_some_and(|c| {
+                    let session = world.session(session);
+                    session.is_some_and(|session| session.container == c.id)
+                })
+        }
+        Change::Image(_) => false,
     })
 }
 

@@ -26,7 +26,8 @@ pub enum Change {
     Session(Arc<Session>),
     /// A session's record was removed.
     SessionGone(Arc<Session>),
-    /// Somebody has come to or left a session, or drives it now.
+    /// Somebody has come to or left a session, drives it now, or its size is another:
+    /// [`super::World::watched`].
     Viewers(SessionId),
     /// An image is new or has become this.
     Image(Arc<Image>),

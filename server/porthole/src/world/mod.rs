@@ -37,6 +37,17 @@ pub struct KeeperState {
     pub hello: Option<Hello>,
 }
 
+/// Who is at a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Watched {
+    /// How many look at it.
+    pub viewers: usize,
+    /// How many of them may type.
+    pub writers: usize,
+    /// Whose window sets the size.
+    pub driver: Option<Arc<str>>,
+}
+
 #[derive(Default)]
 struct State {
     keeper: KeeperState,
@@ -46,6 +57,8 @@ struct State {
     processes: HashMap<HostPid, Arc<Process>>,
     by_container: HashMap<ContainerId, BTreeSet<HostPid>>,
     namespaces: HashMap<NamespaceInode, Arc<Namespace>>,
+    /// Only sessions that somebody is at.
+    watched: HashMap<SessionId, Watched>,
     notice: Option<String>,
     /// What has been told since the connection was made; whatever else is known when it is
     /// complete has gone meanwhile.
@@ -139,6 +152,26 @@ impl World {
             .collect();
         found.sort_by_key(|s| std::cmp::Reverse(s.started_at));
         found
+    }
+
+    /// Who is at a session now. A short lock: no hub is asked.
+    pub fn watched(&self, session: &SessionId) -> Watched {
+        self.read()
+            .watched
+            .get(session)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Somebody has come to or left a session, drives it now, or its size is another.
+    pub fn learn_watched(&self, session: &SessionId, now: Watched) {
+        let mut state = self.write();
+        if now.viewers == 0 {
+            state.watched.remove(session);
+        } else {
+            state.watched.insert(session.clone(), now);
+        }
+        self.changes.tell(Change::Viewers(session.clone()));
     }
 
     /// Every image, by name.
