@@ -8,6 +8,7 @@ use porthole_protocol::container::Owner;
 use serde_json::json;
 
 use super::{audit, containers, sessions};
+use crate::access::password::make_up;
 use crate::access::secret::{Secret, hash};
 use crate::access::{Account, Identity, Role, Via};
 use crate::settings::Password;
@@ -278,6 +279,24 @@ pub async fn change(
     }
     state.access.standing.look(&state.store);
     Ok(account)
+}
+
+/// Gives another person's account a password that is made up, for who has lost theirs, and returns
+/// it: nobody sees it again. The account's logins and tokens end.
+pub async fn reset_password(
+    state: &AppState,
+    identity: &Identity,
+    name: &str,
+) -> Result<String, Refusal> {
+    if name == identity.name().as_str() {
+        return Err(Refusal::conflict(
+            "own_password",
+            "This is your own account: change its password above, where the one that you have now is asked for.",
+        ));
+    }
+    let password = make_up();
+    change(state, identity, name, None, Some(password.clone())).await?;
+    Ok(password)
 }
 
 /// Removes an account that owns no container: another of its name would inherit them. Its sessions

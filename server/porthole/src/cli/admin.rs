@@ -7,13 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use rustix::process::{Gid, Uid};
 
-use crate::access::password::{LONGEST, check_new, hash_now};
-use crate::access::secret::random;
+use crate::access::password::{LONGEST, check_new, hash_now, make_up};
 use crate::settings::Given;
 use crate::store::Store;
-
-/// Without letters and digits that look alike; 31 of them.
-const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
 
 /// Gives an account a new password.
 pub(super) fn reset_password(
@@ -82,34 +78,4 @@ fn become_owner(uid: u32, gid: u32) -> anyhow::Result<()> {
         .and_then(|()| rustix::thread::set_thread_gid(Gid::from_raw(gid)))
         .and_then(|()| rustix::thread::set_thread_uid(Uid::from_raw(uid)))
         .context("becoming the owner of the database")
-}
-
-/// Twenty letters in groups of five: 99 bits, and readable over the phone.
-fn make_up() -> String {
-    let mut password = String::new();
-    while password.len() < 23 {
-        let [byte] = random::<1>();
-        // 248 = 8 · 31: above it, some letters would come more often.
-        if byte < 248 {
-            if password.len() % 6 == 5 {
-                password.push('-');
-            }
-            password.push(char::from(LETTERS[usize::from(byte) % LETTERS.len()]));
-        }
-    }
-    password
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_made_up_password_is_a_good_one() {
-        let (one, other) = (make_up(), make_up());
-        assert_ne!(one, other);
-        assert_eq!(one.len(), 23, "{one}");
-        assert_eq!(one.matches('-').count(), 3, "{one}");
-        assert!(check_new(&one).is_ok());
-    }
 }

@@ -181,6 +181,16 @@ pub(super) async fn change_role(
     }
 }
 
+/// Gives an account a password that is made up, and shows it, this once.
+pub(super) async fn reset_password(visit: Visit, Path(user): Path<String>) -> Response {
+    match accounts::reset_password(&visit.state, &visit.who, &user).await {
+        Ok(password) => show(&visit, StatusCode::OK, |settings| {
+            settings.fresh_password = Some((visible(&user), password));
+        }),
+        Err(refusal) => trouble(&visit, "users", "", refusal),
+    }
+}
+
 /// Removes an account.
 pub(super) async fn delete_user(visit: Visit, Path(user): Path<String>) -> Response {
     match accounts::delete(&visit.state, &visit.who, &user).await {

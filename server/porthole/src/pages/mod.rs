@@ -116,6 +116,11 @@ pub fn routes(routes: Routes) -> Routes {
             account::change_role,
         )
         .post(
+            "/settings/users/{user}/password",
+            Administer,
+            account::reset_password,
+        )
+        .post(
             "/settings/users/{user}/delete",
             Administer,
             account::delete_user,

@@ -26,7 +26,7 @@ pub enum Act {
     AccountDeleted,
     /// Somebody changed a password.
     PasswordChanged,
-    /// A password was reset from the command line.
+    /// An administrator reset another's password, here or from the command line.
     PasswordReset,
     /// A token was made.
     TokenCreated,

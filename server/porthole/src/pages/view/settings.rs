@@ -34,7 +34,7 @@ pub struct UserRow {
 /// What was wrong with a form, and what was typed into it.
 #[derive(Debug, Clone, Default)]
 pub struct Trouble {
-    /// `password`, `token` or `user`.
+    /// `password`, `token`, `user` or `users`.
     pub form: &'static str,
     /// The field.
     pub field: String,
@@ -60,6 +60,8 @@ pub struct SettingsPage {
     pub tokens: Vec<TokenRow>,
     /// A token that was just made: shown once.
     pub fresh_token: String,
+    /// Whose password was just made up, and the password: shown once.
+    pub fresh_password: Option<(String, String)>,
     /// Accounts, for administrators.
     pub users: Vec<UserRow>,
     /// What was wrong.
@@ -80,6 +82,7 @@ impl SettingsPage {
             admin: scene.who.is_admin(),
             tokens: Vec::new(),
             fresh_token: String::new(),
+            fresh_password: None,
             users: Vec::new(),
             trouble: Trouble::default(),
             done: "",
