@@ -347,6 +347,10 @@ impl Entry {
             parent: self.parent,
             processes: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
             leader: self.members.first().copied(),
+            owner_uid: None,
+            holders: Vec::new(),
+            more_holders: 0,
+            children: self.hangers,
         }
     }
 }

@@ -178,6 +178,8 @@ impl Reader {
             namespaces,
             container: None,
             session: None,
+            cgroup: None,
+            security: None,
         };
         // A thread of the kernel is in no container and has no arguments.
         if kernel {

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::id::{ContainerId, HostPid, NamespaceInode};
 use crate::namespace::{Isolation, NamespaceType, PerNamespace};
 use crate::session::Exit;
@@ -548,7 +549,7 @@ pub struct Container {
     /// Its name.
     pub name: ContainerName,
     /// Who made it.
-    pub engine: String,
+    pub engine: Engine,
     /// The account that it belongs to.
     pub owner: Owner,
     /// What was asked for, with the defaults that are in force filled in.

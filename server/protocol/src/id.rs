@@ -19,54 +19,28 @@ pub enum IdError {
     /// The text holds something that is no lower-case hexadecimal digit.
     #[error("an identifier holds the digits 0-9 and a-f only")]
     Digit,
+    /// The text is no container's identifier.
+    #[error(
+        "a container's identifier has 1 to 128 letters, digits, \"_\", \".\" and \"-\", and begins with a letter or a digit"
+    )]
+    Name,
 }
 
-macro_rules! hex_id {
-    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
+        text.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
+    }
+    text
+}
 
-        impl $name {
-            /// How many random bytes make one.
-            pub const BYTES: usize = $bytes;
+const fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
 
-            /// The identifier that these random bytes are.
-            pub fn from_bytes(bytes: [u8; $bytes]) -> Self {
-                let mut text = String::with_capacity($bytes * 2);
-                for byte in bytes {
-                    text.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
-                    text.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
-                }
-                Self(text)
-            }
-
-            /// The hexadecimal digits.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            /// The first twelve digits, as `docker ps` shows them.
-            pub fn short(&self) -> &str {
-                &self.0[..12]
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = IdError;
-
-            fn from_str(text: &str) -> Result<Self, IdError> {
-                if text.len() != $bytes * 2 {
-                    return Err(IdError::Length { expected: $bytes * 2, found: text.len() });
-                }
-                if !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                    return Err(IdError::Digit);
-                }
-                Ok(Self(text.to_owned()))
-            }
-        }
-
+macro_rules! text_id {
+    ($name:ident) => {
         impl TryFrom<String> for $name {
             type Error = IdError;
 
@@ -95,11 +69,108 @@ macro_rules! hex_id {
     };
 }
 
-hex_id!(
-    /// A container's identifier: 64 hexadecimal digits, as the OCI runtimes and Docker use.
-    ContainerId,
-    32
-);
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// How many random bytes make one.
+            pub const BYTES: usize = $bytes;
+
+            /// The identifier that these random bytes are.
+            pub fn from_bytes(bytes: [u8; $bytes]) -> Self {
+                Self(hex(&bytes))
+            }
+
+            /// The hexadecimal digits.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The first twelve digits, as `docker ps` shows them.
+            pub fn short(&self) -> &str {
+                &self.0[..12]
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                if text.len() != $bytes * 2 {
+                    return Err(IdError::Length { expected: $bytes * 2, found: text.len() });
+                }
+                if !text.bytes().all(is_digit) {
+                    return Err(IdError::Digit);
+                }
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        text_id!($name);
+    };
+}
+
+/// A container's identifier, as its engine gives it: Porthole's own, Docker's and the other OCI
+/// engines' are 64 hexadecimal digits, LXC's and systemd-nspawn's are names. 1 to 128 bytes of
+/// letters, digits, `_`, `.` and `-`, the first a letter or a digit: it is no path.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// How many random bytes make one of Porthole's own.
+    pub const BYTES: usize = 32;
+
+    /// The longest in bytes.
+    pub const LIMIT: usize = 128;
+
+    /// The identifier of Porthole's own that these random bytes are.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(hex(&bytes))
+    }
+
+    /// The whole text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Digits are shortened to twelve, as `docker ps` shows them; a name is not shortened.
+    pub fn short(&self) -> &str {
+        if self.is_digits() {
+            &self.0[..12]
+        } else {
+            &self.0
+        }
+    }
+
+    /// Whether it has the form of Porthole's own: 64 hexadecimal digits, as other engines' have too.
+    pub fn is_digits(&self) -> bool {
+        self.0.len() == Self::BYTES * 2 && self.0.bytes().all(is_digit)
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        let fits = (1..=Self::LIMIT).contains(&text.len())
+            && text.as_bytes()[0].is_ascii_alphanumeric()
+            && text.bytes().all(inner);
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdError::Name)
+        }
+    }
+}
+
+text_id!(ContainerId);
+
 hex_id!(
     /// A session's identifier: 32 hexadecimal digits.
     SessionId,
@@ -169,5 +240,32 @@ mod tests {
             Err(IdError::Digit)
         );
         assert_eq!("A5".repeat(16).parse::<SessionId>(), Err(IdError::Digit));
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "-a",
+            ".a",
+            "a b",
+            "a\0",
+            "é",
+            &"a".repeat(129),
+        ] {
+            assert_eq!(bad.parse::<ContainerId>(), Err(IdError::Name), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_containers_id_is_digits_or_a_name() {
+        let own = ContainerId::from_bytes([0xa5; 32]);
+        assert!(own.is_digits());
+        assert_eq!(own.short(), "a5a5a5a5a5a5");
+        for name in ["web", "none-812-99120", "a_b.c", "deadbeef"] {
+            let id: ContainerId = name.parse().expect("a name");
+            assert!(!id.is_digits());
+            assert_eq!(id.short(), name);
+        }
     }
 }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod container;
+pub mod engine;
 pub mod frame;
 pub mod id;
 pub mod journal;

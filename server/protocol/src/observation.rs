@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::Timestamp;
+use crate::container::{IdRange, Timestamp};
+use crate::engine::Engine;
 use crate::id::{ContainerId, HostPid, NamespaceInode, SessionId};
 use crate::namespace::{NamespaceSet, NamespaceType};
 
@@ -25,6 +26,10 @@ pub struct Update {
     pub namespaces: Vec<Namespace>,
     /// Namespaces that are gone.
     pub namespaces_gone: Vec<NamespaceInode>,
+    /// Containers that are new or have changed. Porthole's own are not among them.
+    pub containers: Vec<Sighting>,
+    /// Containers that are gone.
+    pub containers_gone: Vec<ContainerId>,
     /// How it learns of changes as of this update, where that is not at once; a sentence for
     /// people. `None` takes back an earlier one.
     pub notice: Option<String>,
@@ -65,10 +70,62 @@ pub struct Process {
     pub rss: u64,
     /// The namespaces that it is in.
     pub namespaces: NamespaceSet,
-    /// The container whose group of the cgroup2 tree it is in.
+    /// The innermost container that it is in, whoever made it.
     pub container: Option<ContainerId>,
     /// The session whose group it is in.
     pub session: Option<SessionId>,
+    /// Its group in the cgroup2 tree or, where that says nothing, in the v1 hierarchy that does;
+    /// a path from the hierarchy's root, at most 512 bytes. `None` for kernel threads and the root.
+    #[serde(default)]
+    pub cgroup: Option<String>,
+    /// What confines it; `None` for kernel threads and where it may not be read.
+    #[serde(default)]
+    pub security: Option<Security>,
+}
+
+/// What confines a process, from proc_pid_status(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Security {
+    /// `CapEff`, a bit for each capability as capabilities(7) numbers them.
+    pub effective: u64,
+    /// `CapBnd`.
+    pub bounding: u64,
+    /// `NoNewPrivs`.
+    pub no_new_privs: bool,
+    /// `Seccomp`: 0 off, 1 strict, 2 filter.
+    pub seccomp: u8,
+}
+
+/// A container that Porthole did not make, recognised without asking anybody: by the cgroup and
+/// the namespaces of its processes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// Its engine's identifier; for a bare set of namespaces `none-<PID>-<start ticks>` of its init.
+    pub id: ContainerId,
+    /// Who made it, as its group is named.
+    pub engine: Engine,
+    /// Its name, where its group or its init's supervisor tells it without being asked.
+    pub name: Option<String>,
+    /// Its first process.
+    pub init: HostPid,
+    /// When that was started, in clock ticks since boot: with the PID its identity.
+    pub start_ticks: u64,
+    /// The same as a moment.
+    pub started_at: Timestamp,
+    /// The namespaces that its first process is in.
+    pub namespaces: NamespaceSet,
+    /// The user ids of its user namespace.
+    pub uid_map: Vec<IdRange>,
+    /// Its group ids.
+    pub gid_map: Vec<IdRange>,
+    /// Its group, as [`Process::cgroup`] has it.
+    pub cgroup: Option<String>,
+    /// The container that it runs in, own or foreign.
+    pub within: Option<ContainerId>,
+    /// The Kubernetes pod whose group it is in, by the pod's uid.
+    pub pod: Option<String>,
+    /// Its group is frozen.
+    pub paused: bool,
 }
 
 /// A namespace.
@@ -89,4 +146,40 @@ pub struct Namespace {
     pub processes: u32,
     /// The one with the lowest PID.
     pub leader: Option<HostPid>,
+    /// The user id on the host that made it (`NS_GET_OWNER_UID`, ioctl_nsfs(2)); user namespaces only.
+    #[serde(default)]
+    pub owner_uid: Option<u32>,
+    /// What keeps it alive beside its processes and the namespaces that hang from it; at most
+    /// [`HOLDERS`].
+    #[serde(default)]
+    pub holders: Vec<Holder>,
+    /// How many more there are.
+    #[serde(default)]
+    pub more_holders: u32,
+    /// How many namespaces have it as owner or parent, which keeps it alive too.
+    #[serde(default)]
+    pub children: u32,
+}
+
+/// So many holders of a namespace are told, the others only counted.
+pub const HOLDERS: usize = 16;
+
+/// What keeps a namespace alive without being in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// A process has it open.
+    Descriptor {
+        /// Which.
+        pid: HostPid,
+        /// Under this number.
+        fd: i32,
+    },
+    /// It is mounted on a file, as `ip netns` and `unshare --net=FILE` do.
+    Mount {
+        /// A process that sees the mount.
+        pid: HostPid,
+        /// Where that process sees it.
+        path: String,
+    },
 }

@@ -32,6 +32,8 @@ fn process(pid: i32, parent: i32, namespaces: NamespaceSet) -> Process {
         namespaces,
         container: None,
         session: None,
+        cgroup: None,
+        security: None,
     }
 }
 

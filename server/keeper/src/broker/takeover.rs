@@ -40,7 +40,7 @@ impl Broker {
 
     fn take_over_containers(&mut self, live: &mut HashMap<String, Packet>) -> io::Result<()> {
         for name in names(&self.ground.places.containers())? {
-            let Ok(id) = name.parse::<ContainerId>() else {
+            let Some(id) = name.parse().ok().filter(ContainerId::is_digits) else {
                 log!(
                     "keeper",
                     "{name} is no container's directory: it is left alone"

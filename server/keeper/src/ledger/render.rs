@@ -3,6 +3,7 @@
 use porthole_protocol::container::{
     Container, ContainerNamespace, ContainerState, IdRange, NamespaceChoice,
 };
+use porthole_protocol::engine::Engine;
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply};
 use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
@@ -30,7 +31,7 @@ impl Ledger {
         Container {
             id: config.id.clone(),
             name: config.name.clone(),
-            engine: "porthole".to_owned(),
+            engine: Engine::Porthole,
             owner: config.owner.clone(),
             spec: config.spec.clone(),
             state: match held.state.life {

@@ -6,6 +6,7 @@ use porthole_protocol::container::{
     AbsolutePath, Argument, Container, ContainerName, ContainerNamespace, ContainerState, EnvName,
     Hostname, IdRange, ImageName, Limits, Owner, TimeOffset, Timestamp, UserSpec,
 };
+use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::observation::Process;
@@ -22,7 +23,7 @@ use crate::{AppState, Refusal, hubs};
 pub struct ContainerView<'a> {
     id: &'a ContainerId,
     name: &'a ContainerName,
-    engine: &'a str,
+    engine: Engine,
     owner: &'a Owner,
     state: ContainerState,
     error: Option<&'a str>,
@@ -59,7 +60,7 @@ pub fn container<'a>(container: &'a Container, reader: &Identity) -> ContainerVi
     ContainerView {
         id: &container.id,
         name: &container.name,
-        engine: &container.engine,
+        engine: container.engine,
         owner: &container.owner,
         state: container.state,
         error: container.error.as_deref(),

@@ -72,7 +72,7 @@ fn container(id: &ContainerId, owned_by: &str) -> Container {
     Container {
         id: id.clone(),
         name: "web".parse().expect("a name"),
-        engine: "porthole".into(),
+        engine: porthole_protocol::engine::Engine::Porthole,
         owner: owner(owned_by),
         spec: serde_json::from_value(json!({"image": "busybox", "env": {"KEY": "secret"}}))
             .expect("a spec"),

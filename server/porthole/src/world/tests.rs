@@ -13,7 +13,7 @@ fn container(digit: u8, name: &str) -> Container {
     Container {
         id: ContainerId::from_bytes([digit; 32]),
         name: name.parse().expect("a name"),
-        engine: "porthole".into(),
+        engine: porthole_protocol::engine::Engine::Porthole,
         owner: Owner::try_from("ann".to_owned()).expect("a name"),
         spec: serde_json::from_str(r#"{"image":"busybox"}"#).expect("a spec"),
         state: ContainerState::Created,
@@ -63,6 +63,8 @@ fn process(pid: i32, container: Option<&ContainerId>) -> Process {
         namespaces: PerNamespace::default(),
         container: container.cloned(),
         session: None,
+        cgroup: None,
+        security: None,
     }
 }
 

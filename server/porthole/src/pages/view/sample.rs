@@ -41,7 +41,7 @@ fn container(digit: u8, name: &str, image: &str, command: &[&str]) -> Container 
     Container {
         id: id(digit),
         name: name.parse().expect("valid"),
-        engine: "porthole".to_owned(),
+        engine: porthole_protocol::engine::Engine::Porthole,
         owner: "admin".parse().expect("valid"),
         spec: serde_json::from_value(spec).expect("valid"),
         state: ContainerState::Created,
@@ -112,6 +112,8 @@ pub(crate) fn process(pid: i32, parent: i32, pids: &[i32], command: &str) -> Pro
         }),
         container: None,
         session: None,
+        cgroup: None,
+        security: None,
     }
 }
 
@@ -244,6 +246,10 @@ pub(crate) fn fill(world: &World) {
             parent: None,
             processes: 214,
             leader: Some(HostPid(1)),
+            owner_uid: None,
+            holders: Vec::new(),
+            more_holders: 0,
+            children: 0,
         }],
         ..Update::default()
     });

@@ -126,6 +126,10 @@ async fn a_shared_namespace_is_the_hosts_also_when_the_container_between_is_gone
             parent: None,
             processes: 1,
             leader: None,
+            owner_uid: None,
+            holders: Vec::new(),
+            more_holders: 0,
+            children: 0,
         });
         scene.state.world.observe(Update {
             full: true,
