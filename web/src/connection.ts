@@ -55,6 +55,8 @@ export type State =
 export interface Viewer {
   readonly user: string;
   readonly mode: string;
+  /** Its window sets the size. */
+  readonly drives: boolean;
 }
 
 /** What the terminal is told, in the order of the session's bytes. */

@@ -116,7 +116,6 @@ export class SessionTab {
             ...(session.container_pid === null ? [] : [`inside ${session.container_pid}`]),
             session.tty ? (session.tty_name?.replace("/dev/", "") ?? "tty") : "pipes, errors red",
           ].join(" · ");
-    const others = this.#viewers.length - 1;
     const drives = this.#flags?.drives ?? true;
     const live = this.#state === "live";
     return {
@@ -124,9 +123,17 @@ export class SessionTab {
       text: this.#stateText,
       where,
       size: this.#view === null ? "" : `${this.#view.cols}×${this.#view.rows}${drives ? "" : ", another window's size"}`,
-      watching: live && others > 0 ? `${others} more watching` : "",
+      watching: live ? this.#watching(drives) : "",
       canDrive: live && !drives && this.#flags?.write === true,
     };
+  }
+
+  /** How many look on, this window among them, and whose window sets the size. */
+  #watching(drives: boolean): string {
+    if (this.#viewers.length < 2) return "";
+    const driver = this.#viewers.find((viewer) => viewer.drives)?.user;
+    const who = drives ? ", you drive" : driver === undefined ? "" : `, ${driver} drives`;
+    return `${this.#viewers.length} watching${who}`;
   }
 
   /** Comes back to a session that is there, or opens one. */

@@ -47,7 +47,7 @@ class TerminalPage implements Page {
   readonly #state = element("span", { role: "status" });
   readonly #where = element("span", { class: "m" });
   readonly #size = element("span", { class: "m" });
-  readonly #watching = element("span", {});
+  readonly #watching = element("span", { class: "t-watching", role: "status" });
   readonly #drive = button("Use my size", "use my size", () => this.#shown?.drive());
   readonly #readerButton = button("Screen reader mode", "screen reader", () => this.#toggleReader());
 
@@ -118,7 +118,7 @@ class TerminalPage implements Page {
       void this.#open(tab, null, false);
     });
     this.mount.replaceChildren(
-      element("div", { class: "t-tabs" }, this.#list, add, element("span", { class: "grow" }), this.#close),
+      element("div", { class: "t-tabs" }, this.#list, add, element("span", { class: "grow" }), this.#watching, this.#close),
       this.#panels,
       element(
         "div",
@@ -126,7 +126,6 @@ class TerminalPage implements Page {
         element("span", { class: "t-state" }, this.#dot, this.#state),
         this.#where,
         this.#size,
-        this.#watching,
         this.#drive,
         element("span", { class: "grow" }),
         this.#readerButton,

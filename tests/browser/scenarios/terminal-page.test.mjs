@@ -327,12 +327,12 @@ test("who does not drive is shown another's size, answers no queries, and may ta
   const { page, sockets } = await scene(t, {
     play: (socket) => {
       socket.send(frames.hello({ cols: 240, rows: 70, flags: frames.WRITES | frames.TTY }));
-      socket.send(frames.viewers([{ user: "ann", mode: "write" }, { user: "bob", mode: "write" }]));
+      socket.send(frames.viewers([{ user: "ann", mode: "write", drives: true }, { user: "bob", mode: "write", drives: false }]));
       socket.send(frames.snapshot(0, 240, 70, `${"w".repeat(240)}\x1b[6n\x1b[c\x1b]11;?\x07\x1b[?2026$p`));
     },
   });
   await until("another's size", async () => (await page.locator(".t-status").textContent()).includes("240×70"));
-  assert.match(await page.locator(".t-status").textContent(), /1 more watching/);
+  assert.equal(await page.locator(".t-watching").textContent(), "2 watching, ann drives");
   await until("the whole width is seen", async () =>
     page.evaluate(() => {
       const screen = document.querySelector(".xterm-screen").getBoundingClientRect();

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import test, { after, before } from "node:test";
 import { openBrowser, openWindow, terminalText, until } from "../harness/browser.mjs";
 import { signIn, Terminal } from "../harness/person.mjs";
-import { PASSWORD, Porthole } from "../harness/porthole.mjs";
+import { ADMIN, PASSWORD, Porthole } from "../harness/porthole.mjs";
 
 let browser;
 let porthole;
@@ -70,7 +70,13 @@ test("two windows share a session: one sets the size, the other may take over", 
   const other = await signIn(window, porthole);
   await other.goto(`${porthole.url}/containers/work/terminal?session=${terminal.session}`);
   const line = () => other.locator(".t-status").textContent();
-  await until("both are there", async () => (await line()).includes("1 more watching"));
+  const watching = (page) => page.locator(".t-watching").textContent();
+  await until("both are there", async () => (await watching(other)) === `2 watching, ${ADMIN} drives`);
+  await until("who drives is told so", async () => (await watching(terminal.page)) === "2 watching, you drive");
+  const list = await other.context().newPage();
+  await list.goto(`${porthole.url}/sessions`);
+  const row = list.locator(`#s-${terminal.session}`);
+  await until("the list says it", async () => (await row.textContent()).includes(`2, ${ADMIN} drives`));
   assert.match(await line(), /another window's size/);
   const [rows, cols] = (await terminal.run("stty size"))[0].split(" ").map(Number);
   await until("the other shows it", async () => (await line()).includes(`${cols}×${rows}`));

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::actions::Actions;
 use super::fingerprint::{Fingerprint, HEADING};
-use super::live::{Part, Region, Slot};
+use super::list::{self, Choice};
+use super::live::{Part, Region};
 use super::shell::Shell;
-use super::words::{When, count, visible};
+use super::words::{When, visible};
 use super::{Scene, html};
 use crate::access::Identity;
 use crate::world::World;
@@ -44,6 +45,14 @@ const COLUMNS: [(&str, &str); 6] = [
     ("created", "Created"),
 ];
 
+/// What a list can be narrowed to.
+const STATES: [(&str, &str); 4] = [
+    ("All", ""),
+    ("Running", "running"),
+    ("Exited", "exited"),
+    ("Not started", "created"),
+];
+
 impl Listing {
     fn key(&self) -> (&str, bool) {
         match self.sort.strip_prefix('-') {
@@ -64,17 +73,7 @@ impl Listing {
     fn with(&self, change: impl FnOnce(&mut Self)) -> String {
         let mut other = self.clone();
         change(&mut other);
-        other.query()
-    }
-
-    /// As the query of an address, with its question mark where there is anything to say.
-    pub fn query(&self) -> String {
-        let query = serde_urlencoded::to_string(self).unwrap_or_default();
-        if query.is_empty() {
-            query
-        } else {
-            format!("?{query}")
-        }
+        list::query(&other)
     }
 
     fn holds(&self, container: &Container, who: &Identity) -> bool {
@@ -203,12 +202,6 @@ struct Column {
     aria: Option<&'static str>,
 }
 
-struct Choice {
-    label: String,
-    query: String,
-    now: bool,
-}
-
 /// The page.
 #[derive(Template)]
 #[template(path = "containers.html")]
@@ -231,14 +224,8 @@ impl ContainersPage {
             query: listing.sorted_by(name),
             aria: (name == key).then_some(if falling { "descending" } else { "ascending" }),
         });
-        let states = ["", "running", "exited", "created"].map(|state| Choice {
-            label: match state {
-                "" => "All".to_owned(),
-                "created" => "Not started".to_owned(),
-                state => state[..1].to_uppercase() + &state[1..],
-            },
-            query: listing.with(|l| state.clone_into(&mut l.state)),
-            now: listing.state == state,
+        let states = Choice::of_states(&STATES, &listing.state, |state| {
+            listing.with(|l| state.clone_into(&mut l.state))
         });
         let mut owners: Vec<_> = world
             .containers()
@@ -255,7 +242,7 @@ impl ContainersPage {
             region,
             may_create: scene.who.may_create(),
             columns: columns.into(),
-            states: states.into(),
+            states,
             owners,
         }
     }
@@ -274,36 +261,22 @@ struct Empty {
 pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
     let all = world.containers();
     let total = all.len();
-    let shown = listing.select(all, scene.who);
-    let parts = shown
+    let parts = listing
+        .select(all, scene.who)
         .iter()
         .map(|container| Part {
             id: format!("c-{}", container.id),
             html: html(&ContainerRow::of(container, world, scene)),
         })
         .collect();
-    let number = if shown.len() == total {
-        count(total, "container", "containers")
-    } else {
-        format!("{} of {total}", shown.len())
-    };
-    let empty = if shown.is_empty() {
+    list::region(parts, total, ("container", "containers"), || {
         html(&Empty {
             base: scene.base.to_owned(),
             any: total > 0,
             known: world.keeper().hello.is_some(),
             may_create: scene.who.may_create(),
         })
-    } else {
-        String::new()
-    };
-    Region {
-        slots: vec![
-            Slot { id: "rows", parts },
-            Slot::whole("count", number),
-            Slot::whole("empty", empty),
-        ],
-    }
+    })
 }
 
 #[cfg(test)]
@@ -337,7 +310,7 @@ mod tests {
 
     #[test]
     fn an_address_says_only_what_is_chosen() {
-        assert_eq!(Listing::default().query(), "");
+        assert_eq!(list::query(&Listing::default()), "");
         let listing = Listing {
             q: "a&b".to_owned(),
             ..Listing::default()

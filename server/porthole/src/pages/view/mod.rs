@@ -11,6 +11,7 @@ pub mod create;
 pub mod facts;
 pub mod fingerprint;
 pub mod gate;
+pub mod list;
 pub mod live;
 pub mod namespaces;
 pub mod pid_map;

@@ -7,9 +7,10 @@ use porthole_protocol::container::Container;
 use porthole_protocol::session::{ExitKind, Session};
 use serde::{Deserialize, Serialize};
 
-use super::live::{Part, Region, Slot};
+use super::list::{self, Choice};
+use super::live::{Part, Region};
 use super::shell::Shell;
-use super::words::{When, command_line, count, visible};
+use super::words::{When, command_line, visible, watching};
 use super::{Scene, html};
 use crate::access::Identity;
 use crate::world::World;
@@ -33,6 +34,7 @@ struct SessionRow {
     host_pid: Option<i32>,
     container_pid: Option<i32>,
     tty: String,
+    watching: Option<String>,
     started: When,
     ended: Option<When>,
     may_open: bool,
@@ -85,6 +87,7 @@ impl SessionRow {
                 (None, true) => "terminal".to_owned(),
                 (None, false) => "pipes".to_owned(),
             },
+            watching: watching(&world.watched(&session.id)),
             started: session.started_at.into(),
             ended: session.exit.as_ref().map(|exit| exit.at.into()),
             may_open: looks,
@@ -134,16 +137,16 @@ pub struct Listing {
     pub state: String,
 }
 
+/// What a list can be narrowed to.
+const STATES: [(&str, &str); 3] = [("All", ""), ("Running", "running"), ("Ended", "ended")];
+
 impl Listing {
     fn with_state(&self, state: &str) -> String {
         let other = Self {
             q: self.q.clone(),
             state: state.to_owned(),
         };
-        match serde_urlencoded::to_string(&other) {
-            Ok(query) if !query.is_empty() => format!("?{query}"),
-            _ => String::new(),
-        }
+        list::query(&other)
     }
 
     fn holds(&self, session: &Session, world: &World, who: &Identity) -> bool {
@@ -181,33 +184,20 @@ impl Listing {
     }
 }
 
-struct Choice {
-    label: &'static str,
-    query: String,
-    now: bool,
-}
-
 /// The page.
 #[derive(Template)]
 #[template(path = "sessions.html")]
 pub struct SessionsPage {
     shell: Shell,
     listing: Listing,
-    states: [Choice; 3],
+    states: Vec<Choice>,
     region: Region,
 }
 
 impl SessionsPage {
     /// The page for this list.
     pub fn new(world: &World, scene: Scene<'_>, listing: &Listing, shell: Shell) -> Self {
-        let states =
-            [("All", ""), ("Running", "running"), ("Ended", "ended")].map(|(label, state)| {
-                Choice {
-                    label,
-                    query: listing.with_state(state),
-                    now: listing.state == state,
-                }
-            });
+        let states = Choice::of_states(&STATES, &listing.state, |s| listing.with_state(s));
         let region = region(world, scene, listing);
         Self {
             shell: shell.around(&region),
@@ -227,33 +217,19 @@ struct Empty {
 
 /// What of the list is live.
 pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
-    let shown = listing.select(world, scene.who);
     let total = world.sessions().len();
-    let parts: Vec<_> = shown
+    let parts = listing
+        .select(world, scene.who)
         .iter()
         .map(|session| Part {
             id: format!("s-{}", session.id),
             html: html(&SessionRow::of(session, world, scene, true)),
         })
         .collect();
-    let number = if parts.len() == total {
-        count(total, "session", "sessions")
-    } else {
-        format!("{} of {total}", parts.len())
-    };
-    let empty = if parts.is_empty() {
+    list::region(parts, total, ("session", "sessions"), || {
         html(&Empty {
             base: scene.base.to_owned(),
             any: total > 0,
         })
-    } else {
-        String::new()
-    };
-    Region {
-        slots: vec![
-            Slot { id: "rows", parts },
-            Slot::whole("count", number),
-            Slot::whole("empty", empty),
-        ],
-    }
+    })
 }

@@ -2,6 +2,8 @@
 
 use porthole_protocol::container::Timestamp;
 
+use crate::world::Watched;
+
 /// The text with everything that would not be seen, or would move what is seen, made visible:
 /// control characters as their pictures, characters that change the direction as their numbers.
 pub fn visible(text: &str) -> String {
@@ -49,6 +51,15 @@ pub fn process_line(args: &[String]) -> String {
     match args.first() {
         Some(first) if first.contains(' ') => visible(&args.join(" ")),
         _ => command_line(args),
+    }
+}
+
+/// Who is at a session: how many, and whose window sets the size. Nothing where nobody is.
+pub fn watching(watched: &Watched) -> Option<String> {
+    match (watched.viewers, &watched.driver) {
+        (0, _) => None,
+        (viewers, Some(driver)) => Some(format!("{viewers}, {} drives", visible(driver))),
+        (viewers, None) => Some(viewers.to_string()),
     }
 }
 
