@@ -15,6 +15,13 @@ use crate::trim::{self, Limit};
 /// The most that one [`Relay::pump`] moves from a terminal: what the kernel gives at once.
 const TTY_CHUNK: usize = 4 * 1024;
 
+/// The most that [`Relay::gather`] leaves in the pipe: four times what the kernel gives at once.
+/// Less costs more system calls; more lets the other sessions wait longer for their turn.
+const GATHERED: usize = 4 * TTY_CHUNK;
+
+/// A terminal that gave at least this much has more. The kernel keeps a byte or so to itself.
+const WHOLE_CHUNK: usize = TTY_CHUNK - 64;
+
 /// The most that one [`Relay::pump`] moves from a pipe.
 const PIPE_CHUNK: usize = 16 * 1024;
 
@@ -119,12 +126,47 @@ impl Relay {
     /// work, and the program waits meanwhile.
     pub fn pump(&mut self, stream: Stream, now_us: u64) -> io::Result<Pumped> {
         self.settle(now_us)?;
+        let drawn = self.draw(stream, now_us)?;
+        self.settle(now_us)?;
+        Ok(drawn)
+    }
+
+    /// Moves one chunk of this stream nearer to the journal. A terminal in flood has its chunks
+    /// joined: they go from the pipe into the journal together. `None` says that it is in the pipe,
+    /// and to be followed at once by another, or, where none is there, by [`Relay::settle`].
+    ///
+    /// Errors are as in [`Relay::pump`].
+    pub fn gather(&mut self, stream: Stream, now_us: u64) -> io::Result<Option<Pumped>> {
+        if !self.has_room() {
+            self.settle(now_us)?;
+        }
+        let before = self.end;
+        let drawn = self.draw(stream, now_us)?;
+        let whole = matches!(drawn, Pumped::Moved(count) if count >= WHOLE_CHUNK);
+        if whole && stream == Stream::Tty && self.has_room() {
+            return Ok(None);
+        }
+        self.settle(now_us)?;
+        Ok(Some(match self.end - before {
+            0 => drawn,
+            // Where there is nothing now, the next call says so.
+            moved => Pumped::Moved(usize::try_from(moved).unwrap_or(usize::MAX)),
+        }))
+    }
+
+    /// Whether the pipe may be given another chunk of a terminal.
+    const fn has_room(&self) -> bool {
+        self.pipe.held + TTY_CHUNK <= GATHERED
+    }
+
+    /// Takes one chunk of this stream into the pipe, behind what is there.
+    fn draw(&mut self, stream: Stream, now_us: u64) -> io::Result<Pumped> {
         if self.source(stream).is_none() {
             return Ok(Pumped::EndOfFile);
         }
         // Before the bytes: whoever finds them in the pipe then knows whose they are.
-        self.index
-            .intend(stream, Seq(self.end), now_us, TIME_STEP_US)?;
+        let place = Seq(self.end + self.pipe.held as u64);
+        self.index.intend(stream, place, now_us, TIME_STEP_US)?;
         let taken = loop {
             match self.take(stream) {
                 Err(Errno::INTR) => {}
@@ -137,8 +179,7 @@ impl Relay {
                 Ok(Pumped::EndOfFile)
             }
             Ok(count) => {
-                self.pipe.held = count;
-                self.settle(now_us)?;
+                self.pipe.held += count;
                 Ok(Pumped::Moved(count))
             }
             Err(Errno::AGAIN) => Ok(Pumped::WouldBlock),
@@ -226,7 +267,7 @@ impl Relay {
     }
 
     /// Moves what the pipe holds to the journal's end, and keeps the journal within its limit.
-    fn settle(&mut self, now_us: u64) -> io::Result<()> {
+    pub fn settle(&mut self, now_us: u64) -> io::Result<()> {
         while self.pipe.held > 0 {
             let mut offset = self.end;
             match splice(
