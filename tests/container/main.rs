@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod confinement;
+mod endings;
 mod escape;
 mod life;
 mod limits;

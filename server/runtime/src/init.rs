@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::WaitOptions;
 
+use crate::ending::{self, Status};
 use crate::program::c_word;
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
@@ -27,13 +28,14 @@ const OWN_FAILURE: i32 = 125;
 
 const SIGCHLD: i32 = 17;
 
-/// The words that start it: its name, its role, the channel's descriptor, the command's path; the
-/// command's own words follow.
-pub(crate) fn words(channel: i32, path: &str) -> [String; 4] {
+/// The words that start it: its name, its role, the descriptors of the channel and of its last
+/// word, the command's path; the command's own words follow.
+pub(crate) fn words(channel: i32, last_word: i32, path: &str) -> [String; 5] {
     [
         "porthole-init".to_owned(),
         "init".to_owned(),
         channel.to_string(),
+        last_word.to_string(),
         path.to_owned(),
     ]
 }
@@ -48,16 +50,12 @@ pub fn init_main(args: Vec<OsString>) -> ! {
 }
 
 fn run(args: &[OsString]) -> Result<i32, StepError> {
-    let [channel, path, command @ ..] = args else {
+    let [channel, last_word, path, command @ ..] = args else {
         return Err(StepError::new(Step::Execute, Errno::INVAL));
     };
     // Best effort: how ps shows it.
     let _ = rustix::thread::set_name(c"porthole-init");
-    let channel = channel
-        .to_str()
-        .and_then(|number| inherited(number.parse().ok()?))
-        .and_then(|fd| Packet::from_fd(fd).ok())
-        .ok_or_else(|| StepError::new(Step::MakeChannel, Errno::BADF))?;
+    let (channel, last_word) = (socket(channel)?, socket(last_word)?);
     let alone =
         SingleThreaded::verify().map_err(|error| StepError::new(Step::CountThreads, error))?;
     signals::block_all();
@@ -79,7 +77,20 @@ fn run(args: &[OsString]) -> Result<i32, StepError> {
     };
     drop(channel);
     let _ = let_go();
-    watch(&child)
+    let status = watch(&child)?;
+    if let Status::Signal(signal) = status {
+        ending::say(&last_word, signal);
+    }
+    Ok(status.code())
+}
+
+/// A socket that was left open for this program; the command will not have it.
+fn socket(number: &OsStr) -> Result<Packet, StepError> {
+    number
+        .to_str()
+        .and_then(|number| inherited(number.parse().ok()?))
+        .and_then(|fd| Packet::from_fd(fd).ok())
+        .ok_or_else(|| StepError::new(Step::MakeChannel, Errno::BADF))
 }
 
 fn lossy(word: &OsStr) -> String {
@@ -133,11 +144,11 @@ pub(crate) fn refused(path: &str, error: &std::io::Error) -> Failure {
     failure
 }
 
-/// Forwards signals and reaps until the command has ended; its exit code as a shell has it.
-fn watch(child: &Child) -> Result<i32, StepError> {
+/// Forwards signals and reaps until the command has ended.
+fn watch(child: &Child) -> Result<Status, StepError> {
     loop {
-        if let Some(code) = reap(child)? {
-            return Ok(code);
+        if let Some(status) = reap(child)? {
+            return Ok(status);
         }
         match signals::wait() {
             Ok(SIGCHLD) => {}
@@ -151,20 +162,16 @@ fn watch(child: &Child) -> Result<i32, StepError> {
     }
 }
 
-/// Reaps everything that has ended; the command's exit code where it is among that.
-fn reap(child: &Child) -> Result<Option<i32>, StepError> {
-    let mut code = None;
+/// Reaps everything that has ended; how the command did where it is among that.
+fn reap(child: &Child) -> Result<Option<Status>, StepError> {
+    let mut command = None;
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == child.pid => {
-                code = Some(match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => code,
-                    (None, Some(signal)) => 128 + signal,
-                    (None, None) => OWN_FAILURE,
-                });
+                command = Status::of(status.exit_status(), status.terminating_signal());
             }
             Ok(Some(_)) => {}
-            Ok(None) | Err(Errno::CHILD) => return Ok(code),
+            Ok(None) | Err(Errno::CHILD) => return Ok(command),
             Err(errno) => return Err(StepError::new(Step::Wait, errno)),
         }
     }

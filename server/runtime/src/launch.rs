@@ -34,7 +34,7 @@ use crate::image::Layers;
 use crate::plan::{Plan, Source};
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
-use crate::{Cgroups, Console, Images, Recorder, layers, observe};
+use crate::{Cgroups, Console, Images, LastWord, Recorder, layers, observe};
 
 /// What is needed to start a container.
 #[derive(Debug)]
@@ -77,6 +77,8 @@ pub struct Launched {
     pub console: Console,
     /// Its terminal's name inside.
     pub tty_name: Option<String>,
+    /// Where its init is ours: how the monitor learns what ended the command.
+    pub last_word: Option<LastWord>,
 }
 
 /// Starts a container. Called in the container's monitor, which has one thread and is root; the
@@ -116,8 +118,9 @@ pub fn launch(launch: &Launch<'_>, trace: &mut Recorder) -> Result<Launched, Fai
             pidfd: child.pidfd,
             start_ticks: raised.start_ticks,
             namespaces: raised.namespaces,
-            console: raised.console,
-            tty_name: raised.tty_name,
+            console: raised.executed.console,
+            tty_name: raised.executed.tty_name,
+            last_word: raised.executed.last_word,
         }),
         Err(mut failure) => {
             if end(&child) == Some(SIGKILL) && failure == vanished() {
@@ -157,8 +160,14 @@ pub(crate) fn end(child: &Child) -> Option<i32> {
 struct Raised {
     start_ticks: u64,
     namespaces: NamespaceSet,
+    executed: Executed,
+}
+
+/// What the helper has handed over by the time that the program runs.
+struct Executed {
     console: Console,
     tty_name: Option<String>,
+    last_word: Option<LastWord>,
 }
 
 /// The monitor's side of the birth.
@@ -199,12 +208,10 @@ fn raise(
     }
     wire::go(channel, &handed)?;
     drop(overlays);
-    let (console, tty_name) = await_execution(channel, pid, trace)?;
     Ok(Raised {
         start_ticks,
         namespaces,
-        console,
-        tty_name,
+        executed: await_execution(channel, pid, trace)?,
     })
 }
 
@@ -287,7 +294,7 @@ fn await_execution(
     channel: &Packet,
     pid: HostPid,
     trace: &mut Recorder,
-) -> Result<(Console, Option<String>), Failure> {
+) -> Result<Executed, Failure> {
     let mut console = None;
     let mut executing = None;
     loop {
@@ -296,9 +303,13 @@ fn await_execution(
                 let handed = wire::console(descriptors).ok_or_else(out_of_turn)?;
                 console = Some((handed, tty_name));
             }
-            Some((Report::Executing { call, steps }, _)) => {
+            Some((Report::Executing { call, steps }, descriptors)) => {
                 trace.extend(steps, Some(pid));
-                executing = Some(call);
+                let last_word = match descriptors.into_iter().next() {
+                    Some(fd) => Some(LastWord::from_fd(fd).map_err(|_| out_of_turn())?),
+                    None => None,
+                };
+                executing = Some((call, last_word));
             }
             Some((Report::Failed { failure, steps }, _)) => {
                 trace.extend(steps, Some(pid));
@@ -309,9 +320,13 @@ fn await_execution(
         }
     }
     match (console, executing) {
-        (Some(console), Some(call)) => {
+        (Some((console, tty_name)), Some((call, last_word))) => {
             trace.seen(Actor::Init, Some(pid), call, 0);
-            Ok(console)
+            Ok(Executed {
+                console,
+                tty_name,
+                last_word,
+            })
         }
         _ => Err(vanished()),
     }

@@ -11,6 +11,7 @@ mod account;
 pub mod cgroup;
 mod confinement;
 mod console;
+mod ending;
 mod environment;
 mod filesystem;
 pub mod identity;
@@ -32,6 +33,7 @@ use std::os::fd::OwnedFd;
 
 pub use cgroup::Cgroups;
 pub use confinement::confine_server;
+pub use ending::{LastWord, Status};
 pub use identity::allocate_ids;
 pub use image::Images;
 pub use init::init_main;

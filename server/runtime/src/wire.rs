@@ -35,7 +35,8 @@ pub(crate) enum Report {
     Waiting,
     /// With the near ends of what the program will read and write: one, or three.
     Handed { tty_name: Option<String> },
-    /// It replaces itself by the program now.
+    /// It replaces itself by the program now; where that is our init, with the monitor's end of
+    /// its last word.
     Executing { call: String, steps: Vec<TraceStep> },
     /// It has started the program and goes away.
     Spawned {

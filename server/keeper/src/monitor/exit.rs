@@ -2,6 +2,7 @@
 
 use porthole_protocol::container::Timestamp;
 use porthole_protocol::session::{Exit, ExitKind};
+use porthole_runtime::Status;
 
 /// Names of the signals of Linux on x86-64 and arm64, from 1 on, see signal(7).
 const NAMES: [&str; 31] = [
@@ -38,20 +39,12 @@ const NAMES: [&str; 31] = [
     "SIGSYS",
 ];
 
-/// What the kernel says of a process that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-}
-
 /// The same as others are told. `ended`: whether someone ended it through Porthole.
 /// `left_behind`: how many processes it has put in the background.
 pub(crate) fn describe(status: Status, ended: bool, left_behind: usize, at: Timestamp) -> Exit {
-    let (code, kind, reason) = match status {
-        Status::Code(code) => (code, ExitKind::Exited, format!("exited with code {code}")),
+    let code = status.code();
+    let (kind, reason) = match status {
+        Status::Code(code) => (ExitKind::Exited, format!("exited with code {code}")),
         Status::Signal(signal) => {
             let name = usize::try_from(signal)
                 .ok()
@@ -60,7 +53,7 @@ pub(crate) fn describe(status: Status, ended: bool, left_behind: usize, at: Time
                 Some(name) => format!("ended by signal {signal} ({name})"),
                 None => format!("ended by signal {signal}"),
             };
-            (128 + signal, ExitKind::Signal, reason)
+            (ExitKind::Signal, reason)
         }
     };
     if ended {

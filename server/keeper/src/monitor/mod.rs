@@ -22,7 +22,7 @@ use porthole_protocol::monitor::{FromMonitor, Started};
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::session::{Session, Size, Target};
 use porthole_protocol::trace::Actor;
-use porthole_runtime::{Cgroups, Console, Images, Join, Launch, Recorder};
+use porthole_runtime::{Cgroups, Console, Images, Join, LastWord, Launch, Recorder};
 use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::process::{Child, Clone, SingleThreaded, Standard, redirect};
 use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
@@ -154,6 +154,7 @@ struct Begun {
     console: Console,
     started: Started,
     size: Size,
+    last_word: Option<LastWord>,
 }
 
 fn monitor(
@@ -190,12 +191,14 @@ fn monitor(
             console,
             started,
             size,
+            last_word,
         } = begun;
         let output = output(console, size, inherited.journal, inherited.index)?;
         Ok(Watched {
             target,
             started,
             pidfd,
+            last_word,
             output,
             directory: directory.clone(),
             group,
@@ -314,6 +317,7 @@ fn launch(
         pidfd: launched.pidfd,
         console: launched.console,
         size: Size::DEFAULT,
+        last_word: launched.last_word,
     })
 }
 
@@ -365,6 +369,7 @@ fn join(
         pidfd: joined.pidfd,
         console: joined.console,
         size: joining.spec.size,
+        last_word: None,
     })
 }
 

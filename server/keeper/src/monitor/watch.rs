@@ -19,12 +19,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use porthole_protocol::journal::Stream;
 use porthole_protocol::monitor::{FromMonitor, Started, ToMonitor, ToReader, VERSION};
 use porthole_protocol::session::{Exit, Target};
+use porthole_runtime::{LastWord, Status};
 use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::signals;
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 use serde::Serialize;
 
-use super::exit::{self, Status};
+use super::exit;
 use super::group::Group;
 use super::output::Output;
 use crate::log::log;
@@ -62,6 +63,8 @@ pub(super) struct Watched<'a> {
     pub(super) target: Target,
     pub(super) started: Started,
     pub(super) pidfd: OwnedFd,
+    /// Where the process is our init: what ended the command behind it.
+    pub(super) last_word: Option<LastWord>,
     pub(super) output: Output,
     /// Where `exit.json` is written.
     pub(super) directory: PathBuf,
@@ -321,12 +324,10 @@ impl<'a> Watch<'a> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match rustix::process::waitid(WaitId::PidFd(self.watched.pidfd.as_fd()), options) {
             Ok(Some(status)) => {
-                let status = match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Status::Code(code),
-                    (None, Some(signal)) => Status::Signal(signal),
-                    (None, None) => return,
-                };
-                self.record_exit(status);
+                if let Some(status) = Status::of(status.exit_status(), status.terminating_signal())
+                {
+                    self.record_exit(status);
+                }
             }
             Ok(None) => {}
             Err(error) => log!("monitor", "{:?}: wait: {error}", self.watched.target),
@@ -340,15 +341,17 @@ impl<'a> Watch<'a> {
             if pid.as_raw_nonzero().get() != self.watched.started.host_pid.0 {
                 continue;
             }
-            match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => self.record_exit(Status::Code(code)),
-                (None, Some(signal)) => self.record_exit(Status::Signal(signal)),
-                (None, None) => {}
+            if let Some(status) = Status::of(status.exit_status(), status.terminating_signal()) {
+                self.record_exit(status);
             }
         }
     }
 
     fn record_exit(&mut self, status: Status) {
+        let status = match &self.watched.last_word {
+            Some(last_word) => last_word.of_command(status),
+            None => status,
+        };
         let left_behind = self.watched.group.left_behind();
         let exit = exit::describe(status, self.ended_by_someone, left_behind, clock::wall());
         self.poll.remove(&self.watched.pidfd);

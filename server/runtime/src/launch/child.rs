@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use porthole_protocol::container::Argument;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
@@ -26,7 +26,7 @@ use crate::program::{self, c_word};
 use crate::recorder::Recorder;
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
-use crate::{confinement, console, init, network, root};
+use crate::{confinement, console, ending, init, network, root};
 
 /// What it needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -275,10 +275,15 @@ fn execute_init(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<Infallible, Failure> {
+    let (hears, says) =
+        ending::last_word().map_err(|error| StepError::new(Step::MakeChannel, error))?;
     // Init tells on the channel whether the command could be executed.
-    rustix::io::fcntl_setfd(channel, rustix::io::FdFlags::empty())
-        .map_err(|errno| StepError::new(Step::MakeChannel, errno))?;
-    let mut arguments: Vec<CString> = init::words(channel.as_fd().as_raw_fd(), path)
+    for left_open in [channel, &says] {
+        rustix::io::fcntl_setfd(left_open, rustix::io::FdFlags::empty())
+            .map_err(|errno| StepError::new(Step::MakeChannel, errno))?;
+    }
+    let numbers = [channel, &says].map(|socket| socket.as_fd().as_raw_fd());
+    let mut arguments: Vec<CString> = init::words(numbers[0], numbers[1], path)
         .iter()
         .map(|word| c_word(word))
         .collect();
@@ -289,6 +294,7 @@ fn execute_init(
     };
     announce(
         format!("execveat(memfd, \"\", [\"porthole-init\", …, {path:?}], AT_EMPTY_PATH)"),
+        &[hears.as_fd()],
         channel,
         trace,
     )?;
@@ -310,12 +316,17 @@ fn execute_command(
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())
         })?;
     }
-    announce(format!("execve({path:?})"), channel, trace)?;
+    announce(format!("execve({path:?})"), &[], channel, trace)?;
     let error = execute_path(&c_word(path), words);
     Err(init::refused(path, &error))
 }
 
-fn announce(call: String, channel: &Packet, trace: &mut Recorder) -> Result<(), StepError> {
+fn announce(
+    call: String,
+    handed: &[BorrowedFd<'_>],
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<(), StepError> {
     let steps = trace.take();
-    wire::send(channel, &Report::Executing { call, steps }, &[])
+    wire::send(channel, &Report::Executing { call, steps }, handed)
 }
