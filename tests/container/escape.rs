@@ -4,6 +4,9 @@ use porthole_tests::instance::text;
 use porthole_tests::{Instance, host};
 use serde_json::json;
 
+/// What openat2(2) answers to a magic link that it may not follow.
+const ELOOP: i32 = 40;
+
 #[test]
 fn a_workdir_that_is_a_link_stays_inside() {
     let porthole = Instance::start();
@@ -26,11 +29,19 @@ fn a_workdir_that_is_a_link_stays_inside() {
         up.lines().any(|line| line == "good"),
         "the container's own root: {up}"
     );
+    // A magic link is not followed at all, although it leads somewhere for who does follow it.
+    assert_eq!(
+        porthole.sh(&container, "cd /magic && pwd -P"),
+        "/etc",
+        "the control"
+    );
     let path = format!("/api/v1/containers/{}/sessions", text(&container["id"]));
-    let answer = porthole
-        .admin()
-        .post(&path, &json!({"command": ["pwd"], "workdir": "/magic"}));
-    assert!(answer.status == 422 || answer.status == 201, "{answer}");
+    for tty in [true, false] {
+        let spec = json!({"command": ["pwd"], "workdir": "/magic", "tty": tty});
+        let error = porthole.admin().post(&path, &spec).refused(422);
+        assert_eq!(error["field"], "workdir", "{error}");
+        assert_eq!(error["errno"], ELOOP, "{error}");
+    }
 }
 
 #[test]
