@@ -462,9 +462,10 @@ function viewersOf(json: string): Viewer[] {
   try {
     const list: unknown = JSON.parse(json);
     if (!Array.isArray(list)) return [];
-    return list.map((one: { user?: unknown; mode?: unknown }) => ({
+    return list.map((one: { user?: unknown; mode?: unknown; drives?: unknown }) => ({
       user: String(one?.user ?? ""),
       mode: String(one?.mode ?? ""),
+      drives: one?.drives === true,
     }));
   } catch {
     return [];

@@ -62,6 +62,10 @@ document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll<HTMLDetailsElement>("details[data-menu][open]")) {
     if (!menu.contains(target)) menu.open = false;
   }
+  if (target.closest("[data-commands]") !== null && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    openCommands();
+  }
   const button = target.closest<HTMLElement>("button");
   if (button === null) return;
   const dialog = button.closest("dialog");
@@ -71,6 +75,19 @@ document.addEventListener("click", (event) => {
   if (button.matches("[data-dismiss]")) button.closest(".notice")?.remove();
   if (button.matches("[data-copy], [data-copy-from]") && button.textContent !== "Copied") void copied(button);
 });
+
+declare const htmx: { ajax(verb: string, path: string, options: object): Promise<void> };
+
+/** Shows the commands that do what this page's buttons do, as it is now. */
+export function openCommands(): void {
+  const dialog = document.getElementById("commands");
+  const link = document.querySelector<HTMLAnchorElement>("a[data-commands]");
+  if (!(dialog instanceof HTMLDialogElement) || link === null || dialog.open) return;
+  const base = document.querySelector<HTMLMetaElement>("meta[name=base]")?.content ?? "";
+  const at = location.pathname.slice(base.length) + location.search;
+  const path = `${new URL(link.href).pathname}?at=${encodeURIComponent(at)}`;
+  void htmx.ajax("GET", path, { target: "#commands-list", swap: "innerHTML" }).then(() => dialog.showModal());
+}
 
 /** Shows the keys. */
 export function openHelp(): void {

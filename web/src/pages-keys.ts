@@ -1,7 +1,7 @@
-// The keyboard: / ? Esc e l and the arrows in lists. In a field and in a terminal every key is the
+// The keyboard: / ? Esc c e l and the arrows in lists. In a field and in a terminal every key is the
 // field's and the terminal's.
 
-import { openHelp } from "./pages-dialogs.ts";
+import { openCommands, openHelp } from "./pages-dialogs.ts";
 
 function rows(): HTMLElement[] {
   return [...document.querySelectorAll<HTMLElement>("[data-rows] > [data-row]")];
@@ -65,6 +65,9 @@ function handle(event: KeyboardEvent, target: Element): boolean {
       return search();
     case "?":
       openHelp();
+      return true;
+    case "c":
+      openCommands();
       return true;
     case "ArrowDown":
       return document.activeElement?.closest("pre, .scroll[tabindex]") == null && step(1);

@@ -8,6 +8,7 @@
 //! one sent by a browser without scripts, with another page.
 
 mod account;
+mod commands;
 mod containers;
 mod create;
 mod entry;
@@ -98,6 +99,7 @@ pub fn routes(routes: Routes) -> Routes {
             ChangeContainer,
             containers::remove,
         )
+        .get("/commands", See, commands::of_page)
         .get("/sessions", See, sessions::list)
         .get("/sessions/{session}", LookIntoSession, sessions::show)
         .post("/sessions/{session}/end", ChangeSession, sessions::end)

@@ -84,7 +84,7 @@ impl Visit {
     /// without scripts goes to this address below the base path.
     pub fn done(&self, done: Result<(), Refusal>, to: &str) -> Response {
         match done {
-            Ok(()) if by_htmx(&self.headers) => StatusCode::NO_CONTENT.into_response(),
+            Ok(()) if self.by_htmx() => StatusCode::NO_CONTENT.into_response(),
             Ok(()) => self.go(to),
             Err(refusal) => self.refuse(refusal),
         }
@@ -98,12 +98,17 @@ impl Visit {
             .and_then(|url| url.to_str().ok())
             .is_some_and(|url| url.contains(about));
         match done {
-            Ok(()) if by_htmx(&self.headers) && there => {
+            Ok(()) if self.by_htmx() && there => {
                 let to = format!("{}{to}", self.state.settings.base_path);
                 (StatusCode::NO_CONTENT, [("hx-redirect", to)]).into_response()
             }
             done => self.done(done, to),
         }
+    }
+
+    /// Whether what is answered goes into a page that stays.
+    pub fn by_htmx(&self) -> bool {
+        by_htmx(&self.headers)
     }
 
     /// Sends the browser to an address below the base path.

@@ -234,33 +234,6 @@ impl Json {
     }
 }
 
-/// A command that does the same: what it does, and the command.
-type Equal = (&'static str, String);
-
-/// The commands for what this page's buttons do.
-fn equals(container: &Container, origin: &str) -> Vec<Equal> {
-    let name = container.name.as_str();
-    let post = |verb: &str| {
-        format!(
-            "curl -X POST -H \"Authorization: Bearer $TOKEN\" {origin}/api/v1/containers/{name}/{verb}"
-        )
-    };
-    vec![
-        ("Start", post("start")),
-        ("Stop", post("stop")),
-        (
-            "Kill",
-            format!("{} --json '{{\"signal\":\"SIGKILL\"}}'", post("kill")),
-        ),
-        (
-            "Remove",
-            format!(
-                "curl -X DELETE -H \"Authorization: Bearer $TOKEN\" '{origin}/api/v1/containers/{name}?force=true'"
-            ),
-        ),
-    ]
-}
-
 /// A page of a container: overview, processes, namespaces, inspect.
 #[derive(Template)]
 #[template(path = "container.html")]
@@ -269,7 +242,6 @@ pub struct ContainerPage {
     head: Head,
     tab: Tab,
     region: Region,
-    equals: Vec<Equal>,
 }
 
 impl ContainerPage {
@@ -285,7 +257,6 @@ impl ContainerPage {
         Self {
             head: Head::new(container, scene, tab),
             tab,
-            equals: equals(container, &shell.origin),
             shell: shell.around(&region),
             region,
         }

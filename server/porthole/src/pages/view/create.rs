@@ -1,14 +1,14 @@
 //! The form that makes a container, and what it would make.
 
 use askama::Template;
-use porthole_protocol::container::{Argument, ContainerSpec, Limits};
+use porthole_protocol::container::{Argument, Limits};
 use porthole_protocol::namespace::NamespaceType;
 
 use super::fingerprint::Fingerprint;
 use super::shell::Shell;
 use super::typed::{Errors, Typed};
 use super::words::{bytes, visible, visible_lines};
-use super::{Scene, html};
+use super::{Scene, commands, html};
 use crate::world::World;
 
 /// The fields that the form has: an error about another one is shown above it.
@@ -36,36 +36,6 @@ const FIELDS: [&str; 21] = [
     "ns_time",
 ];
 
-/// The body that makes it: only what differs from what one gets without saying.
-fn body(spec: &ContainerSpec) -> serde_json::Value {
-    let mut value = serde_json::to_value(spec).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        if let Some(limits) = fields.get_mut("limits").and_then(|l| l.as_object_mut()) {
-            limits.retain(|_, v| !v.is_null());
-        }
-        fields.retain(|name, value| match name.as_str() {
-            "init" | "start" => value == false,
-            "tty" => value == true,
-            _ => match value {
-                serde_json::Value::Null => false,
-                serde_json::Value::Array(items) => !items.is_empty(),
-                serde_json::Value::Object(items) => !items.is_empty(),
-                _ => true,
-            },
-        });
-    }
-    value
-}
-
-/// The command that makes the same container.
-fn curl(spec: &ContainerSpec, origin: &str) -> String {
-    let body = serde_json::to_string(&body(spec)).unwrap_or_default();
-    format!(
-        "curl {origin}/api/v1/containers \\\n  -H \"Authorization: Bearer $TOKEN\" \\\n  --json {}",
-        shell_words::quote(&body)
-    )
-}
-
 /// What the form would make: fingerprint and command.
 #[derive(Template)]
 #[template(path = "partials/create_preview.html")]
@@ -85,7 +55,7 @@ impl Preview {
                 Self {
                     summary: fingerprint.summary(),
                     fingerprint: Some(fingerprint),
-                    curl: visible_lines(&curl(&spec, origin)),
+                    curl: visible_lines(&commands::create(&spec, origin)),
                     wrong: 0,
                 }
             }
@@ -241,13 +211,16 @@ fn namespace_row(
 
 #[cfg(test)]
 mod tests {
+    use porthole_protocol::container::ContainerSpec;
+
     use super::super::sample;
     use super::*;
 
     #[test]
     fn what_needs_no_saying_is_not_said() {
         let spec = Typed::fresh(Some("host")).parse().expect("valid");
-        assert_eq!(body(&spec), serde_json::json!({"image": "host"}));
+        let command = commands::create(&spec, "");
+        assert!(command.ends_with(r#"--json '{"image":"host"}'"#), "{command}");
     }
 
     #[test]
@@ -263,18 +236,16 @@ mod tests {
         };
         let spec = typed.parse().expect("valid");
         assert_eq!(spec.limits.memory, Some(64 << 20));
-        let again: ContainerSpec = serde_json::from_value(body(&spec)).expect("valid");
+        let command = commands::create(&spec, "http://127.0.0.1:7678");
+        let words = shell_words::split(&command).expect("a command");
+        let [curl, _, token, address, _, body] = &words[..] else {
+            panic!("{command}");
+        };
+        assert_eq!(curl, "curl");
+        assert_eq!(token, "Authorization: Bearer $TOKEN");
+        assert_eq!(address, "http://127.0.0.1:7678/api/v1/containers");
+        let again: ContainerSpec = serde_json::from_str(body).expect("valid");
         assert_eq!(again, spec);
-        let curl = curl(&spec, "http://127.0.0.1:7678");
-        assert!(
-            curl.starts_with("curl http://127.0.0.1:7678/api/v1/containers"),
-            "{curl}"
-        );
-        assert_eq!(
-            shell_words::split(&curl).expect("a command").len(),
-            6,
-            "{curl}"
-        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! through [`words::visible`], and askama escapes it.
 
 pub mod actions;
+pub mod commands;
 pub mod container;
 pub mod containers;
 pub mod create;

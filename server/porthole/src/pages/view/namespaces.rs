@@ -6,7 +6,7 @@ use porthole_protocol::namespace::{Isolation, NamespaceType};
 
 use super::live::{Part, Slot};
 use super::words::visible;
-use super::{Scene, html};
+use super::{Scene, commands, html};
 use crate::world::World;
 
 #[derive(Template)]
@@ -23,20 +23,6 @@ struct NamespaceRow {
     processes: Option<u32>,
     nsenter: Option<String>,
     lsns: Option<String>,
-}
-
-/// What nsenter(1) calls a type.
-const fn nsenter_flag(kind: NamespaceType) -> &'static str {
-    match kind {
-        NamespaceType::Mnt => "--mount",
-        NamespaceType::Uts => "--uts",
-        NamespaceType::Ipc => "--ipc",
-        NamespaceType::Pid => "--pid",
-        NamespaceType::Net => "--net",
-        NamespaceType::User => "--user",
-        NamespaceType::Cgroup => "--cgroup",
-        NamespaceType::Time => "--time",
-    }
 }
 
 /// The eight rows.
@@ -86,8 +72,8 @@ fn row(
             .inode
             .and_then(|inode| world.namespace(inode))
             .map(|namespace| namespace.processes),
-        nsenter: running.map(|pid| format!("nsenter --target {pid} {}", nsenter_flag(kind))),
-        lsns: running.map(|pid| format!("lsns --type {kind} --task {pid}")),
+        nsenter: running.map(|pid| commands::nsenter(pid, [kind])),
+        lsns: running.map(|pid| commands::lsns(pid, Some(kind))),
     }
 }
 

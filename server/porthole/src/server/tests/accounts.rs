@@ -68,6 +68,13 @@ async fn a_new_password_ends_the_accounts_tokens_and_their_sockets() {
             Who::Admin,
             json!({"password": OLD}),
         ),
+        // On the page, where it is made up.
+        (
+            Method::POST,
+            "/settings/users/owner/password",
+            Who::Admin,
+            json!({}),
+        ),
     ] {
         let (identity, token) = scene.token("owner").await;
         let (_, others) = scene.token("other").await;
@@ -94,6 +101,41 @@ async fn a_new_password_ends_the_accounts_tokens_and_their_sockets() {
     let reset = scene.state.store.set_password_now("owner", "hash");
     reset.expect("set");
     assert_eq!(scene.by_token(&token).await, 401);
+}
+
+#[tokio::test]
+async fn a_password_that_an_administrator_has_made_up_is_shown_and_the_only_one() {
+    let scene = Scene::new().await;
+    scene.with_password("owner").await;
+    let path = |name| format!("/settings/users/{name}/password");
+    let own = scene
+        .status(&Method::POST, &path("admin"), Who::Admin)
+        .await;
+    assert_eq!(own, 409, "one's own is changed by who knows it");
+    let unknown = scene
+        .status(&Method::POST, &path("nobody"), Who::Admin)
+        .await;
+    assert_eq!(unknown, 404);
+    let page = scene.request(&Method::POST, &path("owner"), Who::Admin);
+    let page = scene.send(page).await.into_body();
+    let page = axum::body::to_bytes(page, 1 << 20).await.expect("a page");
+    let page = String::from_utf8(page.to_vec()).expect("text");
+    let shown = page.split("id=\"fresh-password\">").nth(1).expect("shown");
+    let made = shown.split('<').next().expect("a password").to_owned();
+    let sign_in = async |password: &str| {
+        let body = json!({"user": "owner", "password": password});
+        let path = "/api/v1/login";
+        let answer = scene.json(Method::POST, path, Who::Nobody, body).await;
+        answer.status().as_u16()
+    };
+    assert_eq!(sign_in(OLD).await, 401);
+    assert_eq!(sign_in(&made).await, 204);
+    let again = scene.send(scene.request(&Method::GET, "/settings", Who::Admin));
+    let again = axum::body::to_bytes(again.await.into_body(), 1 << 20).await;
+    let again = String::from_utf8(again.expect("a page").to_vec()).expect("text");
+    assert!(!again.contains(&made), "it is shown this once");
+    let written = scene.state.store.audit_verify().expect("read");
+    assert!(written.is_ok(), "{written:?}");
 }
 
 #[tokio::test]
@@ -288,4 +330,88 @@ async fn every_change_by_cookie_needs_its_own_origin() {
         count += 1;
     }
     assert!(count > 15, "{count} routes change something");
+}
+
+#[tokio::test]
+async fn a_lost_right_is_noticed_at_once() {
+    let scene = Scene::new().await;
+    let (_, secret) = &scene.secrets[2];
+    let hash = crate::access::secret::hash(secret);
+    let account = scene
+        .state
+        .store
+        .login(&hash)
+        .expect("read")
+        .expect("signed in");
+    let identity = crate::access::Identity {
+        account,
+        via: crate::access::Via::Login(hash),
+    };
+    let state = scene.state.clone();
+    let lost = tokio::spawn(async move {
+        state.access.standing.lost(&state.store, &identity).await;
+    });
+    // Another's change first: it is not theirs.
+    let role = scene.state.store.set_role("other".into(), Role::Viewer);
+    role.await.expect("changed");
+    scene.state.access.standing.look(&scene.state.store);
+    tokio::task::yield_now().await;
+    assert!(!lost.is_finished(), "the control: another's role");
+    let role = scene.state.store.set_role("owner".into(), Role::Viewer);
+    role.await.expect("changed");
+    scene.state.access.standing.look(&scene.state.store);
+    tokio::time::timeout(std::time::Duration::from_secs(1), lost)
+        .await
+        .expect("at once")
+        .expect("no panic");
+}
+
+#[tokio::test]
+async fn the_first_account_is_made_once_and_by_the_code_only() {
+    let (_directory, state, _) = test_state();
+    let (router, table) = router::router(&state);
+    let mut scene = Scene {
+        _directory,
+        state,
+        router,
+        table,
+        container: ContainerId::from_bytes([0; 32]),
+        session: SessionId::from_bytes([0; 16]),
+        secrets: Vec::new(),
+    };
+    scene.secrets.clear();
+    let post = |path: &str, body: Value| {
+        let mut request = scene.request(&Method::POST, path, Who::Nobody);
+        *request.body_mut() = Body::from(body.to_string());
+        scene.send(request)
+    };
+    scene.state.access.setup.renew();
+    let file = scene.state.settings.run.join("setup-code");
+    let code = std::fs::read_to_string(&file).expect("the code's file");
+    let body =
+        |code: &str, password: &str| json!({"code": code, "user": "ann", "password": password});
+    let wrong = post("/api/v1/setup", body("0", "correct horse")).await;
+    assert_eq!(wrong.status(), 403);
+    let short = post("/api/v1/setup", body(&code, "short")).await;
+    assert_eq!(short.status(), 422);
+    let made = post("/api/v1/setup", body(&code, "correct horse")).await;
+    assert_eq!(made.status(), 204);
+    assert!(made.headers().contains_key(header::SET_COOKIE));
+    let left = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(left, "", "the code is used up");
+    let again = post("/api/v1/setup", body(&code, "correct horse")).await;
+    assert_eq!(again.status(), 409);
+    let wrong = post(
+        "/api/v1/login",
+        json!({"user": "ann", "password": "wrong horse"}),
+    )
+    .await;
+    assert_eq!(wrong.status(), 401);
+    let right = post(
+        "/api/v1/login",
+        json!({"user": "ann", "password": "correct horse"}),
+    )
+    .await;
+    assert_eq!(right.status(), 204);
+    assert_eq!(scene.state.store.audit_verify().expect("read"), Ok(2));
 }
