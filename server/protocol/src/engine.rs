@@ -53,6 +53,20 @@ impl Engine {
             Self::None => "none",
         }
     }
+
+    /// As people write it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Porthole => "Porthole",
+            Self::Docker => "Docker",
+            Self::Podman => "Podman",
+            Self::Containerd => "containerd",
+            Self::CriO => "CRI-O",
+            Self::Lxc => "LXC",
+            Self::Nspawn => "systemd-nspawn",
+            Self::None => "no engine",
+        }
+    }
 }
 
 impl fmt::Display for Engine {

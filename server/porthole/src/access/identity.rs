@@ -11,6 +11,7 @@ use porthole_protocol::session::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::Refusal;
+use crate::world::AnyContainer;
 
 /// What an account may do. Each includes what the ones before it may change, which is nothing for
 /// a viewer.
@@ -140,6 +141,22 @@ impl Identity {
     /// Whether this container may be changed.
     pub fn may_change_container(&self, container: &Container) -> bool {
         self.may_change(&container.owner)
+    }
+
+    /// The same of a container, whoever made it: another engine's is nobody's, as the host is.
+    pub fn may_change_any(&self, container: &AnyContainer) -> bool {
+        match container {
+            AnyContainer::Own(own) => self.may_change_container(own),
+            AnyContainer::Foreign(_) => self.is_admin(),
+        }
+    }
+
+    /// Whether what happens inside this container may be seen.
+    pub fn may_look_into_container(&self, container: &AnyContainer) -> bool {
+        match container {
+            AnyContainer::Own(own) => self.may_look_into(&own.owner),
+            AnyContainer::Foreign(_) => self.may_look_into_host(),
+        }
     }
 
     /// Whether this session may be typed into, resized, ended.

@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use identity::{Account, Identity, Role, Via};
-pub use permission::{Permission, TheContainer, TheSession};
+pub use permission::{Permission, TheAnyContainer, TheContainer, TheSession};
 
 use crate::Refusal;
 use crate::settings::Settings;

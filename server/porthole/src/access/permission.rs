@@ -19,7 +19,7 @@ use porthole_protocol::session::Session;
 use super::identity::{Authenticated, Identity, Role};
 use crate::api::attach;
 use crate::routes::Face;
-use crate::world::FindError;
+use crate::world::{AnyContainer, FindError};
 use crate::{AppState, Refusal, pages};
 
 /// What a route demands of who sends a request.
@@ -49,9 +49,14 @@ pub enum Permission {
     Administer,
 }
 
-/// The container that a route's permission was checked on.
+/// The container that a route's permission was checked on, which is one of Porthole's own: another
+/// engine's is refused.
 #[derive(Debug, Clone)]
 pub struct TheContainer(pub Arc<Container>);
+
+/// The container that a route's permission was checked on, whoever made it.
+#[derive(Debug, Clone)]
+pub struct TheAnyContainer(pub AnyContainer);
 
 /// The session that a route's permission was checked on.
 #[derive(Debug, Clone)]
@@ -76,8 +81,20 @@ macro_rules! checked_object {
         }
     };
 }
-checked_object!(TheContainer);
+checked_object!(TheAnyContainer);
 checked_object!(TheSession);
+
+impl<S: Send + Sync> FromRequestParts<S> for TheContainer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let TheAnyContainer(found) = TheAnyContainer::from_request_parts(parts, state).await?;
+        match found {
+            AnyContainer::Own(own) => Ok(Self(own)),
+            AnyContainer::Foreign(foreign) => Err(FindError::not_own(&foreign).into()),
+        }
+    }
+}
 
 /// What a guard needs to know of its route.
 #[derive(Clone)]
@@ -107,7 +124,7 @@ pub(crate) async fn guard(
     match checked {
         Ok(objects) => {
             if let Some(container) = objects.container {
-                request.extensions_mut().insert(TheContainer(container));
+                request.extensions_mut().insert(TheAnyContainer(container));
             }
             if let Some(session) = objects.session {
                 request.extensions_mut().insert(TheSession(session));
@@ -120,7 +137,7 @@ pub(crate) async fn guard(
 
 #[derive(Default)]
 struct Objects {
-    container: Option<Arc<Container>>,
+    container: Option<AnyContainer>,
     session: Option<Arc<Session>>,
 }
 
@@ -149,7 +166,7 @@ impl Guard {
             Permission::LookIntoContainer => {
                 let container = self.container(params)?;
                 demand(
-                    identity.may_look_into(&container.owner),
+                    identity.may_look_into_container(&container),
                     "This container is another person's: only they, viewers and administrators see what happens inside.",
                 )?;
                 objects.container = Some(container);
@@ -157,7 +174,7 @@ impl Guard {
             Permission::ChangeContainer => {
                 let container = self.container(params)?;
                 demand(
-                    identity.may_change_container(&container),
+                    identity.may_change_any(&container),
                     "This container is another person's: only they and administrators change it.",
                 )?;
                 objects.container = Some(container);
@@ -183,11 +200,11 @@ impl Guard {
         Ok(objects)
     }
 
-    fn container(&self, params: &RawPathParams) -> Result<Arc<Container>, Refusal> {
+    fn container(&self, params: &RawPathParams) -> Result<AnyContainer, Refusal> {
         let reference = parameter(params, "container")?;
         self.state
             .world
-            .find(reference)
+            .find_any(reference)
             .map_err(|error| self.unknown(error.into()))
     }
 
@@ -262,6 +279,7 @@ impl From<FindError> for Refusal {
         match error {
             FindError::NotFound(_) => Self::not_found("container_not_found", message),
             FindError::NotUnique(_) => Self::new(StatusCode::CONFLICT, "not_unique", message),
+            FindError::NotOwn(..) => Self::new(StatusCode::CONFLICT, "not_own", message),
         }
     }
 }

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use super::body::{Asked, Sent, SentOr};
 use super::list::{Listed, Page};
-use super::view;
-use crate::access::{Identity, TheContainer};
+use super::{foreign, view};
+use crate::access::{Identity, TheAnyContainer, TheContainer};
 use crate::actions::containers;
 use crate::{AppState, Refusal};
 
@@ -50,17 +50,20 @@ pub async fn list(
 ) -> Result<Json<Page>, Refusal> {
     let items: Result<Vec<Value>, Refusal> = state
         .world
-        .containers()
+        .any_containers()
         .iter()
-        .map(|container| view::value(&view::container(container, &identity)))
+        .map(|container| foreign::any(container, &identity))
         .collect();
     let page = LISTED.page(items?, query)?;
     Ok(Json(page.as_known_to(&state.world)))
 }
 
 /// One container.
-pub async fn one(identity: Identity, TheContainer(container): TheContainer) -> Response {
-    shown(&container, &identity)
+pub async fn one(
+    identity: Identity,
+    TheAnyContainer(container): TheAnyContainer,
+) -> Result<Json<Value>, Refusal> {
+    Ok(Json(foreign::any(&container, &identity)?))
 }
 
 /// Makes a container.

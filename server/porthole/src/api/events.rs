@@ -17,7 +17,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use super::body::Asked;
-use super::view;
+use super::{foreign, view};
 use crate::access::Identity;
 use crate::pages::live::{Follower, Subject};
 use crate::server::sse;
@@ -125,6 +125,13 @@ impl Json {
                 value(&view::container(container, &self.identity)),
             )],
             Change::ContainerGone(container) => vec![(
+                "container",
+                json!({"id": container.id, "name": container.name, "state": "removed"}),
+            )],
+            Change::Foreign(container) => {
+                vec![("container", value(&foreign::foreign(container)))]
+            }
+            Change::ForeignGone(container) => vec![(
                 "container",
                 json!({"id": container.id, "name": container.name, "state": "removed"}),
             )],

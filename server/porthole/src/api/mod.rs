@@ -5,6 +5,7 @@ pub mod attach;
 pub mod body;
 pub mod containers;
 pub mod events;
+pub mod foreign;
 pub mod lines;
 pub mod list;
 pub mod output;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::body::Asked;
 use super::list::{Listed, Page};
 use super::view;
-use crate::access::{Identity, TheContainer};
+use crate::access::{Identity, TheAnyContainer};
 use crate::{AppState, Refusal};
 
 const LISTED: Listed = Listed {
@@ -75,7 +75,7 @@ pub async fn list(
     // A container is named by any reference, not only by its id.
     for (name, value) in &mut query {
         if name == "container" && !value.is_empty() {
-            *value = state.world.find(value)?.id.to_string();
+            *value = state.world.find_any(value)?.id().to_string();
         }
     }
     let processes = state.world.processes();
@@ -86,10 +86,10 @@ pub async fn list(
 pub async fn of_container(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     Asked(query): Asked<Query>,
 ) -> Result<Json<Page>, Refusal> {
-    let processes = state.world.processes_of(&container.id);
+    let processes = state.world.processes_of(container.id());
     Ok(Json(page(&state, &identity, &processes, query)?))
 }
 

@@ -41,7 +41,7 @@ pub async fn list(
     // A container is named by any reference, not only by its id.
     for (name, value) in &mut query {
         if name == "container" {
-            *value = state.world.find(value)?.id.to_string();
+            *value = state.world.find_any(value)?.id().to_string();
         }
     }
     let items: Result<Vec<Value>, Refusal> = state

@@ -199,8 +199,8 @@ pub fn process<'a>(
     namespaces: bool,
 ) -> ProcessView<'a> {
     let inside = match &process.container {
-        Some(id) => match state.world.container(id) {
-            Some(container) => reader.may_look_into(&container.owner),
+        Some(id) => match state.world.any_container(id) {
+            Some(container) => reader.may_look_into_container(&container),
             None => reader.is_admin(),
         },
         None => reader.may_look_into_host(),

@@ -9,6 +9,7 @@ use porthole_protocol::observation::{Namespace, Process};
 use porthole_protocol::session::Session;
 use tokio::sync::broadcast;
 
+use super::foreign::Foreign;
 use crate::access::secret::{hex, random};
 
 /// How many changes a follower may be behind before it has to read everything anew, and how many
@@ -22,6 +23,10 @@ pub enum Change {
     Container(Arc<Container>),
     /// A container was removed; this is what it last was.
     ContainerGone(Arc<Container>),
+    /// Another engine's container is new or has become this.
+    Foreign(Arc<Foreign>),
+    /// Another engine's container is gone; this is what it last was.
+    ForeignGone(Arc<Foreign>),
     /// A session is new or has become this.
     Session(Arc<Session>),
     /// A session's record was removed.

@@ -5,17 +5,20 @@
 //! [subscribes](World::subscribe); a subscriber that falls behind gets `Lagged` and reads anew.
 
 mod changes;
+mod foreign;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use porthole_protocol::container::{Container, Image, ImageName};
+use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::keeper::{Event, Hello};
-use porthole_protocol::observation::{Namespace, Process, Update};
+use porthole_protocol::observation::{Namespace, Process, Sighting, Update};
 use porthole_protocol::session::{Exit, Session};
 
 pub use changes::{Change, Changes, Numbered, Replay};
+pub use foreign::{AnyContainer, Foreign};
 
 /// Why a reference names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +27,20 @@ pub enum FindError {
     #[error("There is no container \"{0}\".")]
     NotFound(String),
     /// Several identifiers begin so.
-    #[error("Several containers' identifiers begin with \"{0}\". Give more of its digits.")]
+    #[error(
+        "Several containers are called \"{0}\" or have an identifier that begins so. Give more of its identifier."
+    )]
     NotUnique(String),
+    /// It is another engine's.
+    #[error("The container \"{0}\" is not Porthole's own but {engine}'s.", engine = .1.words())]
+    NotOwn(String, Engine),
+}
+
+impl FindError {
+    /// Another engine's container is named where only Porthole's own will do.
+    pub fn not_own(container: &Foreign) -> Self {
+        Self::NotOwn(shown(&container.name), container.engine)
+    }
 }
 
 /// Whether the keeper is there, and who it is.
@@ -57,6 +72,9 @@ struct State {
     processes: HashMap<HostPid, Arc<Process>>,
     by_container: HashMap<ContainerId, BTreeSet<HostPid>>,
     namespaces: HashMap<NamespaceInode, Arc<Namespace>>,
+    /// What the observer recognised, and what has been made of it.
+    sightings: BTreeMap<ContainerId, Sighting>,
+    foreign: BTreeMap<ContainerId, Arc<Foreign>>,
     /// Only sessions that somebody is at.
     watched: HashMap<SessionId, Watched>,
     notice: Option<String>,
@@ -110,25 +128,48 @@ impl World {
 
     /// The container that a person means: an id, else a name, else the beginning of one id.
     pub fn find(&self, reference: &str) -> Result<Arc<Container>, FindError> {
+        let found = self.find_any(reference)?;
+        match found {
+            AnyContainer::Own(own) => Ok(own),
+            AnyContainer::Foreign(foreign) => Err(FindError::not_own(&foreign)),
+        }
+    }
+
+    /// The same among all containers, whoever made them. Of two with one name Porthole's own is
+    /// meant.
+    pub fn find_any(&self, reference: &str) -> Result<AnyContainer, FindError> {
         let state = self.read();
         if let Ok(id) = reference.parse::<ContainerId>()
-            && let Some(found) = state.containers.get(&id)
+            && let Some(found) = state.any(&id)
         {
-            return Ok(found.clone());
+            return Ok(found);
         }
-        let mut containers = state.containers.values();
-        if let Some(found) = containers.find(|c| c.name.as_str() == reference) {
-            return Ok(found.clone());
+        let mut own = state.containers.values();
+        if let Some(found) = own.find(|c| c.name.as_str() == reference) {
+            return Ok(AnyContainer::Own(found.clone()));
         }
-        let mut begins = state
-            .containers
-            .values()
-            .filter(|c| !reference.is_empty() && c.id.as_str().starts_with(reference));
-        match (begins.next(), begins.next()) {
-            (Some(found), None) => Ok(found.clone()),
-            (Some(_), Some(_)) => Err(FindError::NotUnique(shown(reference))),
-            (None, _) => Err(FindError::NotFound(shown(reference))),
+        let named = state.foreign.values().filter(|c| c.name == reference);
+        if let Some(found) = only(named, reference)? {
+            return Ok(AnyContainer::Foreign(found.clone()));
         }
+        let begins = |id: &ContainerId| !reference.is_empty() && id.as_str().starts_with(reference);
+        let begun = state.containers.keys().chain(state.foreign.keys());
+        only(begun.filter(|id| begins(id)), reference)?
+            .and_then(|id| state.any(id))
+            .ok_or_else(|| FindError::NotFound(shown(reference)))
+    }
+
+    /// Every container, whoever made it: Porthole's own first, each by id.
+    pub fn any_containers(&self) -> Vec<AnyContainer> {
+        let state = self.read();
+        let own = state.containers.values().cloned().map(AnyContainer::Own);
+        let foreign = state.foreign.values().cloned().map(AnyContainer::Foreign);
+        own.chain(foreign).collect()
+    }
+
+    /// The container with this id, whoever made it.
+    pub fn any_container(&self, id: &ContainerId) -> Option<AnyContainer> {
+        self.read().any(id)
     }
 
     /// Every session, live and ended, by id.
@@ -351,6 +392,35 @@ impl World {
         }
     }
 
+    /// Makes containers of what is known of those of other engines, and tells what has changed.
+    fn recognise(&self, state: &mut State) {
+        let State {
+            containers,
+            sightings,
+            foreign,
+            namespaces,
+            ..
+        } = state;
+        let is_initial = |inode| {
+            namespaces
+                .get(&inode)
+                .is_some_and(|namespace| namespace.initial)
+        };
+        let members = foreign::Members::new(containers.values(), sightings, &is_initial);
+        for sighting in sightings.values() {
+            let now = Foreign::seen(sighting, &members);
+            if foreign.get(&now.id).is_none_or(|before| **before != now) {
+                let now = Arc::new(now);
+                foreign.insert(now.id.clone(), now.clone());
+                self.changes.tell(Change::Foreign(now));
+            }
+        }
+        let gone = foreign.extract_if(.., |id, _| !sightings.contains_key(id));
+        for (_, last) in gone {
+            self.changes.tell(Change::ForeignGone(last));
+        }
+    }
+
     /// Takes note of what the observer saw.
     pub fn observe(&self, update: Update) {
         let mut state = self.write();
@@ -358,6 +428,20 @@ impl World {
             state.processes.clear();
             state.by_container.clear();
             state.namespaces.clear();
+            state.sightings.clear();
+        }
+        let containers_change = update.full
+            || !update.containers.is_empty()
+            || !update.containers_gone.is_empty()
+            || update.namespaces.iter().any(|n| n.initial);
+        for id in &update.containers_gone {
+            state.sightings.remove(id);
+        }
+        for sighting in update.containers {
+            // Whoever makes a group that is called like one of Porthole's own is not believed.
+            if !state.containers.contains_key(&sighting.id) {
+                state.sightings.insert(sighting.id.clone(), sighting);
+            }
         }
         let mut touched = BTreeSet::new();
         let mut gone = Vec::new();
@@ -395,6 +479,9 @@ impl World {
             namespaces.push(namespace);
         }
         state.notice = update.notice;
+        if containers_change {
+            self.recognise(&mut state);
+        }
         if update.full || !changed.is_empty() || !gone.is_empty() {
             self.changes.tell(Change::Processes {
                 containers: Arc::new(touched),
@@ -411,7 +498,20 @@ impl World {
     }
 }
 
+/// The only one of these, if there is one.
+fn only<T>(mut found: impl Iterator<Item = T>, reference: &str) -> Result<Option<T>, FindError> {
+    match (found.next(), found.next()) {
+        (one, None) => Ok(one),
+        (_, Some(_)) => Err(FindError::NotUnique(shown(reference))),
+    }
+}
+
 impl State {
+    fn any(&self, id: &ContainerId) -> Option<AnyContainer> {
+        let own = self.containers.get(id).cloned().map(AnyContainer::Own);
+        own.or_else(|| self.foreign.get(id).cloned().map(AnyContainer::Foreign))
+    }
+
     fn leave(&mut self, process: &Process, touched: &mut BTreeSet<ContainerId>) {
         let Some(container) = &process.container else {
             return;

@@ -1,6 +1,6 @@
 use porthole_protocol::container::{ContainerNamespace, ContainerState, Owner, Timestamp};
 use porthole_protocol::keeper::Policy;
-use porthole_protocol::namespace::{Isolation, PerNamespace};
+use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
 
 use super::*;
 
@@ -190,4 +190,91 @@ fn a_follower_that_comes_back_gets_what_it_missed_or_is_told_to_read_anew() {
     }
     assert!(matches!(world.changes().resume(number).0, Replay::TooOld));
     assert!(matches!(world.changes().resume(u64::MAX).0, Replay::TooOld));
+}
+
+fn sighting(id: &str, net: u64) -> Sighting {
+    Sighting {
+        id: id.parse().expect("an id"),
+        engine: Engine::Lxc,
+        name: None,
+        init: HostPid(900),
+        start_ticks: 1,
+        started_at: Timestamp::default(),
+        namespaces: PerNamespace::build(|kind| match kind {
+            NamespaceType::Net => Some(NamespaceInode(net)),
+            NamespaceType::Pid => Some(NamespaceInode(id.len() as u64 + 100)),
+            _ => Some(NamespaceInode(1)),
+        }),
+        uid_map: Vec::new(),
+        gid_map: Vec::new(),
+        cgroup: None,
+        within: None,
+        pod: None,
+        paused: false,
+    }
+}
+
+fn initial(inode: u64) -> Namespace {
+    Namespace {
+        kind: NamespaceType::Uts,
+        inode: NamespaceInode(inode),
+        initial: true,
+        owner: None,
+        parent: None,
+        processes: 1,
+        leader: None,
+        owner_uid: None,
+        holders: Vec::new(),
+        more_holders: 0,
+        children: 0,
+    }
+}
+
+#[test]
+fn anothers_container_is_known_by_whose_namespaces_it_is_in() {
+    let world = World::new();
+    let own = container(0xaa, "web");
+    world.apply(told(&own));
+    world.observe(Update {
+        full: true,
+        namespaces: vec![initial(1)],
+        containers: vec![
+            sighting("lab", 50),
+            sighting("web-2", 50),
+            sighting("x", 60),
+        ],
+        ..Update::default()
+    });
+    let isolation = |name: &str, kind| {
+        let found = world.find_any(name).expect("there");
+        found.namespaces().get(kind).isolation
+    };
+    assert_eq!(isolation("lab", NamespaceType::Uts), Isolation::Host);
+    assert_eq!(isolation("lab", NamespaceType::Net), Isolation::Shared);
+    assert_eq!(isolation("lab", NamespaceType::Pid), Isolation::Own);
+    assert_eq!(isolation("x", NamespaceType::Net), Isolation::Own);
+    assert_eq!(world.any_containers().len(), 4);
+    assert!(matches!(world.find("lab"), Err(FindError::NotOwn(..))));
+
+    // Whoever is not there any more is shared with nobody.
+    world.observe(Update {
+        containers_gone: vec!["web-2".parse().expect("an id")],
+        ..Update::default()
+    });
+    assert_eq!(isolation("lab", NamespaceType::Net), Isolation::Own);
+    assert!(world.find_any("web-2").is_err());
+}
+
+#[test]
+fn a_group_that_is_called_like_an_own_container_is_not_another() {
+    let world = World::new();
+    let own = container(0xaa, "web");
+    world.apply(told(&own));
+    world.observe(Update {
+        full: true,
+        containers: vec![sighting(own.id.as_str(), 50)],
+        ..Update::default()
+    });
+    assert_eq!(world.any_containers().len(), 1);
+    assert!(world.find("web").is_ok());
 }

@@ -1,0 +1,220 @@
+//! Containers that Porthole did not make: what the observer recognised, whose name and history
+//! their engine adds where it answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use porthole_protocol::container::{
+    Container, ContainerNamespace, ContainerState, IdRange, Timestamp,
+};
+use porthole_protocol::engine::Engine;
+use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
+use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
+use porthole_protocol::observation::Sighting;
+
+/// A container that another engine made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Foreign {
+    /// Its engine's identifier.
+    pub id: ContainerId,
+    /// Who made it.
+    pub engine: Engine,
+    /// Its name; a short identifier where nobody tells one.
+    pub name: String,
+    /// What it is doing.
+    pub state: ContainerState,
+    /// Its init on the host, while it runs.
+    pub pid: Option<HostPid>,
+    /// When that was started, in clock ticks since boot.
+    pub start_ticks: u64,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// Its eight namespaces.
+    pub namespaces: PerNamespace<ContainerNamespace>,
+    /// Its user ids.
+    pub uid_map: Vec<IdRange>,
+    /// Its group ids.
+    pub gid_map: Vec<IdRange>,
+    /// Its group, from its hierarchy's root.
+    pub cgroup: Option<String>,
+    /// The container that it runs in.
+    pub within: Option<ContainerId>,
+    /// The Kubernetes pod that it belongs to.
+    pub pod: Option<String>,
+}
+
+/// A container, whoever made it.
+#[derive(Debug, Clone)]
+pub enum AnyContainer {
+    /// Porthole's own.
+    Own(Arc<Container>),
+    /// Another engine's.
+    Foreign(Arc<Foreign>),
+}
+
+impl From<Arc<Container>> for AnyContainer {
+    fn from(container: Arc<Container>) -> Self {
+        Self::Own(container)
+    }
+}
+
+impl AnyContainer {
+    /// Its identifier.
+    pub fn id(&self) -> &ContainerId {
+        match self {
+            Self::Own(own) => &own.id,
+            Self::Foreign(foreign) => &foreign.id,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Own(own) => own.name.as_str(),
+            Self::Foreign(foreign) => &foreign.name,
+        }
+    }
+
+    /// Who made it.
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Own(own) => own.engine,
+            Self::Foreign(foreign) => foreign.engine,
+        }
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> ContainerState {
+        match self {
+            Self::Own(own) => own.state,
+            Self::Foreign(foreign) => foreign.state,
+        }
+    }
+
+    /// Its init on the host.
+    pub fn pid(&self) -> Option<HostPid> {
+        match self {
+            Self::Own(own) => own.pid,
+            Self::Foreign(foreign) => foreign.pid,
+        }
+    }
+
+    /// Its eight namespaces.
+    pub fn namespaces(&self) -> &PerNamespace<ContainerNamespace> {
+        match self {
+            Self::Own(own) => &own.namespaces,
+            Self::Foreign(foreign) => &foreign.namespaces,
+        }
+    }
+
+    /// The maps of its user and group ids.
+    pub fn id_maps(&self) -> (&[IdRange], &[IdRange]) {
+        match self {
+            Self::Own(own) => (&own.uid_map, &own.gid_map),
+            Self::Foreign(foreign) => (&foreign.uid_map, &foreign.gid_map),
+        }
+    }
+
+    /// Its group.
+    pub fn cgroup(&self) -> Option<&str> {
+        match self {
+            Self::Own(own) => own.cgroup.as_deref(),
+            Self::Foreign(foreign) => foreign.cgroup.as_deref(),
+        }
+    }
+
+    /// When it was last started.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Own(own) => own.started_at,
+            Self::Foreign(foreign) => foreign.started_at,
+        }
+    }
+
+    /// Porthole's own container that this is.
+    pub fn own(&self) -> Option<&Arc<Container>> {
+        match self {
+            Self::Own(own) => Some(own),
+            Self::Foreign(_) => None,
+        }
+    }
+}
+
+/// Who is in which namespace.
+pub(super) struct Members<'a> {
+    containers: HashMap<NamespaceInode, Vec<&'a ContainerId>>,
+    is_initial: &'a dyn Fn(NamespaceInode) -> bool,
+}
+
+impl<'a> Members<'a> {
+    pub(super) fn new(
+        own: impl Iterator<Item = &'a Arc<Container>>,
+        sightings: &'a BTreeMap<ContainerId, Sighting>,
+        is_initial: &'a dyn Fn(NamespaceInode) -> bool,
+    ) -> Self {
+        let mut containers: HashMap<NamespaceInode, Vec<&'a ContainerId>> = HashMap::new();
+        for container in own {
+            for inode in container.namespaces.iter().filter_map(|(_, n)| n.inode) {
+                containers.entry(inode).or_default().push(&container.id);
+            }
+        }
+        for sighting in sightings.values() {
+            for inode in sighting.namespaces.iter().filter_map(|(_, inode)| *inode) {
+                containers.entry(inode).or_default().push(&sighting.id);
+            }
+        }
+        Self {
+            containers,
+            is_initial,
+        }
+    }
+
+    fn of(&self, sighting: &Sighting, kind: NamespaceType) -> ContainerNamespace {
+        let inode = *sighting.namespaces.get(kind);
+        // A kernel that lacks a type has the host's alone.
+        let is_host = inode.is_none_or(|inode| (self.is_initial)(inode));
+        let shared_with: Vec<ContainerId> = inode
+            .filter(|_| !is_host)
+            .and_then(|inode| self.containers.get(&inode))
+            .into_iter()
+            .flatten()
+            .filter(|other| ***other != sighting.id)
+            .map(|other| (*other).clone())
+            .collect();
+        let isolation = match (is_host, shared_with.is_empty()) {
+            (true, _) => Isolation::Host,
+            (false, true) => Isolation::Own,
+            (false, false) => Isolation::Shared,
+        };
+        ContainerNamespace {
+            inode,
+            isolation,
+            shared_with,
+        }
+    }
+}
+
+impl Foreign {
+    pub(super) fn seen(sighting: &Sighting, members: &Members<'_>) -> Self {
+        let name = sighting.name.clone();
+        Self {
+            id: sighting.id.clone(),
+            engine: sighting.engine,
+            name: name.unwrap_or_else(|| sighting.id.short().to_owned()),
+            state: if sighting.paused {
+                ContainerState::Paused
+            } else {
+                ContainerState::Running
+            },
+            pid: Some(sighting.init),
+            start_ticks: sighting.start_ticks,
+            started_at: Some(sighting.started_at),
+            namespaces: PerNamespace::build(|kind| members.of(sighting, kind)),
+            uid_map: sighting.uid_map.clone(),
+            gid_map: sighting.gid_map.clone(),
+            cgroup: sighting.cgroup.clone(),
+            within: sighting.within.clone(),
+            pod: sighting.pod.clone(),
+        }
+    }
+}
