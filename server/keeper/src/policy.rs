@@ -67,6 +67,7 @@ const PIDS: u32 = 32_768;
 struct Written {
     host_namespaces: bool,
     join_foreign: bool,
+    join_privileged: bool,
     limits: WrittenLimits,
 }
 
@@ -146,6 +147,7 @@ fn parse(text: &str) -> Result<Rules, String> {
         policy: Policy {
             host_namespaces: written.host_namespaces,
             join_foreign: written.join_foreign,
+            join_privileged: written.join_privileged,
         },
         ceilings,
     })

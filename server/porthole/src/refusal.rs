@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use porthole_protocol::session::Tried;
+use porthole_protocol::session::{FidelityLine, Tried};
 use serde::Serialize;
 
 use crate::store::StoreError;
@@ -32,6 +32,9 @@ pub struct Refusal {
     /// Shells that were looked for.
     #[serde(skip_serializing_if = "<[Tried]>::is_empty")]
     pub tried: Box<[Tried]>,
+    /// How the session would compare with its container's init.
+    #[serde(skip_serializing_if = "<[FidelityLine]>::is_empty")]
+    pub fidelity: Box<[FidelityLine]>,
     /// Seconds after which it may be tried again.
     #[serde(skip)]
     pub retry_after: Option<u32>,
@@ -49,6 +52,7 @@ impl Refusal {
             errno: None,
             exit_code: None,
             tried: Box::default(),
+            fidelity: Box::default(),
             retry_after: None,
         }
     }
@@ -133,6 +137,7 @@ const fn mapping(code: FailureCode) -> (StatusCode, &'static str) {
         FailureCode::NameInUse => (StatusCode::CONFLICT, "name_in_use"),
         FailureCode::WrongState => (StatusCode::CONFLICT, "wrong_state"),
         FailureCode::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        FailureCode::LessConfined => (StatusCode::CONFLICT, "less_confined"),
         FailureCode::NotExecutable => (StatusCode::UNPROCESSABLE_ENTITY, "not_executable"),
         FailureCode::CommandNotFound => (StatusCode::UNPROCESSABLE_ENTITY, "command_not_found"),
         FailureCode::Exhausted => (StatusCode::TOO_MANY_REQUESTS, "exhausted"),
@@ -157,7 +162,8 @@ impl From<Failure> for Refusal {
                 FailureCode::CommandNotFound => Some(127),
                 _ => None,
             },
-            tried: failure.tried.into(),
+            tried: failure.tried,
+            fidelity: failure.fidelity,
             retry_after: (failure.code == FailureCode::Exhausted).then_some(5),
         }
     }

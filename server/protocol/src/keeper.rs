@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, ContainerSpec, Image, Owner};
 use crate::id::{ContainerId, SessionId};
-use crate::session::{Session, SessionSpec, Target, Tried};
+use crate::session::{FidelityLine, Session, SessionSpec, Target, Tried};
 use crate::trace::Trace;
 
 /// The version of this protocol. Keeper and server are built and shipped together.
@@ -179,6 +179,10 @@ pub struct Policy {
     pub host_namespaces: bool,
     /// Sessions may be opened in containers that Porthole did not make.
     pub join_foreign: bool,
+    /// Also in those that hold hardly anything back: the machine's own processes or files, or the
+    /// machine's users with more than Docker's default capabilities or without a system call filter.
+    /// That is as much as being root of the machine.
+    pub join_privileged: bool,
 }
 
 /// What is so now.
@@ -219,6 +223,9 @@ pub enum FailureCode {
     WrongState,
     /// A field's value cannot be used. 422
     Invalid,
+    /// The session would be less confined than its container's init; [`Failure::fidelity`] says in
+    /// what, and the same may be asked again with that accepted. 409
+    LessConfined,
     /// The command cannot be executed. 422, exit code 126
     NotExecutable,
     /// The command was not found. 422, exit code 127
@@ -274,7 +281,10 @@ pub struct Failure {
     pub errno: Option<i32>,
     /// Shells that were looked for.
     #[serde(default)]
-    pub tried: Vec<Tried>,
+    pub tried: Box<[Tried]>,
+    /// How the session would compare with its container's init.
+    #[serde(default)]
+    pub fidelity: Box<[FidelityLine]>,
     /// What could not be cleaned up, and stays for the next start to clean.
     #[serde(default)]
     pub cleanup: Option<String>,
@@ -289,7 +299,8 @@ impl Failure {
             field: None,
             stage: None,
             errno: None,
-            tried: Vec::new(),
+            tried: Box::default(),
+            fidelity: Box::default(),
             cleanup: None,
         }
     }

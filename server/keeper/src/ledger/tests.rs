@@ -192,6 +192,7 @@ fn session_spec(container: &ContainerId) -> SessionSpec {
         workdir: None,
         env: [].into(),
         join: None,
+        foreign: None,
     }
 }
 
@@ -221,6 +222,8 @@ fn session(container: &ContainerId, number: u8, at: u64) -> Session {
         tty_name: Some("/dev/pts/0".to_owned()),
         started_at: Timestamp(at),
         tried: Vec::new(),
+        joined: None,
+        fidelity: Vec::new(),
     }
 }
 

@@ -356,6 +356,8 @@ fn join(
         tty_name: joined.tty_name.clone(),
         started_at: clock::wall(),
         tried: joined.tried,
+        joined: None,
+        fidelity: Vec::new(),
     };
     Ok(Begun {
         started: Started {

@@ -483,6 +483,7 @@ pub(crate) fn session(container: &ContainerId, command: &[&str], tty: bool) -> S
         workdir: None,
         env: [].into(),
         join: None,
+        foreign: None,
     }
 }
 

@@ -140,6 +140,7 @@ fn spec(container: &Container, open: OpenSession) -> Result<SessionSpec, Refusal
         workdir: open.workdir,
         env: open.env,
         join: open.join,
+        foreign: None,
     })
 }
 

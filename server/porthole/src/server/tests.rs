@@ -110,6 +110,8 @@ fn session(id: &SessionId, container: &ContainerId, owned_by: &str) -> Session {
         tty_name: None,
         started_at: Timestamp::default(),
         tried: Vec::new(),
+        joined: None,
+        fidelity: Vec::new(),
     }
 }
 

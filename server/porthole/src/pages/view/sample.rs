@@ -140,6 +140,8 @@ pub(crate) fn session(digit: u8, exit: Option<Exit>) -> Session {
         tty_name: Some("/dev/pts/0".to_owned()),
         started_at: NOW,
         tried: Vec::new(),
+        joined: None,
+        fidelity: Vec::new(),
         exit,
     }
 }
