@@ -27,7 +27,7 @@ pub struct Declared {
     /// The method.
     pub method: Method,
     /// The path, with `{container}` and the like for its parameters.
-    pub path: &'static str,
+    pub path: String,
     /// What it demands.
     pub permission: Permission,
     /// Who reads it.
@@ -40,12 +40,15 @@ pub struct Declared {
 /// pub fn routes(routes: Routes) -> Routes {
 ///     routes
 ///         .get("/containers", Permission::See, containers::list)
-///         .get("/containers/{container}", Permission::SeeContainer, containers::overview)
+///         .below("/containers/{container}", |routes| {
+///             routes.get("", Permission::SeeContainer, containers::overview)
+///         })
 /// }
 /// ```
 pub struct Routes {
     state: AppState,
     face: Face,
+    prefix: String,
     router: Router<AppState>,
     table: Vec<Declared>,
 }
@@ -56,6 +59,7 @@ impl Routes {
         Self {
             state,
             face: Face::Api,
+            prefix: String::new(),
             router: Router::new(),
             table: Vec::new(),
         }
@@ -68,73 +72,68 @@ impl Routes {
         self
     }
 
+    /// What is added here lies below this path.
+    #[must_use]
+    pub fn below(mut self, prefix: &str, add: impl FnOnce(Self) -> Self) -> Self {
+        let inner = format!("{}{prefix}", self.prefix);
+        let outer = std::mem::replace(&mut self.prefix, inner);
+        let mut routes = add(self);
+        routes.prefix = outer;
+        routes
+    }
+
     /// A route that changes nothing (GET, and HEAD with it).
     #[must_use]
-    pub fn get<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    pub fn get<H, T>(self, path: &str, permission: Permission, handler: H) -> Self
     where
         H: Handler<T, AppState>,
         T: 'static,
     {
-        self.add(
-            Method::GET,
-            path,
-            permission,
-            on(MethodFilter::GET, handler),
-        )
+        let handler = on(MethodFilter::GET, handler);
+        self.add(Method::GET, path, permission, handler)
     }
 
     /// A route for POST.
     #[must_use]
-    pub fn post<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    pub fn post<H, T>(self, path: &str, permission: Permission, handler: H) -> Self
     where
         H: Handler<T, AppState>,
         T: 'static,
     {
-        self.add(
-            Method::POST,
-            path,
-            permission,
-            on(MethodFilter::POST, handler),
-        )
+        let handler = on(MethodFilter::POST, handler);
+        self.add(Method::POST, path, permission, handler)
     }
 
     /// A route for PATCH.
     #[must_use]
-    pub fn patch<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    pub fn patch<H, T>(self, path: &str, permission: Permission, handler: H) -> Self
     where
         H: Handler<T, AppState>,
         T: 'static,
     {
-        self.add(
-            Method::PATCH,
-            path,
-            permission,
-            on(MethodFilter::PATCH, handler),
-        )
+        let handler = on(MethodFilter::PATCH, handler);
+        self.add(Method::PATCH, path, permission, handler)
     }
 
     /// A route for DELETE.
     #[must_use]
-    pub fn delete<H, T>(self, path: &'static str, permission: Permission, handler: H) -> Self
+    pub fn delete<H, T>(self, path: &str, permission: Permission, handler: H) -> Self
     where
         H: Handler<T, AppState>,
         T: 'static,
     {
-        self.add(
-            Method::DELETE,
-            path,
-            permission,
-            on(MethodFilter::DELETE, handler),
-        )
+        let handler = on(MethodFilter::DELETE, handler);
+        self.add(Method::DELETE, path, permission, handler)
     }
 
     fn add(
         mut self,
         method: Method,
-        path: &'static str,
+        path: &str,
         permission: Permission,
         handler: MethodRouter<AppState>,
     ) -> Self {
+        let path = format!("{}{path}", self.prefix);
         let guarded = handler.route_layer(from_fn_with_state(
             Guard {
                 state: self.state.clone(),
@@ -143,7 +142,7 @@ impl Routes {
             },
             guard,
         ));
-        self.router = self.router.route(path, guarded);
+        self.router = self.router.route(&path, guarded);
         self.table.push(Declared {
             method,
             path,

@@ -34,10 +34,7 @@ pub use visit::Visit;
 
 /// Adds the pages' routes.
 pub fn routes(routes: Routes) -> Routes {
-    use Permission::{
-        Administer, ChangeContainer, ChangeSession, Create, LookIntoContainer, LookIntoSession,
-        Public, See, SeeContainer, SignedIn,
-    };
+    use Permission::{Create, Public, See, SignedIn};
     routes
         .get("/", Public, entry::first)
         .get("/setup", Public, entry::setup)
@@ -49,84 +46,50 @@ pub fn routes(routes: Routes) -> Routes {
         .get("/containers/new", Create, create::form)
         .post("/containers/new", Create, create::make)
         .post("/containers/new/preview", Create, create::preview)
-        .get(
-            "/containers/{container}",
-            SeeContainer,
-            containers::overview,
-        )
-        .get(
-            "/containers/{container}/processes",
-            LookIntoContainer,
-            containers::processes,
-        )
-        .get(
-            "/containers/{container}/namespaces",
-            SeeContainer,
-            containers::namespaces,
-        )
-        .get(
-            "/containers/{container}/terminal",
-            LookIntoContainer,
-            containers::terminal,
-        )
-        .get(
-            "/containers/{container}/logs",
-            LookIntoContainer,
-            containers::logs,
-        )
-        .get(
-            "/containers/{container}/inspect",
-            LookIntoContainer,
-            containers::inspect,
-        )
-        .post(
-            "/containers/{container}/start",
-            ChangeContainer,
-            containers::start,
-        )
-        .post(
-            "/containers/{container}/stop",
-            ChangeContainer,
-            containers::stop,
-        )
-        .post(
-            "/containers/{container}/kill",
-            ChangeContainer,
-            containers::kill,
-        )
-        .post(
-            "/containers/{container}/remove",
-            ChangeContainer,
-            containers::remove,
-        )
         .get("/commands", See, commands::of_page)
-        .get("/sessions", See, sessions::list)
-        .get("/sessions/{session}", LookIntoSession, sessions::show)
-        .post("/sessions/{session}/end", ChangeSession, sessions::end)
-        .get("/settings", SignedIn, account::settings)
-        .post("/settings/password", SignedIn, account::change_password)
-        .post("/settings/tokens", SignedIn, account::make_token)
+        .below("/containers/{container}", container_routes)
+        .below("/sessions", session_routes)
+        .below("/settings", settings_routes)
+}
+
+fn container_routes(routes: Routes) -> Routes {
+    use Permission::{ChangeContainer, LookIntoContainer, SeeContainer};
+    routes
+        .get("", SeeContainer, containers::overview)
+        .get("/processes", LookIntoContainer, containers::processes)
+        .get("/namespaces", SeeContainer, containers::namespaces)
+        .get("/terminal", LookIntoContainer, containers::terminal)
+        .get("/logs", LookIntoContainer, containers::logs)
+        .get("/inspect", LookIntoContainer, containers::inspect)
+        .post("/start", ChangeContainer, containers::start)
+        .post("/stop", ChangeContainer, containers::stop)
+        .post("/kill", ChangeContainer, containers::kill)
+        .post("/remove", ChangeContainer, containers::remove)
+}
+
+fn session_routes(routes: Routes) -> Routes {
+    use Permission::{ChangeSession, LookIntoSession, See};
+    routes
+        .get("", See, sessions::list)
+        .get("/{session}", LookIntoSession, sessions::show)
+        .post("/{session}/end", ChangeSession, sessions::end)
+}
+
+fn settings_routes(routes: Routes) -> Routes {
+    use Permission::{Administer, SignedIn};
+    routes
+        .get("", SignedIn, account::settings)
+        .post("/password", SignedIn, account::change_password)
+        .post("/tokens", SignedIn, account::make_token)
+        .post("/tokens/{token}/delete", SignedIn, account::delete_token)
+        .post("/users", Administer, account::make_user)
+        .post("/users/{user}/role", Administer, account::change_role)
         .post(
-            "/settings/tokens/{token}/delete",
-            SignedIn,
-            account::delete_token,
-        )
-        .post("/settings/users", Administer, account::make_user)
-        .post(
-            "/settings/users/{user}/role",
-            Administer,
-            account::change_role,
-        )
-        .post(
-            "/settings/users/{user}/password",
+            "/users/{user}/password",
             Administer,
             account::reset_password,
         )
-        .post(
-            "/settings/users/{user}/delete",
-            Administer,
-            account::delete_user,
-        )
+        .post("/users/{user}/delete", Administer, account::delete_user)
 }
 
 /// A template as an answer.

@@ -220,7 +220,10 @@ mod tests {
     fn what_needs_no_saying_is_not_said() {
         let spec = Typed::fresh(Some("host")).parse().expect("valid");
         let command = commands::create(&spec, "");
-        assert!(command.ends_with(r#"--json '{"image":"host"}'"#), "{command}");
+        assert!(
+            command.ends_with(r#"--json '{"image":"host"}'"#),
+            "{command}"
+        );
     }
 
     #[test]

@@ -316,7 +316,7 @@ async fn every_change_by_cookie_needs_its_own_origin() {
         .filter(|route| route.method != Method::GET);
     let mut count = 0;
     for route in changing {
-        let path = scene.filled(route.path);
+        let path = scene.filled(&route.path);
         for origin in [Some("http://evil.example"), None] {
             let mut request = scene.request(&route.method, &path, Who::Admin);
             request.headers_mut().remove(header::ORIGIN);

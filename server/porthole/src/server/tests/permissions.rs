@@ -33,7 +33,7 @@ async fn every_route_lets_in_whom_its_permission_names_and_nobody_else() {
         if route.path.ends_with("/logout") || route.path.ends_with("/wait") {
             continue;
         }
-        let path = scene.filled(route.path);
+        let path = scene.filled(&route.path);
         assert!(!path.contains('{'), "{path}: a parameter without a value");
         for who in EVERYBODY {
             let status = scene.status(&route.method, &path, who).await;
@@ -70,7 +70,7 @@ async fn permissions_are_what_they_are_meant_to_be() {
         .table
         .iter()
         .filter(|route| route.permission == Public)
-        .map(|route| (route.method.as_str(), route.path))
+        .map(|route| (route.method.as_str(), route.path.as_str()))
         .collect();
     let meant = [
         ("GET", "/"),
