@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// A crate with the crates of ours that it may use, in order from the ground up.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("porthole-protocol", &[]),
     ("porthole-sys", &[]),
     ("porthole-journal", &["porthole-protocol"]),
@@ -32,6 +32,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
         "porthole-terminal",
         &["porthole-protocol", "porthole-journal"],
     ),
+    ("porthole-engines", &["porthole-protocol"]),
     (
         "porthole",
         &[
@@ -39,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "porthole-sys",
             "porthole-journal",
             "porthole-terminal",
+            "porthole-engines",
         ],
     ),
 ];

@@ -9,8 +9,10 @@
 
 pub mod container;
 pub mod engine;
+pub mod engines;
 pub mod frame;
 pub mod id;
+pub mod inspection;
 pub mod journal;
 pub mod keeper;
 pub mod monitor;
