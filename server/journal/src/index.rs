@@ -103,11 +103,17 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn at(number: u64) -> Self {
+    /// A cursor before the record with this number. A record keeps its number for ever.
+    pub fn at(number: u64) -> Self {
         Self {
             number,
             ..Self::default()
         }
+    }
+
+    /// The number of the record that comes next.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 }
 

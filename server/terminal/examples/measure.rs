@@ -181,6 +181,7 @@ impl Session {
         ];
         let hub = Hub::spawn(Opening {
             files,
+            screen: None,
             tty: true,
             size: Size::DEFAULT,
             recorded: true,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -55,6 +56,9 @@ pub struct Opening {
     /// The journal, under descriptors that the hub keeps. It is read also while no reader is
     /// attached, and after the end.
     pub files: Files,
+    /// Where the screen is kept for the hub that comes after this one: a file beside the journal.
+    /// Without it the whole journal is drawn again after a restart.
+    pub screen: Option<PathBuf>,
     /// Whether the session has a terminal.
     pub tty: bool,
     /// The terminal's first size.

@@ -16,7 +16,9 @@
 #![forbid(unsafe_code)]
 
 mod attached;
+mod checkpoint;
 mod clock;
+mod drawing;
 mod handle;
 mod hub;
 mod input;
@@ -24,6 +26,7 @@ mod limits;
 mod marks;
 mod painter;
 mod screen;
+mod turns;
 mod viewer;
 mod writers;
 

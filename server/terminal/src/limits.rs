@@ -70,14 +70,28 @@ pub(crate) const SCROLLBACK: usize = 1000;
 /// Bytes of such lines that a snapshot has at most.
 pub(crate) const SCROLLBACK_BYTES: usize = 128 * 1024;
 
-/// Output that is parsed for a screen before others get their turn on the thread.
-pub(crate) const SLICE: usize = 256 * 1024;
+/// Output that is read at once for a screen.
+pub(crate) const SLICE: usize = 64 * 1024;
 
-/// A screen that is further back than this is brought up when output has been quiet.
+/// How long a session's screen is drawn before another session's has its turn.
+pub(crate) const TURN: Duration = Duration::from_millis(20);
+
+/// A screen that is further back than this is brought up when output is quiet.
 pub(crate) const CHECKPOINT_BEHIND: u64 = 256 * 1024;
 
-/// How long output has to be quiet for that.
+/// How long output has to be quiet for that …
 pub(crate) const CHECKPOINT_QUIET: Duration = Duration::from_millis(500);
+
+/// … which it is while at most so many bytes come in that time: a program that says a little all
+/// the time would else never have its screen brought up.
+pub(crate) const TRICKLE: u64 = 64 * 1024;
+
+/// A checkpoint is written to the disk again once the screen is so much further.
+pub(crate) const CHECKPOINT_STEP: u64 = 1024 * 1024;
+
+/// The longest dump of a screen that is written to the disk, in bytes. An ordinary one has at most
+/// [`SCROLLBACK_BYTES`] and a few cells for each place of the screen.
+pub(crate) const CHECKPOINT_BYTES: usize = 2 * 1024 * 1024;
 
 /// How long a screen is kept after it was asked for; then it becomes a checkpoint.
 pub(crate) const CHECKPOINT_KEPT: Duration = Duration::from_secs(10);
@@ -93,5 +107,8 @@ const _: () = {
     assert!(INPUT_CHUNK as u64 <= ACCEPT_STEP);
     // A screen that was brought up in a quiet moment is near enough for the next snapshot.
     assert!(CHECKPOINT_BEHIND < SNAPSHOT_BEHIND);
+    // What quiet lets pass does not outgrow what drawing ahead is for.
+    assert!(TRICKLE < CHECKPOINT_BEHIND);
+    assert!(SCROLLBACK_BYTES < CHECKPOINT_BYTES);
     assert!(QUIET.as_millis() < DRAIN.as_millis());
 };

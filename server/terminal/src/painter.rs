@@ -1,26 +1,27 @@
 //! Draws a session's screen, off the output's path.
 //!
-//! Nothing is drawn while nobody asks. A job reads the journal from where the last one stopped up
-//! to its end and feeds it to the screen, on a thread for blocking work; one at a time in the
-//! whole server, so that drawing never takes more than one processor from the sessions.
+//! Nothing is drawn while nobody asks, but in quiet moments. A job reads the journal from where the
+//! last one stopped up to its end and feeds it to the screen, on a thread for blocking work, by
+//! [turns](crate::turns) with the other sessions.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use bytes::Bytes;
 use porthole_journal::Reader;
 use porthole_protocol::frame::ServerFrame;
 use porthole_protocol::id::Seq;
-use porthole_protocol::journal::Mark;
 use porthole_protocol::session::Size;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::limits::{CHECKPOINT_BEHIND, SLICE};
-use crate::screen::{Checkpoint, Screen};
+use crate::drawing::{Kept, Source};
+use crate::limits::{CHECKPOINT_BEHIND, TRICKLE, TURN};
+use crate::screen::Screen;
+use crate::turns::{Purpose, Turns};
 
-static DRAWING: Semaphore = Semaphore::const_new(1);
+static TURNS: Turns = Turns::new();
 
 /// A snapshot, ready to be sent to any number of viewers.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,45 +35,38 @@ pub(crate) struct Picture {
     pub(crate) text: String,
 }
 
-enum Kept {
-    Nothing,
-    Checkpoint(Checkpoint),
-    Screen(Box<Screen>),
-}
+/// What a job leaves, and up to where the screen is on the disk.
+type Drawn = io::Result<(Kept, Seq, Option<Picture>)>;
 
-impl Kept {
-    fn seq(&self) -> Seq {
-        match self {
-            Self::Nothing => Seq(0),
-            Self::Checkpoint(checkpoint) => checkpoint.seq,
-            Self::Screen(screen) => screen.seq(),
-        }
-    }
+struct Job {
+    task: JoinHandle<Drawn>,
+    purpose: Purpose,
+    /// Up to where it draws.
+    end: Seq,
+    /// Ends it at its next look, where it is: the next one goes on from there.
+    stop: watch::Sender<bool>,
 }
-
-type Drawn = io::Result<(Box<Screen>, Option<Picture>)>;
 
 /// A session's screen, or what is kept of it.
 pub(crate) struct Painter {
     kept: Kept,
-    job: Option<JoinHandle<Drawn>>,
-    cancelled: Arc<AtomicBool>,
-    /// Ends a job that nobody waits for, where it is: the next one goes on from there.
-    paused: Arc<AtomicBool>,
+    /// Up to where the screen is on the disk, as far as this painter wrote it.
+    stored: Seq,
+    job: Option<Job>,
     tty: bool,
-    /// Where the index says nothing of the size.
     size: Size,
+    file: Option<PathBuf>,
 }
 
 impl Painter {
-    pub(crate) fn new(tty: bool, size: Size) -> Self {
+    pub(crate) fn new(tty: bool, size: Size, file: Option<PathBuf>) -> Self {
         Self {
             kept: Kept::Nothing,
+            stored: Seq(0),
             job: None,
-            cancelled: Arc::default(),
-            paused: Arc::default(),
             tty,
             size,
+            file,
         }
     }
 
@@ -87,34 +81,52 @@ impl Painter {
 
     /// Draws up to `end`, and a picture of it where one is asked for.
     pub(crate) fn draw(&mut self, reader: Reader, end: Seq, picture: bool) {
+        let purpose = if picture {
+            Purpose::Waiting
+        } else {
+            Purpose::Ahead
+        };
+        let source = Source {
+            reader,
+            file: self.file.clone(),
+            tty: self.tty,
+            size: self.size,
+        };
+        let (stop, stopped) = watch::channel(false);
         let kept = std::mem::replace(&mut self.kept, Kept::Nothing);
-        let (tty, size) = (self.tty, self.size);
-        let cancelled = Arc::clone(&self.cancelled);
-        self.paused = Arc::default();
-        let paused = (!picture).then(|| Arc::clone(&self.paused));
-        self.job = Some(tokio::spawn(async move {
-            let _permit = DRAWING.acquire().await.map_err(io::Error::other)?;
-            let draw = move || {
-                let mut screen = begin(kept, &reader, tty, size)?;
-                let stopped = || {
-                    paused
-                        .as_ref()
-                        .is_some_and(|paused| paused.load(Ordering::Relaxed))
-                };
-                follow(&mut screen, &reader, end, &cancelled, &stopped)?;
-                let picture = picture.then(|| take(&screen));
-                Ok((screen, picture))
-            };
-            tokio::task::spawn_blocking(draw)
-                .await
-                .map_err(io::Error::other)?
-        }));
+        let work = Work {
+            source,
+            kept,
+            stored: self.stored,
+            end,
+            purpose,
+            stopped,
+        };
+        self.job = Some(Job {
+            task: tokio::spawn(work.run()),
+            purpose,
+            end,
+            stop,
+        });
     }
 
-    /// There is output again: what is only brought up for later leaves it the processor. A flood
-    /// comes several times as fast as it is drawn.
-    pub(crate) fn pause(&self) {
-        self.paused.store(true, Ordering::Relaxed);
+    /// There is output: what is only brought up for later leaves it the processor where that is
+    /// more than a little. A flood comes several times as fast as it is drawn.
+    pub(crate) fn output(&self, end: Seq) {
+        if let Some(job) = &self.job
+            && end.0.saturating_sub(job.end.0) > TRICKLE
+        {
+            self.stop_ahead();
+        }
+    }
+
+    /// Ends what is drawn for later, where it is.
+    pub(crate) fn stop_ahead(&self) {
+        if let Some(job) = &self.job
+            && job.purpose == Purpose::Ahead
+        {
+            job.stop.send_replace(true);
+        }
     }
 
     /// Waits for the drawing to be done; for ever where nothing is drawn. Safe to cancel.
@@ -122,18 +134,18 @@ impl Painter {
         let Some(job) = &mut self.job else {
             return std::future::pending().await;
         };
-        let drawn = job.await;
+        let drawn = (&mut job.task).await;
         self.job = None;
-        let (screen, picture) = drawn.map_err(io::Error::other)??;
-        self.kept = Kept::Screen(screen);
+        let (kept, stored, picture) = drawn.map_err(io::Error::other)??;
+        (self.kept, self.stored) = (kept, stored);
         Ok(picture)
     }
 
     /// Frees the screen. Where drawing it again would be much work, a checkpoint stays.
     pub(crate) fn shrink(&mut self) {
-        if let Kept::Screen(screen) = &self.kept {
-            self.kept = if screen.seq().0 > CHECKPOINT_BEHIND {
-                Kept::Checkpoint(screen.checkpoint())
+        if let Kept::Screen(drawing) = &self.kept {
+            self.kept = if drawing.screen.seq().0 > CHECKPOINT_BEHIND {
+                Kept::Checkpoint(drawing.placed())
             } else {
                 Kept::Nothing
             };
@@ -143,88 +155,81 @@ impl Painter {
 
 impl Drop for Painter {
     fn drop(&mut self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        if let Some(job) = &self.job {
+            job.stop.send_replace(true);
+        }
     }
 }
 
-fn begin(kept: Kept, reader: &Reader, tty: bool, size: Size) -> io::Result<Box<Screen>> {
-    let kept_from = reader.kept_from()?;
-    Ok(match kept {
-        Kept::Screen(screen) if screen.seq() >= kept_from => screen,
-        Kept::Checkpoint(checkpoint) if checkpoint.seq >= kept_from => {
-            Box::new(Screen::restore(&checkpoint))
-        }
-        // What came in between is gone.
-        _ => {
-            let size = reader.size_at(kept_from)?.unwrap_or(size);
-            Box::new(Screen::new(size, tty, kept_from))
-        }
-    })
-}
-
-fn follow(
-    screen: &mut Screen,
-    reader: &Reader,
+/// What one job does.
+struct Work {
+    source: Source,
+    kept: Kept,
+    stored: Seq,
     end: Seq,
-    cancelled: &AtomicBool,
-    stopped: &impl Fn() -> bool,
-) -> io::Result<()> {
-    // A size that was set where the last drawing stopped was not known to it.
-    if let Some(size) = reader.size_at(screen.seq())? {
-        screen.resize(size);
+    purpose: Purpose,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Work {
+    async fn run(mut self) -> Drawn {
+        let mut stopped = self.stopped.clone();
+        let mut turn = tokio::select! {
+            biased;
+            // Nobody is there to be told where the painter is gone.
+            _ = stopped.wait_for(|stopped| *stopped) => return self.left(None),
+            turn = TURNS.take(self.purpose) => turn,
+        };
+        loop {
+            let (work, turned) = tokio::task::spawn_blocking(move || {
+                let turned = self.turn();
+                (self, turned)
+            })
+            .await
+            .map_err(io::Error::other)?;
+            self = work;
+            match turned? {
+                Turned::Done(picture) => return self.left(picture),
+                Turned::More => {}
+            }
+            turn = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => return self.left(None),
+                turn = turn.again(self.purpose) => turn,
+            };
+        }
     }
-    let mut cursor = reader.cursor(Seq(screen.seq().0 + 1))?;
-    while screen.seq() < end {
-        let resize = loop {
-            match reader.next(&mut cursor)? {
-                Some(record) if record.seq > end => break None,
-                Some(record) => {
-                    if let Mark::Resize(size) = record.mark {
-                        break Some((record.seq, size));
-                    }
-                }
-                None => break None,
+
+    fn left(self, picture: Option<Picture>) -> Drawn {
+        Ok((self.kept, self.stored, picture))
+    }
+
+    /// One turn, on a thread where that may take long.
+    fn turn(&mut self) -> io::Result<Turned> {
+        let until = Instant::now() + TURN;
+        let kept = std::mem::replace(&mut self.kept, Kept::Nothing);
+        let mut drawing = self.source.begin(kept, &mut self.stored)?;
+        let stopped = || *self.stopped.borrow() || Instant::now() >= until;
+        let done = self.source.follow(&mut drawing, self.end, &stopped)?;
+        let turned = if done && self.purpose == Purpose::Waiting {
+            // Whoever waits for it does not wait for the disk too.
+            Turned::Done(Some(take(&drawing.screen)))
+        } else {
+            self.source.store(&drawing, &mut self.stored);
+            if done {
+                Turned::Done(None)
+            } else {
+                Turned::More
             }
         };
-        feed(
-            screen,
-            reader,
-            resize.map_or(end, |(seq, _)| seq),
-            cancelled,
-            stopped,
-        )?;
-        if stopped() {
-            return Ok(());
-        }
-        if let Some((_, size)) = resize {
-            screen.resize(size);
-        }
+        self.kept = Kept::Screen(drawing);
+        Ok(turned)
     }
-    Ok(())
 }
 
-fn feed(
-    screen: &mut Screen,
-    reader: &Reader,
-    end: Seq,
-    cancelled: &AtomicBool,
-    stopped: &impl Fn() -> bool,
-) -> io::Result<()> {
-    let left = usize::try_from(end.0 - screen.seq().0).unwrap_or(SLICE);
-    let mut buffer = vec![0; SLICE.min(left)];
-    while screen.seq() < end && !stopped() {
-        if cancelled.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let left = usize::try_from(end.0 - screen.seq().0).unwrap_or(SLICE);
-        let length = buffer.len().min(left);
-        let count = reader.read_at(screen.seq(), &mut buffer[..length])?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        screen.feed(&buffer[..count]);
-    }
-    Ok(())
+enum Turned {
+    Done(Option<Picture>),
+    More,
 }
 
 fn take(screen: &Screen) -> Picture {

@@ -22,6 +22,9 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::world::Change;
 use crate::{AppState, Refusal};
 
+/// A screen's file name beside a journal's.
+const SCREEN: &str = "screen";
+
 struct Entry {
     hub: HubHandle,
     /// Which run of a container a line is for; a session has one.
@@ -164,6 +167,7 @@ impl Hubs {
             std::collections::hash_map::Entry::Vacant(vacant) => {
                 let hub = Hub::spawn(Opening {
                     files,
+                    screen: Some(directory(state, target).join(SCREEN)),
                     tty: known.tty,
                     size: known.size,
                     recorded: true,

@@ -76,6 +76,8 @@ pub struct Hub {
     /// When a screen was last asked for.
     drawn_at: Option<Instant>,
     output_at: Instant,
+    /// Where the output was when it was last asked whether it is quiet.
+    quiet_from: Seq,
     told_dropped: bool,
     told_full: bool,
     alarms: Alarms,
@@ -132,6 +134,7 @@ impl Hub {
     pub fn spawn(opening: Opening) -> io::Result<HubHandle> {
         let Opening {
             files,
+            screen,
             tty,
             size,
             recorded,
@@ -191,10 +194,11 @@ impl Hub {
             resized_at: None,
             chunk: None,
             roster: "[]".to_owned(),
-            painter: Painter::new(tty, size),
+            painter: Painter::new(tty, size, screen),
             screens: Vec::new(),
             drawn_at: None,
             output_at: now,
+            quiet_from: end,
             told_dropped: false,
             told_full: false,
             alarms: Alarms::default(),

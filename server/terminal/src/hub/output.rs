@@ -91,7 +91,7 @@ impl Hub {
         };
         self.recent.change(from, state);
         self.told_full = false;
-        self.painter.pause();
+        self.painter.output(self.end);
         self.output_at = Instant::now();
         if let Some(ending) = &mut self.ending {
             ending.quiet_at = self.output_at + QUIET;

@@ -44,9 +44,13 @@ impl Hub {
             // The driver may have been among them.
             return self.serve();
         }
-        let wanted = !self.screens.is_empty() || self.viewers.iter().any(Viewer::wants_snapshot);
-        if wanted && !self.painter.is_drawing() {
-            self.draw(true);
+        if self.is_waited_for() {
+            if self.painter.is_drawing() {
+                // What is drawn for later makes room for what is waited for, and is not lost.
+                self.painter.stop_ahead();
+            } else {
+                self.draw(true);
+            }
         }
     }
 

@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use super::Hub;
 use crate::handle::Close;
-use crate::limits::{CHECKPOINT_BEHIND, CHECKPOINT_KEPT, CHECKPOINT_QUIET};
+use crate::limits::{CHECKPOINT_BEHIND, CHECKPOINT_KEPT, CHECKPOINT_QUIET, TRICKLE};
 use crate::painter::Picture;
 use crate::viewer::Viewer;
 
 impl Hub {
     /// In a quiet moment the screen is brought up, so that it is never far to draw.
     pub(super) fn on_quiet(&mut self, now: Instant) {
-        let quiet_at = self.output_at + CHECKPOINT_QUIET;
-        if now < quiet_at {
-            self.alarms.quiet = Some(quiet_at);
+        let came = self.end.0 - std::mem::replace(&mut self.quiet_from, self.end).0;
+        if came > TRICKLE {
+            self.alarms.quiet = Some(now + CHECKPOINT_QUIET);
         } else if !self.painter.is_drawing() {
             self.draw(false);
         }
@@ -55,8 +55,12 @@ impl Hub {
                 self.drawn_at = Some(now);
                 self.alarms.shrink = Some(now + CHECKPOINT_KEPT);
             }
-            // Brought up in a quiet moment.
-            Ok(None) => self.painter.shrink(),
+            // Brought up in a quiet moment, or stopped on the way; somebody may wait for it now.
+            Ok(None) if self.is_waited_for() => {}
+            Ok(None) => {
+                self.painter.shrink();
+                self.watch_for_quiet();
+            }
             Err(error) => {
                 tracing::error!(%error, "a session's screen could not be drawn");
                 for screen in self.screens.drain(..) {
@@ -75,7 +79,13 @@ impl Hub {
             && !self.painter.is_drawing()
             && self.painter.behind(self.end) > CHECKPOINT_BEHIND
         {
-            self.alarms.quiet = Some(self.output_at + CHECKPOINT_QUIET);
+            self.quiet_from = self.end;
+            self.alarms.quiet = Some(Instant::now() + CHECKPOINT_QUIET);
         }
+    }
+
+    /// Whether somebody waits for a picture.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.screens.is_empty() || self.viewers.iter().any(Viewer::wants_snapshot)
     }
 }

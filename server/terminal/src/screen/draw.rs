@@ -85,26 +85,40 @@ fn switches(function: &Function) -> bool {
     matches!(function, Function::Decset(modes) if modes.as_slice() == [AltScreenBuffer])
 }
 
+/// Clears the rest of a line. Where a line wraps at the screen's end, the new one comes in the
+/// background of what is being written.
+const ERASE: &str = "\u{1b}[K";
+
 /// Writes the lines above the screen, newest first up to the limit; the screen is empty after
 /// them.
 fn above(screen: avt::Screen<'_>, size: Size, out: &mut String) {
     let rows = usize::from(size.rows);
     let all: Vec<&Line> = screen.all_lines().collect();
     let above = &all[..all.len().saturating_sub(rows)];
-    let (mut lines, mut length) = (Vec::new(), 0);
+    let (mut lines, mut total) = (Vec::new(), 0);
     for (index, line) in above.iter().enumerate().rev() {
         let mut text = String::new();
-        // The newest may go on on the screen; here it is a line of its own.
-        let wrapped = line.is_wrapped() && !lines.is_empty();
+        let wrapped = line.is_wrapped();
         let before = index.checked_sub(1).and_then(|before| above.get(before));
+        let continues = before.is_some_and(|before| before.is_wrapped());
         // One that continues another has a cell at least, or the other would not wrap.
-        let least = usize::from(before.is_some_and(|before| before.is_wrapped()));
-        cells(&line.cells()[..drawn(line, wrapped).max(least)], &mut text);
-        if !wrapped {
-            text.push_str("\r\n");
+        let length = drawn(line, wrapped).max(usize::from(continues));
+        cells(&line.cells()[..length], &mut text);
+        if continues && length < line.len() {
+            text.push_str(ERASE);
         }
-        length += text.len();
-        if length > SCROLLBACK_BYTES {
+        match screen.visible_lines().next() {
+            // The newest goes on on the screen: its next cell makes the other terminal wrap it too,
+            // and is drawn again with the screen.
+            Some(first) if wrapped && lines.is_empty() => {
+                cells(&first.cells()[..1], &mut text);
+                text.push_str(ERASE);
+            }
+            _ if wrapped => {}
+            _ => text.push_str("\r\n"),
+        }
+        total += text.len();
+        if total > SCROLLBACK_BYTES {
             break;
         }
         lines.push(text);

@@ -185,4 +185,4 @@ fn terminal(size: Size) -> avt::Terminal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

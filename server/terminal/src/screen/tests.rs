@@ -9,9 +9,8 @@ fn fed(bytes: &[u8]) -> Screen {
     screen
 }
 
-/// What was scrolled off, line by line. (That the newest such line goes on on the screen is the one
-/// thing that a dump loses.)
-fn above(screen: &Screen) -> Vec<String> {
+/// What was scrolled off, line by line.
+pub(crate) fn above(screen: &Screen) -> Vec<String> {
     let lines = screen.terminal.primary_screen().all_lines();
     lines
         .map(|line| line.text().trim_end().to_owned())
@@ -19,7 +18,7 @@ fn above(screen: &Screen) -> Vec<String> {
 }
 
 /// What shows.
-fn looks(screen: &Screen) -> String {
+pub(crate) fn looks(screen: &Screen) -> String {
     use std::fmt::Write;
     let mut out = String::new();
     for line in screen.terminal.screen().visible_lines() {
@@ -37,7 +36,7 @@ fn looks(screen: &Screen) -> String {
 }
 
 /// Pieces of what programs write.
-fn output() -> impl Strategy<Value = String> {
+pub(crate) fn output() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[ -~]{1,30}",
         "[äöü€漢字😀]{1,12}",

@@ -102,6 +102,7 @@ impl Session {
     pub(crate) fn open(files: &Files, tty: bool, limit: Limit, exit: Option<Exit>) -> HubHandle {
         Hub::spawn(Opening {
             files: files.try_clone().expect("more descriptors"),
+            screen: None,
             tty,
             size: Size::DEFAULT,
             recorded: true,
