@@ -6,6 +6,7 @@
 mod confinement;
 mod endings;
 mod escape;
+mod foreign;
 mod life;
 mod limits;
 mod sessions;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod engines;
 pub mod events;
 pub mod host;
 pub mod instance;
