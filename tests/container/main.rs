@@ -6,7 +6,6 @@
 mod confinement;
 mod endings;
 mod escape;
-mod foreign;
 mod life;
 mod limits;
 mod sessions;

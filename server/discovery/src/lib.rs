@@ -31,6 +31,7 @@ mod outbox;
 pub mod parse;
 pub mod printable;
 mod procfs;
+pub mod recognise;
 
 /// How the observer is to observe.
 #[derive(Debug, Clone)]

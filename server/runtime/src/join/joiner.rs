@@ -285,7 +285,7 @@ fn choose(
     .field("command")
     .stage(Stage::Exec)
     .errno(Errno::NOENT.raw_os_error());
-    failure.tried = tried.into();
+    failure.tried = tried;
     Err(failure)
 }
 
