@@ -25,6 +25,7 @@ use rustix::fd::OwnedFd;
 
 pub mod events;
 mod host;
+pub mod inspect;
 mod model;
 mod observer;
 mod outbox;

@@ -269,7 +269,7 @@ impl Reader {
 }
 
 /// Its link's path from the directory of a process.
-const fn path_of(kind: NamespaceType) -> &'static str {
+pub(crate) const fn path_of(kind: NamespaceType) -> &'static str {
     match kind {
         NamespaceType::Mnt => "ns/mnt",
         NamespaceType::Uts => "ns/uts",
@@ -310,7 +310,11 @@ fn unless_gone(read: Result<usize, Errno>) -> Result<usize, Errno> {
 
 /// Reads a file whole: these are made at the first read, so that one read of a buffer that is
 /// not filled has all of it.
-fn read_file(at: BorrowedFd<'_>, name: &str, buffer: &mut Vec<u8>) -> Result<usize, Errno> {
+pub(crate) fn read_file(
+    at: BorrowedFd<'_>,
+    name: &str,
+    buffer: &mut Vec<u8>,
+) -> Result<usize, Errno> {
     let file = openat(at, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut length = read(&file, &mut buffer[..])?;
     while length == buffer.len() && length < FILE_LIMIT {

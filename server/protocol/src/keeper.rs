@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, ContainerSpec, Image, Owner};
 use crate::id::{ContainerId, SessionId};
+use crate::inspection::{Subject, What};
 use crate::session::{FidelityLine, Session, SessionSpec, Target, Tried};
 use crate::trace::Trace;
 
@@ -119,6 +120,15 @@ pub enum Request {
     /// What the host looks like, live. Reply: `Observing` with one descriptor, a SOCK_STREAM
     /// socket on which [`crate::observation`] is spoken.
     Observe,
+    /// What has to be read inside a process's namespaces. Reply: `Inspecting` with one descriptor,
+    /// the read end of a pipe with one [`crate::inspection::Document`]; `Exhausted` where too many
+    /// are under way.
+    Inspect {
+        /// Of what.
+        subject: Subject,
+        /// What of it.
+        what: What,
+    },
 }
 
 /// What the keeper sends.
@@ -152,6 +162,8 @@ pub enum Reply {
     Attached,
     /// With one descriptor.
     Observing,
+    /// With one descriptor.
+    Inspecting,
     /// Calls.
     Trace(Trace),
     /// It was not done.
@@ -215,6 +227,10 @@ pub enum FailureCode {
     ContainerNotFound,
     /// No such session. 404
     SessionNotFound,
+    /// No such process, or its number is another's by now. 404
+    ProcessNotFound,
+    /// No such namespace, or it is one of another type. 404
+    NamespaceNotFound,
     /// No such image. 422
     ImageNotFound,
     /// Another container has this name. 409
@@ -234,6 +250,8 @@ pub enum FailureCode {
     Exhausted,
     /// The machine lacks what it needs. 422
     Unsupported,
+    /// What was to be read does not answer. 504
+    Late,
     /// No space is left, or a file system is read-only. 507
     Storage,
     /// A step failed that ought not to. 500

@@ -165,7 +165,7 @@ pub struct Namespace {
 pub const HOLDERS: usize = 16;
 
 /// What keeps a namespace alive without being in it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holder {
     /// A process has it open.

@@ -73,6 +73,7 @@ impl Broker {
             Effect::Attach(target, ticket) => self.attach(&target, ticket),
             Effect::Trace(target, ticket) => self.trace(&target, ticket),
             Effect::Observe(ticket) => self.observe(ticket),
+            Effect::Inspect(ticket, subject, what) => self.inspect(ticket, subject, what),
             Effect::Kill(target) => self.kill(&target),
             Effect::KillMonitor(target) => {
                 if let Some(process) = self.monitors.get(&target).and_then(|l| l.process.as_ref()) {

@@ -13,6 +13,7 @@
 mod connection;
 mod effects;
 mod identity;
+mod inspections;
 mod monitors;
 mod takeover;
 mod worker;
@@ -35,6 +36,7 @@ use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::WaitOptions;
 
 use self::connection::{Connection, Incoming};
+use self::inspections::Inspection;
 use self::worker::Worker;
 use crate::ledger::{Effect, Ledger, Machine, Now, Ticket};
 use crate::log::log;
@@ -94,6 +96,7 @@ struct Broker {
     workers: HashMap<u64, Worker>,
     /// One for each connection that asked for it.
     observers: HashMap<u64, Child>,
+    inspections: Vec<Inspection>,
     /// What came with requests that are not answered yet.
     descriptors: HashMap<Ticket, [OwnedFd; 2]>,
     queue: VecDeque<Effect>,
@@ -192,6 +195,7 @@ impl Broker {
             monitors: BTreeMap::new(),
             workers: HashMap::new(),
             observers: HashMap::new(),
+            inspections: Vec::new(),
             descriptors: HashMap::new(),
             queue: VecDeque::new(),
         };
@@ -220,6 +224,9 @@ impl Broker {
         let timeout = self
             .ledger
             .next_deadline()
+            .into_iter()
+            .chain(self.next_inspection_deadline())
+            .min()
             .map(|at| at.saturating_sub(clock::monotonic_ms()) + 1);
         for (number, flags) in self.poll.wait(timeout)? {
             match self.sources.get(&number).cloned() {
@@ -232,6 +239,7 @@ impl Broker {
                 None => {}
             }
         }
+        self.end_inspections();
         let effects = self.ledger.tick(Self::now());
         self.perform(effects);
         Ok(())

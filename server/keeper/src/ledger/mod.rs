@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 
 use porthole_protocol::container::{Image, Timestamp};
 use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::inspection::{Subject, What};
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Policy, Reply, Request};
 use porthole_protocol::monitor::{FromMonitor, ToMonitor};
 use porthole_protocol::namespace::NamespaceSet;
@@ -88,6 +89,8 @@ pub(crate) enum Effect {
     Trace(Target, Ticket),
     /// Fork an observer for the requesting connection.
     Observe(Ticket),
+    /// Fork a child that looks into a process's namespaces, and answer with its pipe.
+    Inspect(Ticket, Subject, What),
     /// Kill every process of the target, without its monitor.
     Kill(Target),
     /// Kill the target's monitor.
@@ -202,6 +205,7 @@ impl Ledger {
             Request::ForgetSession { session } => self.forget_session(ticket, &session),
             Request::Trace { target } => self.trace(ticket, target),
             Request::Observe => Ok(vec![Effect::Observe(ticket)]),
+            Request::Inspect { subject, what } => Ok(vec![Effect::Inspect(ticket, subject, what)]),
         };
         answer.unwrap_or_else(|failure| vec![Effect::Reply(ticket, Reply::Failed(failure))])
     }

@@ -5,6 +5,7 @@
 //! [`KeeperError::Away`], and the world keeps what was known, marked.
 
 mod connection;
+mod inspection;
 mod observer;
 mod packet;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use porthole_journal::Files;
 use porthole_protocol::container::{Container, ContainerSpec, Owner};
 use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::inspection::{Inspected, Subject, What};
 use porthole_protocol::keeper::{Failure, Reply, Request};
 use porthole_protocol::session::{Session, SessionSpec, Target};
 use porthole_protocol::trace::Trace;
@@ -233,6 +235,17 @@ impl Keeper {
         {
             (Reply::Attached, mut descriptors) if descriptors.len() == 1 => {
                 descriptors.pop().ok_or(KeeperError::Confused)
+            }
+            _ => Err(KeeperError::Confused),
+        }
+    }
+
+    /// What has to be read inside a process's namespaces.
+    pub async fn inspect(&self, subject: Subject, what: What) -> Result<Inspected, KeeperError> {
+        let request = Request::Inspect { subject, what };
+        match self.ask(request, Vec::new(), PATIENCE).await? {
+            (Reply::Inspecting, mut descriptors) if descriptors.len() == 1 => {
+                inspection::read(descriptors.pop().ok_or(KeeperError::Confused)?).await
             }
             _ => Err(KeeperError::Confused),
         }

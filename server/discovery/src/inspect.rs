@@ -1,0 +1,169 @@
+//! What has to be read inside a process's namespaces, once and on request.
+//!
+//! [`run`] is a process of its own, forked by the keeper for one request: it may wait for what a
+//! container controls, and is killed where it waits too long. It gives up what it does not need
+//! before it reads anything, checks before and after that it reads the process or namespace that was
+//! meant, and writes one document.
+//!
+//! ```text
+//!   target    which process, which namespace: identity, descriptors
+//!      |
+//!   confine   capabilities and system calls that no reader needs are given up
+//!      |
+//!   mounts, network, names, ipc, users, cgroup, clocks, numbers, process, isolation
+//!      |                                                    |          |
+//!      |                              visitor: a fork that has entered all namespaces and has
+//!      |                              nothing of the host any more reads what only shows there
+//!   document  bounded, into the pipe
+//! ```
+
+use std::time::Instant;
+
+use porthole_protocol::id::{HostPid, NamespaceInode};
+use porthole_protocol::inspection::{DOCUMENT_LIMIT, Document, Inspected, Subject, What};
+use porthole_protocol::keeper::{Failure, FailureCode};
+use porthole_protocol::namespace::NamespaceType;
+use porthole_sys::process::Forked;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+
+mod names;
+mod target;
+
+use target::Target;
+
+/// What a reader was doing when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Reading what the kernel says of a process.
+    ReadProcess,
+    /// Opening a namespace.
+    OpenNamespace,
+    /// Entering a namespace.
+    EnterNamespace,
+    /// Giving up rights.
+    Confine,
+    /// Reading inside a namespace.
+    Read,
+    /// Starting the process that reads inside.
+    Visit,
+}
+
+impl Step {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::ReadProcess => "read what the kernel says of the process",
+            Self::OpenNamespace => "open the namespace",
+            Self::EnterNamespace => "enter the namespace",
+            Self::Confine => "give up rights",
+            Self::Read => "read inside",
+            Self::Visit => "start what reads inside",
+        }
+    }
+}
+
+/// Why nothing could be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// There is no such process, or not any more.
+    #[error("process {0} is gone, or its number is another process's by now")]
+    ProcessGone(HostPid),
+    /// There is no such namespace, or not any more.
+    #[error("there is no {0} namespace {1} there, or not any more")]
+    NamespaceGone(NamespaceType, NamespaceInode),
+    /// This cannot be read of that.
+    #[error("{0}")]
+    Unfit(&'static str),
+    /// The kernel refused.
+    #[error("cannot {}{}: {errno}", step.words(), .path.as_ref().map(|path| format!(" ({path})")).unwrap_or_default())]
+    Refused {
+        /// What was being done.
+        step: Step,
+        /// With what.
+        path: Option<String>,
+        /// What the kernel answered.
+        errno: Errno,
+    },
+    /// What was read does not answer.
+    #[error(
+        "reading {0} inside did not come to an end in time: a file system of the container does not answer"
+    )]
+    Late(String),
+}
+
+impl Trouble {
+    fn at(step: Step, path: impl Into<String>) -> impl FnOnce(Errno) -> Self {
+        let path = path.into();
+        move |errno| Self::Refused {
+            step,
+            path: Some(path),
+            errno,
+        }
+    }
+
+    fn of(step: Step) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::Refused {
+            step,
+            path: None,
+            errno,
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let code = match &trouble {
+            Trouble::ProcessGone(_) => FailureCode::ProcessNotFound,
+            Trouble::NamespaceGone(..) => FailureCode::NamespaceNotFound,
+            Trouble::Unfit(_) => FailureCode::Invalid,
+            Trouble::Refused { .. } => FailureCode::Unsupported,
+            Trouble::Late(_) => FailureCode::Late,
+        };
+        let failure = Self::new(code, trouble.to_string());
+        match trouble {
+            Trouble::Refused { errno, .. } => failure.errno(errno.raw_os_error()),
+            _ => failure,
+        }
+    }
+}
+
+/// Reads, writes the document to `pipe` and answers whether that was possible.
+///
+/// For a process of its own with a single thread and no other descriptors, with root's
+/// capabilities, which it gives up.
+pub fn run(_forked: &Forked, subject: &Subject, what: What, pipe: &OwnedFd) -> bool {
+    let document = match read(subject, what) {
+        Ok(inspected) => Document::Inspected(Box::new(inspected)),
+        Err(trouble) => Document::Failed(trouble.into()),
+    };
+    let Ok(mut bytes) = serde_json::to_vec(&document) else {
+        return false;
+    };
+    if bytes.len() > DOCUMENT_LIMIT {
+        let failure = Failure::new(
+            FailureCode::Exhausted,
+            "what was read is longer than can be told",
+        );
+        bytes = serde_json::to_vec(&Document::Failed(failure)).unwrap_or_default();
+    }
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        match rustix::io::write(pipe.as_fd(), rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+fn read(subject: &Subject, what: What) -> Result<Inspected, Trouble> {
+    let _since = Instant::now();
+    let target = Target::open(subject)?;
+    let inspected = match what {
+        What::Uts => Inspected::Uts(names::read(&target)?),
+        _ => return Err(Trouble::Unfit("this cannot be read yet")),
+    };
+    target.verify()?;
+    Ok(inspected)
+}

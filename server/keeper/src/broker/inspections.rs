@@ -1,0 +1,105 @@
+//! Inspections: children that read inside what a container controls, and are killed where that does
+//! not come to an end.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use porthole_protocol::inspection::{DEADLINE, Subject, What};
+use porthole_protocol::keeper::{Failure, FailureCode, Reply};
+use porthole_sys::process::{Child, Clone, SingleThreaded};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::Broker;
+use crate::clock;
+use crate::ledger::Ticket;
+use crate::monitor::io_failure;
+
+/// Children at once, those included that were killed and are not gone: one that waits for a FUSE
+/// file system's answer cannot go before that is given.
+const AT_ONCE: usize = 16;
+
+/// Of one process or namespace, so that who owns it takes no place of others.
+const OF_ONE: usize = 2;
+
+/// One that is under way, or was killed and has not gone yet.
+#[derive(Debug)]
+pub(super) struct Inspection {
+    child: Child,
+    subject: Subject,
+    /// When it is killed, in milliseconds of the monotonic clock. `None` once it was.
+    deadline: Option<u64>,
+}
+
+impl Broker {
+    pub(super) fn inspect(&mut self, ticket: Ticket, subject: Subject, what: What) {
+        self.end_inspections();
+        let of_one = self
+            .inspections
+            .iter()
+            .filter(|one| one.subject == subject)
+            .count();
+        if self.inspections.len() >= AT_ONCE || of_one >= OF_ONE {
+            let failure = Failure::new(
+                FailureCode::Exhausted,
+                "too many are looking into namespaces at this moment; try again",
+            );
+            return self.reply(ticket, Reply::Failed(failure), Vec::new());
+        }
+        match fork(&subject, what) {
+            Ok((pipe, child)) => {
+                let deadline = u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX);
+                self.inspections.push(Inspection {
+                    child,
+                    subject,
+                    deadline: Some(clock::monotonic_ms() + deadline),
+                });
+                self.reply(ticket, Reply::Inspecting, vec![pipe]);
+            }
+            Err(error) => {
+                let failure = io_failure(&error, "no process can be started");
+                self.reply(ticket, Reply::Failed(failure), Vec::new());
+            }
+        }
+    }
+
+    /// When the next one is to be killed.
+    pub(super) fn next_inspection_deadline(&self) -> Option<u64> {
+        self.inspections.iter().filter_map(|one| one.deadline).min()
+    }
+
+    /// Forgets those that have ended and kills those that are late.
+    pub(super) fn end_inspections(&mut self) {
+        let now = clock::monotonic_ms();
+        // A pidfd answers for its process alone, whoever has its number by now; the keeper reaps
+        // all its children, so that one that has ended is none any more.
+        self.inspections
+            .retain(|one| porthole_sys::signals::send(&one.child.pidfd, 0).is_ok());
+        for one in &mut self.inspections {
+            if one.deadline.is_some_and(|deadline| deadline <= now) {
+                let _ = porthole_sys::signals::send(&one.child.pidfd, 9);
+                one.deadline = None;
+            }
+        }
+    }
+}
+
+fn fork(subject: &Subject, what: What) -> io::Result<(OwnedFd, Child)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let alone = SingleThreaded::verify()?;
+    let keeper = rustix::process::getpid();
+    let child = porthole_sys::process::clone(alone, &Clone::default(), |forked| -> Infallible {
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        if rustix::process::getppid() != Some(keeper) {
+            porthole_sys::process::exit(1);
+        }
+        let _ = rustix::thread::set_name(c"porthole-look");
+        // Its own clock too, should the keeper be busy; whole seconds, rounded up.
+        nix::unistd::alarm::set(u32::try_from(DEADLINE.as_secs() + 1).unwrap_or(4));
+        let written = forked.close_all_but(&[write.as_fd()]).is_ok()
+            && porthole_discovery::inspect::run(&forked, subject, what, &write);
+        porthole_sys::process::exit(i32::from(!written))
+    })?;
+    Ok((read, child))
+}
