@@ -252,8 +252,16 @@ fn await_spawn(
         Failure::new(FailureCode::Internal, format!("the joiner {what}")).stage(Stage::Join)
     };
     let mut console = None;
+    let mut opening = false;
     loop {
-        match wire::receive(channel)? {
+        let received = if opening {
+            wire::receive_within(channel, wire::OPENING).map_err(not_opened)?
+        } else {
+            wire::receive(channel)?
+        };
+        opening = matches!(received, Some((Report::Opening, _)));
+        match received {
+            Some((Report::Opening, _)) => {}
             Some((Report::Handed { tty_name }, descriptors)) => {
                 let handed = wire::console(descriptors)
                     .ok_or_else(|| unexpected("handed over something else"))?;
@@ -294,5 +302,14 @@ fn await_spawn(
                 .stage(Stage::Join));
             }
         }
+    }
+}
+
+/// What a joiner that said nothing more was waiting for.
+fn not_opened(failure: Failure) -> Failure {
+    if failure.errno == Some(Errno::TIMEDOUT.raw_os_error()) {
+        StepError::new((Step::OpenTerminal, "/dev/ptmx"), Errno::TIMEDOUT).into()
+    } else {
+        failure
     }
 }

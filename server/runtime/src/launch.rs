@@ -12,8 +12,6 @@
 mod child;
 mod starter;
 
-pub(crate) use child::{enter_workdir, join_groups};
-
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

@@ -22,6 +22,7 @@ pub mod launch;
 mod layers;
 mod network;
 mod observe;
+mod passage;
 mod plan;
 mod program;
 pub mod recorder;

@@ -5,6 +5,7 @@
 //!   | <---------------------- Waiting |                               |
 //!   | maps ids, reads its namespaces  |                               |
 //!   | Go + overlays ----------------> |                               |
+//!   |                                 |         (a terminal:) Opening |
 //!   | <---- Handed + terminal / pipes | <---- Handed + terminal / pipes
 //!   | <-------------------- Executing | <--------------------- Spawned |
 //!   | <------------- (end: it did so) | <------------ (end: it is gone)
@@ -33,6 +34,8 @@ const LIMIT: usize = 192 * 1024;
 pub(crate) enum Report {
     /// It is in its namespaces and waits to be given its ids.
     Waiting,
+    /// It opens the container's `/dev/ptmx` now, which may be anything.
+    Opening,
     /// With the near ends of what the program will read and write: one, or three.
     Handed { tty_name: Option<String> },
     /// It replaces itself by the program now; where that is our init, with the monitor's end of
@@ -64,9 +67,14 @@ pub(crate) fn send(
     channel.send(&bytes, descriptors).map_err(failed)
 }
 
-/// A helper waits for nothing that a container controls, so that one which takes this long will
-/// never answer: its container is frozen, or its group is out of memory and stalled.
+/// A helper waits for next to nothing that a container controls, so that one which takes this long
+/// will never answer: its container is frozen, its group is out of memory and stalled, or somebody
+/// holds a lease (fcntl(2)) on the command.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long opening a terminal may take. It waits for nobody, but where a container has put
+/// something else into its place.
+pub(crate) const OPENING: Duration = Duration::from_secs(5);
 
 /// Waits until there is something to receive.
 fn await_message(channel: &Packet, until: Instant) -> Result<(), Failure> {
@@ -80,7 +88,7 @@ fn await_message(channel: &Packet, until: Instant) -> Result<(), Failure> {
             Ok(0) => {
                 return Err(Failure::new(
                     FailureCode::Internal,
-                    "a helper process did not answer in time; is the container frozen, or its memory all in use?",
+                    "a helper process did not answer in time; is the container frozen, its memory all in use, or the command a file that somebody keeps from being opened?",
                 )
                 .stage(Stage::Monitor)
                 .errno(Errno::TIMEDOUT.raw_os_error()));
@@ -92,8 +100,16 @@ fn await_message(channel: &Packet, until: Instant) -> Result<(), Failure> {
     }
 }
 
-/// Receives a message; `None` when every other end is closed.
-pub(crate) fn receive(channel: &Packet) -> Result<Option<(Report, Vec<OwnedFd>)>, Failure> {
+/// A message with its descriptors; `None` when every other end is closed.
+type Received = Option<(Report, Vec<OwnedFd>)>;
+
+/// Receives a message.
+pub(crate) fn receive(channel: &Packet) -> Result<Received, Failure> {
+    receive_within(channel, DEADLINE)
+}
+
+/// As [`receive`], from a helper that has this long.
+pub(crate) fn receive_within(channel: &Packet, limit: Duration) -> Result<Received, Failure> {
     let broken = |what: String| {
         Failure::new(
             FailureCode::Internal,
@@ -101,7 +117,7 @@ pub(crate) fn receive(channel: &Packet) -> Result<Option<(Report, Vec<OwnedFd>)>
         )
         .stage(Stage::Monitor)
     };
-    await_message(channel, Instant::now() + DEADLINE)?;
+    await_message(channel, Instant::now() + limit)?;
     match channel.receive(LIMIT) {
         Ok(None) => Ok(None),
         Ok(Some((bytes, descriptors))) => {

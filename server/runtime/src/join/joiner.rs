@@ -8,12 +8,11 @@ use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
 use porthole_protocol::session::Tried;
 use porthole_sys::packet::Packet;
-use porthole_sys::process::{Forked, Words, exit, new_session_keyring, spawn_leader};
+use porthole_sys::process::{Forked, Words, exit, spawn_leader};
 use porthole_sys::signals;
 use porthole_sys::terminal::{Program, Terminal};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::Join;
@@ -21,12 +20,11 @@ use crate::account::{self, Account};
 use crate::cgroup::Entrance;
 use crate::console::{self, Far};
 use crate::environment::Environment;
-use crate::launch::{enter_workdir, join_groups};
 use crate::program::{self, c_word};
 use crate::recorder::Recorder;
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
-use crate::{Console, confinement};
+use crate::{Console, confinement, passage};
 
 /// Shells to look for after the user's own.
 const SHELLS: [&str; 3] = ["bash", "ash", "sh"];
@@ -96,7 +94,9 @@ fn start(
     let join = errand.join;
     let spec = join.spec;
     signals::reset();
-    prepare(errand, forked, channel, trace)?;
+    let kept = [channel.as_fd(), errand.target.as_fd()];
+    passage::leave_the_machine(errand.entrance, &kept, forked, trace)?;
+    passage::clear_groups(trace)?;
     enter(errand, trace)?;
     let root = trace.step(Step::OpenRoot, "open(\"/\", O_PATH|O_DIRECTORY)", || {
         open(
@@ -117,7 +117,7 @@ fn start(
     let environment = Environment::new(&account, spec.tty, &[&join.container.env, &spec.env]);
     confinement::confine(&account, trace)?;
     let workdir = spec.workdir.as_ref().or(join.container.workdir.as_ref());
-    enter_workdir(&root, workdir.map(|path| path.as_str()), trace)?;
+    passage::enter_workdir(&root, workdir.map(|path| path.as_str()), trace)?;
     let choice = choose(errand, &account, &environment)?;
     let pid = match output {
         Output::Tty(terminal) => {
@@ -138,34 +138,6 @@ enum Output {
     Pipes(Far),
 }
 
-/// Everything before the container: nobody in it may look into this process, and nothing of the
-/// machine's goes with it.
-fn prepare(
-    errand: &Errand<'_>,
-    forked: &Forked,
-    channel: &Packet,
-    trace: &mut Recorder,
-) -> Result<(), StepError> {
-    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-    })?;
-    trace.step(
-        Step::NewKeyring,
-        "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)",
-        || match new_session_keyring() {
-            Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
-            answer => answer,
-        },
-    )?;
-    join_groups(errand.entrance, trace)?;
-    trace.step(Step::CloseInherited, "close_range(3, ~0, 0)", || {
-        forked.close_all_but(&[channel.as_fd(), errand.target.as_fd()])
-    })?;
-    trace.step(Step::ClearGroups, "setgroups([])", || {
-        rustix::thread::set_thread_groups(&[])
-    })
-}
-
 fn enter(errand: &Errand<'_>, trace: &mut Recorder) -> Result<(), StepError> {
     if errand.kinds.is_empty() {
         return Ok(());
@@ -184,12 +156,7 @@ fn enter(errand: &Errand<'_>, trace: &mut Recorder) -> Result<(), StepError> {
     trace.entered(errand.kinds.iter().copied());
     if errand.kinds.contains(&NamespaceType::User) {
         // Before a terminal is opened, or it would belong to an id that has no name here.
-        trace.step(Step::BecomeRoot, "setresgid(0, 0, 0)", || {
-            rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
-        })?;
-        trace.step(Step::BecomeRoot, "setresuid(0, 0, 0)", || {
-            rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
-        })?;
+        passage::become_root(trace)?;
     }
     Ok(())
 }
@@ -202,6 +169,7 @@ fn open_terminal(
     trace: &mut Recorder,
 ) -> Result<Terminal, Failure> {
     let size = errand.join.spec.size;
+    wire::send(channel, &Report::Opening, &[])?;
     let terminal = trace.step(
         (Step::OpenTerminal, "/dev/ptmx"),
         format!("openpty({}×{})", size.cols, size.rows),
@@ -285,7 +253,7 @@ fn choose(
     .field("command")
     .stage(Stage::Exec)
     .errno(Errno::NOENT.raw_os_error());
-    failure.tried = tried;
+    failure.tried = tried.into();
     Err(failure)
 }
 

@@ -5,15 +5,13 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use porthole_protocol::container::Argument;
-use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::keeper::Failure;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_sys::namespace::unshare;
 use porthole_sys::packet::Packet;
-use porthole_sys::process::{Forked, Words, execute, execute_path, exit, new_session_keyring};
+use porthole_sys::process::{Forked, Words, execute, execute_path, exit};
 use porthole_sys::signals;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 
 use super::Launch;
 use crate::account;
@@ -26,7 +24,7 @@ use crate::program::{self, c_word};
 use crate::recorder::Recorder;
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
-use crate::{confinement, console, ending, init, network, root};
+use crate::{confinement, console, ending, init, network, passage, root};
 
 /// What it needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -65,8 +63,8 @@ fn live(
         entrance,
     } = *birth;
     signals::reset();
-    leave_the_host(birth, forked, channel, trace)?;
-    join_groups(entrance, trace)?;
+    let kept = [channel.as_fd(), launch.program];
+    passage::leave_the_machine(entrance, &kept, forked, trace)?;
     let alone = forked.single_threaded();
     if plan.own(NamespaceType::Cgroup) {
         let kind = NamespaceType::Cgroup;
@@ -91,66 +89,12 @@ fn live(
         // The monitor is gone, and nobody is to be told.
         exit(125);
     };
-    become_root(plan, trace)?;
+    passage::clear_groups(trace)?;
+    if *plan.sources.get(NamespaceType::User) != Source::Host {
+        passage::become_root(trace)?;
+    }
     let root = enter_root(plan, overlays, trace)?;
     settle(launch, root, channel, trace)
-}
-
-/// Gives up every descriptor that is not needed, and the keys that were inherited.
-fn leave_the_host(
-    birth: &Birth<'_>,
-    forked: &Forked,
-    channel: &Packet,
-    trace: &mut Recorder,
-) -> Result<(), StepError> {
-    // Nobody whose PID namespace it comes into may look into it before it runs the command.
-    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-    })?;
-    trace.step(
-        Step::NewKeyring,
-        "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)",
-        || {
-            match new_session_keyring() {
-                // A kernel without keys has none to inherit.
-                Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
-                answer => answer,
-            }
-        },
-    )?;
-    let mut kept = vec![channel.as_fd(), birth.launch.program];
-    kept.extend(birth.entrance.tasks.iter().map(|(_, tasks)| tasks.as_fd()));
-    trace.step(Step::CloseInherited, "close_range(3, ~0, 0)", || {
-        forked.close_all_but(&kept)
-    })
-}
-
-/// Joins the v1 groups: of the cgroup2 tree's it has been born into its own.
-pub(crate) fn join_groups(entrance: &Entrance, trace: &mut Recorder) -> Result<(), StepError> {
-    for (path, tasks) in &entrance.tasks {
-        trace.step(
-            (Step::JoinCgroup, path),
-            format!("write({path:?}, \"0\")"),
-            || rustix::io::write(tasks, b"0"),
-        )?;
-    }
-    Ok(())
-}
-
-/// Ids outside the container's map mean nothing in it: become its first ones.
-fn become_root(plan: &Plan, trace: &mut Recorder) -> Result<(), StepError> {
-    trace.step(Step::ClearGroups, "setgroups([])", || {
-        rustix::thread::set_thread_groups(&[])
-    })?;
-    if *plan.sources.get(NamespaceType::User) == Source::Host {
-        return Ok(());
-    }
-    trace.step(Step::BecomeRoot, "setresgid(0, 0, 0)", || {
-        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
-    })?;
-    trace.step(Step::BecomeRoot, "setresuid(0, 0, 0)", || {
-        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
-    })
 }
 
 /// The container's root directory: its own, or the one that it shares.
@@ -193,7 +137,7 @@ fn settle(
     drop(console.near);
     let environment = Environment::new(&account, spec.tty, &[&spec.env]);
     confinement::confine(&account, trace)?;
-    enter_workdir(
+    passage::enter_workdir(
         &root.root,
         spec.workdir.as_ref().map(|path| path.as_str()),
         trace,
@@ -228,44 +172,6 @@ fn command(launch: &Launch<'_>) -> Vec<String> {
         );
     }
     words
-}
-
-/// Enters the working directory as the user who is going to work there.
-pub(crate) fn enter_workdir(
-    root: &OwnedFd,
-    path: Option<&str>,
-    trace: &mut Recorder,
-) -> Result<(), Failure> {
-    let path = path.unwrap_or("/");
-    let entered = trace
-        .step(
-            (Step::OpenWorkdir, path),
-            format!(
-                "openat2(root, {path:?}, O_PATH|O_DIRECTORY, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS)"
-            ),
-            || program::open_directory(root, path),
-        )
-        .and_then(|directory| {
-            trace.step((Step::EnterWorkdir, path), "fchdir(workdir)", || {
-                rustix::process::fchdir(&directory)
-            })
-        });
-    entered.map_err(|error| {
-        let errno = Errno::from_raw_os_error(error.errno);
-        let what = match errno {
-            Errno::NOENT => "does not exist in the container".to_owned(),
-            Errno::NOTDIR => "is no directory".to_owned(),
-            Errno::ACCESS => "may not be entered by this user".to_owned(),
-            errno => format!("cannot be entered: {errno}"),
-        };
-        Failure::new(
-            FailureCode::Invalid,
-            format!("the working directory {path} {what}"),
-        )
-        .field("workdir")
-        .stage(Stage::Exec)
-        .errno(error.errno)
-    })
 }
 
 fn execute_init(

@@ -1,0 +1,108 @@
+//! The way from the machine into a container, as far as its init and whoever joins it later go it
+//! alike.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_sys::process::{Forked, new_session_keyring};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
+
+use crate::cgroup::Entrance;
+use crate::program;
+use crate::recorder::Recorder;
+use crate::step::{Step, StepError};
+
+/// Gives up what is the machine's: comes first, before any namespace is entered.
+pub(crate) fn leave_the_machine(
+    entrance: &Entrance,
+    kept: &[BorrowedFd<'_>],
+    forked: &Forked,
+    trace: &mut Recorder,
+) -> Result<(), StepError> {
+    // Nobody whose PID namespace it comes into may look into it before it runs the command
+    // (CVE-2016-9962).
+    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+    })?;
+    trace.step(
+        Step::NewKeyring,
+        "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)",
+        || match new_session_keyring() {
+            // A kernel without keys has none to inherit.
+            Err(error) if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
+            answer => answer,
+        },
+    )?;
+    join_groups(entrance, trace)?;
+    trace.step(Step::CloseInherited, "close_range(3, ~0, 0)", || {
+        forked.close_all_but(kept)
+    })
+}
+
+/// Joins the v1 groups: of the cgroup2 tree's it has been born into its own.
+fn join_groups(entrance: &Entrance, trace: &mut Recorder) -> Result<(), StepError> {
+    for (path, tasks) in &entrance.tasks {
+        trace.step(
+            (Step::JoinCgroup, path),
+            format!("write({path:?}, \"0\")"),
+            || rustix::io::write(tasks, b"0"),
+        )?;
+    }
+    Ok(())
+}
+
+/// Is in none of the machine's groups any more.
+pub(crate) fn clear_groups(trace: &mut Recorder) -> Result<(), StepError> {
+    trace.step(Step::ClearGroups, "setgroups([])", || {
+        rustix::thread::set_thread_groups(&[])
+    })
+}
+
+/// Becomes the first ids of the container's map: those outside it mean nothing in there.
+pub(crate) fn become_root(trace: &mut Recorder) -> Result<(), StepError> {
+    trace.step(Step::BecomeRoot, "setresgid(0, 0, 0)", || {
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
+    })?;
+    trace.step(Step::BecomeRoot, "setresuid(0, 0, 0)", || {
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+    })
+}
+
+/// Enters the working directory as the user who is going to work there.
+pub(crate) fn enter_workdir(
+    root: &OwnedFd,
+    path: Option<&str>,
+    trace: &mut Recorder,
+) -> Result<(), Failure> {
+    let path = path.unwrap_or("/");
+    let entered = trace
+        .step(
+            (Step::OpenWorkdir, path),
+            format!(
+                "openat2(root, {path:?}, O_PATH|O_DIRECTORY, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS)"
+            ),
+            || program::open_directory(root, path),
+        )
+        .and_then(|directory| {
+            trace.step((Step::EnterWorkdir, path), "fchdir(workdir)", || {
+                rustix::process::fchdir(&directory)
+            })
+        });
+    entered.map_err(|error| {
+        let errno = Errno::from_raw_os_error(error.errno);
+        let what = match errno {
+            Errno::NOENT => "does not exist in the container".to_owned(),
+            Errno::NOTDIR => "is no directory".to_owned(),
+            Errno::ACCESS => "may not be entered by this user".to_owned(),
+            errno => format!("cannot be entered: {errno}"),
+        };
+        Failure::new(
+            FailureCode::Invalid,
+            format!("the working directory {path} {what}"),
+        )
+        .field("workdir")
+        .stage(Stage::Exec)
+        .errno(error.errno)
+    })
+}
