@@ -6,7 +6,10 @@
 mod confinement;
 mod endings;
 mod escape;
+mod foreign;
+mod joining;
 mod life;
 mod limits;
+mod screens;
 mod sessions;
 mod survival;

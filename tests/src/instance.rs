@@ -27,6 +27,7 @@ pub const PASSWORD: &str = "correct horse battery staple";
 pub struct Builder {
     account: bool,
     small_disk: bool,
+    policy: Option<String>,
     environment: Vec<(String, String)>,
 }
 
@@ -72,6 +73,9 @@ impl Builder {
             admin: Client::anonymous(address),
             groups: Mutex::default(),
         };
+        if let Some(policy) = &instance.builder.policy {
+            fs::write(instance.policy_path(), policy).expect("a policy");
+        }
         instance.serve();
         if instance.builder.account {
             instance.admin.sign_in(ADMIN, PASSWORD).ok();
@@ -93,6 +97,13 @@ impl Builder {
         self
     }
 
+    /// With this policy of root's.
+    #[must_use]
+    pub fn with_policy(mut self, policy: &str) -> Self {
+        self.policy = Some(policy.to_owned());
+        self
+    }
+
     /// With this variable in its environment.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -107,6 +118,7 @@ impl Instance {
         Builder {
             account: true,
             small_disk: false,
+            policy: None,
             environment: Vec::new(),
         }
     }
@@ -211,7 +223,7 @@ impl Instance {
         self.path().join("run")
     }
 
-    /// Its policy; there is no file unless a test writes one.
+    /// Its policy; there is no file unless a test asked for one or writes one.
     pub fn policy_path(&self) -> PathBuf {
         self.path().join("policy.toml")
     }
