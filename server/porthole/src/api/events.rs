@@ -129,7 +129,10 @@ impl Json {
                 json!({"id": container.id, "name": container.name, "state": "removed"}),
             )],
             Change::Foreign(container) => {
-                vec![("container", value(&foreign::foreign(container)))]
+                vec![(
+                    "container",
+                    value(&foreign::foreign(container, &self.identity)),
+                )]
             }
             Change::ForeignGone(container) => vec![(
                 "container",

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::view;
 use crate::Refusal;
 use crate::access::Identity;
-use crate::world::{AnyContainer, Foreign};
+use crate::world::{AnyContainer, Foreign, Group};
 
 /// A container of another engine's.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,13 @@ pub struct ForeignView<'a> {
     /// Nobody's: administrators alone change it.
     owner: Option<&'a str>,
     state: ContainerState,
+    status: Option<&'a str>,
+    image: Option<&'a str>,
+    exit_code: Option<i32>,
+    created_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    /// `null` for who may not look inside.
+    command: Option<&'a [String]>,
     pid: Option<HostPid>,
     started_at: Option<Timestamp>,
     namespaces: &'a PerNamespace<ContainerNamespace>,
@@ -28,17 +35,25 @@ pub struct ForeignView<'a> {
     gid_map: &'a [IdRange],
     cgroup: Option<&'a str>,
     within: Option<&'a ContainerId>,
-    pod: Option<&'a str>,
+    group: Option<&'a Group>,
 }
 
-/// A container of another engine's.
-pub fn foreign(container: &Foreign) -> ForeignView<'_> {
+/// A container of another engine's, for this reader.
+pub fn foreign<'a>(container: &'a Foreign, reader: &Identity) -> ForeignView<'a> {
     ForeignView {
         id: &container.id,
         name: &container.name,
         engine: container.engine,
         owner: None,
         state: container.state,
+        status: container.status.as_deref(),
+        image: container.image.as_deref(),
+        exit_code: container.exit_code,
+        created_at: container.created_at,
+        finished_at: container.finished_at,
+        command: reader
+            .may_look_into_host()
+            .then_some(container.command.as_slice()),
         pid: container.pid,
         started_at: container.started_at,
         namespaces: &container.namespaces,
@@ -46,7 +61,7 @@ pub fn foreign(container: &Foreign) -> ForeignView<'_> {
         gid_map: &container.gid_map,
         cgroup: container.cgroup.as_deref(),
         within: container.within.as_ref(),
-        pod: container.pod.as_deref(),
+        group: container.group.as_ref(),
     }
 }
 
@@ -54,6 +69,6 @@ pub fn foreign(container: &Foreign) -> ForeignView<'_> {
 pub fn any(container: &AnyContainer, reader: &Identity) -> Result<Value, Refusal> {
     match container {
         AnyContainer::Own(own) => view::value(&view::container(own, reader)),
-        AnyContainer::Foreign(other) => view::value(&foreign(other)),
+        AnyContainer::Foreign(other) => view::value(&foreign(other, reader)),
     }
 }

@@ -10,7 +10,7 @@ use super::view::container::{ContainerPage, LogsPage, Tab, TerminalPage};
 use super::view::containers::{ContainersPage, Listing};
 use super::{Visit, page};
 use crate::Refusal;
-use crate::access::TheContainer;
+use crate::access::{TheAnyContainer, TheContainer};
 use crate::actions::containers as actions;
 use crate::headers::TERMINAL_POLICY;
 
@@ -30,7 +30,7 @@ pub(super) async fn list(
     )
 }
 
-fn tab(visit: &Visit, container: &TheContainer, tab: Tab) -> Response {
+fn tab(visit: &Visit, container: &TheAnyContainer, tab: Tab) -> Response {
     let shell = visit.live_shell("containers");
     page(
         StatusCode::OK,
@@ -39,27 +39,27 @@ fn tab(visit: &Visit, container: &TheContainer, tab: Tab) -> Response {
 }
 
 /// `/containers/{container}`.
-pub(super) async fn overview(visit: Visit, container: TheContainer) -> Response {
+pub(super) async fn overview(visit: Visit, container: TheAnyContainer) -> Response {
     tab(&visit, &container, Tab::Overview)
 }
 
 /// `/containers/{container}/processes`.
-pub(super) async fn processes(visit: Visit, container: TheContainer) -> Response {
+pub(super) async fn processes(visit: Visit, container: TheAnyContainer) -> Response {
     tab(&visit, &container, Tab::Processes)
 }
 
 /// `/containers/{container}/namespaces`.
-pub(super) async fn namespaces(visit: Visit, container: TheContainer) -> Response {
+pub(super) async fn namespaces(visit: Visit, container: TheAnyContainer) -> Response {
     tab(&visit, &container, Tab::Namespaces)
 }
 
 /// `/containers/{container}/inspect`.
-pub(super) async fn inspect(visit: Visit, container: TheContainer) -> Response {
+pub(super) async fn inspect(visit: Visit, container: TheAnyContainer) -> Response {
     tab(&visit, &container, Tab::Inspect)
 }
 
 /// `/containers/{container}/logs`.
-pub(super) async fn logs(visit: Visit, TheContainer(container): TheContainer) -> Response {
+pub(super) async fn logs(visit: Visit, TheAnyContainer(container): TheAnyContainer) -> Response {
     let shell = visit.live_shell("containers");
     page(
         StatusCode::OK,
@@ -78,7 +78,7 @@ pub(super) struct Wanted {
 /// `/containers/{container}/terminal?session=`.
 pub(super) async fn terminal(
     visit: Visit,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
     let Query(wanted) = wanted.unwrap_or_default();
@@ -93,7 +93,8 @@ pub(super) async fn terminal(
 }
 
 fn address(container: &TheContainer) -> String {
-    format!("/containers/{}", super::view::reference(&container.0))
+    let any = container.0.clone().into();
+    format!("/containers/{}", super::view::reference(&any))
 }
 
 fn nothing<T>(result: Result<T, Refusal>) -> Result<(), Refusal> {

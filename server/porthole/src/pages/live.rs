@@ -78,31 +78,32 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
     let path = at.split('?').next().unwrap_or_default();
     let mut parts = path.trim_matches('/').split('/');
     let (section, reference) = (parts.next(), parts.next());
-    let shown = reference.and_then(|reference| world.find(reference).ok());
+    let shown = reference.and_then(|reference| world.find_any(reference).ok());
     changes.iter().any(|change| match change {
         Change::Container(_) | Change::ContainerGone(_) | Change::Keeper => true,
         Change::Foreign(_) | Change::ForeignGone(_) => true,
         Change::Session(session) | Change::SessionGone(session) => {
-            section == Some("sessions") || shown.as_ref().is_some_and(|c| c.id == session.container)
+            section == Some("sessions")
+                || shown.as_ref().is_some_and(|c| *c.id() == session.container)
         }
         Change::Processes {
             containers,
             changed,
             ..
         } => match &shown {
-            Some(container) => containers.contains(&container.id),
+            Some(container) => containers.contains(container.id()),
             // The list shows of processes only how each container numbers its first one.
             None => {
                 section == Some("containers")
                     && changed.iter().any(|process| {
                         let container = process.container.as_ref();
-                        let container = container.and_then(|id| world.container(id));
-                        container.is_some_and(|c| c.pid == Some(process.host_pid))
+                        let container = container.and_then(|id| world.any_container(id));
+                        container.is_some_and(|c| c.pid() == Some(process.host_pid))
                     })
             }
         },
         Change::Namespaces { changed, .. } => shown.as_ref().is_some_and(|container| {
-            let inodes = container.namespaces.iter().map(|(_, n)| n.inode);
+            let inodes = container.namespaces().iter().map(|(_, n)| n.inode);
             let mut inodes = inodes.flatten();
             inodes.any(|inode| changed.iter().any(|n| n.inode == inode))
         }),
@@ -110,7 +111,7 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
             section == Some("sessions")
                 || shown.as_ref().is_some_and(|c| {
                     let session = world.session(session);
-                    session.is_some_and(|session| session.container == c.id)
+                    session.is_some_and(|session| session.container == *c.id())
                 })
         }
         Change::Image(_) => false,
@@ -140,9 +141,9 @@ fn listing<T: DeserializeOwned + Default>(query: &str) -> T {
 
 fn of_container(world: &World, scene: Scene<'_>, reference: &str, path: &str) -> Region {
     let tab = Tab::ALL.into_iter().find(|tab| tab.path() == path);
-    match (world.find(reference), tab) {
+    match (world.find_any(reference), tab) {
         (Ok(container), Some(tab))
-            if !tab.looks_into() || scene.who.may_look_into(&container.owner) =>
+            if !tab.looks_into() || scene.who.may_look_into_container(&container) =>
         {
             region(world, scene, &container, tab)
         }

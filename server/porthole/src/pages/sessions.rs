@@ -26,7 +26,7 @@ pub(super) async fn list(
 
 /// `/sessions/{session}`: where its terminal is.
 pub(super) async fn show(visit: Visit, TheSession(session): TheSession) -> Response {
-    match visit.state.world.container(&session.container) {
+    match visit.state.world.any_container(&session.container) {
         Some(container) => visit.go(&format!(
             "/containers/{}/terminal?session={}",
             super::view::reference(&container),

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use porthole_protocol::container::{
-    Container, ContainerNamespace, ContainerState, IdRange, Timestamp,
+    Container, ContainerNamespace, ContainerState, IdRange, Owner, Timestamp,
 };
 use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
 use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
 use porthole_protocol::observation::Sighting;
+use serde::Serialize;
 
 /// A container that another engine made.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,8 +22,22 @@ pub struct Foreign {
     pub engine: Engine,
     /// Its name; a short identifier where nobody tells one.
     pub name: String,
+    /// What it was made of, as its engine names that.
+    pub image: Option<String>,
+    /// The command of its first process, as its engine was told it.
+    pub command: Vec<String>,
+    /// The project or pod that it belongs to.
+    pub group: Option<Group>,
     /// What it is doing.
     pub state: ContainerState,
+    /// What its engine calls that, where it says more.
+    pub status: Option<String>,
+    /// How its last run ended.
+    pub exit_code: Option<i32>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// When its last run ended.
+    pub finished_at: Option<Timestamp>,
     /// Its init on the host, while it runs.
     pub pid: Option<HostPid>,
     /// When that was started, in clock ticks since boot.
@@ -39,8 +54,33 @@ pub struct Foreign {
     pub cgroup: Option<String>,
     /// The container that it runs in.
     pub within: Option<ContainerId>,
-    /// The Kubernetes pod that it belongs to.
-    pub pod: Option<String>,
+}
+
+/// Containers that belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "name")]
+pub enum Group {
+    /// A project of Docker Compose or of its like, by its name.
+    Project(String),
+    /// A pod, by the name or identifier that its engine gives it.
+    Pod(String),
+}
+
+impl Group {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Project(name) | Self::Pod(name) => name,
+        }
+    }
+
+    /// `project shop`, `pod web`.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Project(name) => format!("project {name}"),
+            Self::Pod(name) => format!("pod {name}"),
+        }
+    }
 }
 
 /// A container, whoever made it.
@@ -131,6 +171,81 @@ impl AnyContainer {
         }
     }
 
+    /// What it was made of.
+    pub fn image(&self) -> Option<&str> {
+        match self {
+            Self::Own(own) => Some(own.spec.image.as_str()),
+            Self::Foreign(foreign) => foreign.image.as_deref(),
+        }
+    }
+
+    /// The words of its first process's command, as they were asked for.
+    pub fn command(&self) -> Vec<&str> {
+        match self {
+            Self::Own(own) => {
+                let words = own.spec.entrypoint.iter().chain(&own.spec.command);
+                words.map(|word| word.as_str()).collect()
+            }
+            Self::Foreign(foreign) => foreign.command.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Whose it is; another engine's is nobody's.
+    pub fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Own(own) => Some(&own.owner),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// When it was made, as far as that is known.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Own(own) => Some(own.created_at),
+            Self::Foreign(foreign) => foreign.created_at.or(foreign.started_at),
+        }
+    }
+
+    /// The exit code of its last run.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Own(own) => own.exit.as_ref().map(|exit| exit.code),
+            Self::Foreign(foreign) => foreign.exit_code,
+        }
+    }
+
+    /// When its last run ended.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Own(own) => own.finished_at,
+            Self::Foreign(foreign) => foreign.finished_at,
+        }
+    }
+
+    /// What went wrong when it was last started.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Own(own) => own.error.as_deref(),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// The container that it runs in.
+    pub fn within(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Own(_) => None,
+            Self::Foreign(foreign) => foreign.within.as_ref(),
+        }
+    }
+
+    /// What it belongs to.
+    pub fn group(&self) -> Option<&Group> {
+        match self {
+            Self::Own(_) => None,
+            Self::Foreign(foreign) => foreign.group.as_ref(),
+        }
+    }
+
     /// Porthole's own container that this is.
     pub fn own(&self) -> Option<&Arc<Container>> {
         match self {
@@ -214,7 +329,13 @@ impl Foreign {
             gid_map: sighting.gid_map.clone(),
             cgroup: sighting.cgroup.clone(),
             within: sighting.within.clone(),
-            pod: sighting.pod.clone(),
+            image: None,
+            command: Vec::new(),
+            group: sighting.pod.clone().map(Group::Pod),
+            status: None,
+            exit_code: None,
+            created_at: None,
+            finished_at: None,
         }
     }
 }

@@ -18,7 +18,7 @@ use porthole_protocol::observation::{Namespace, Process, Sighting, Update};
 use porthole_protocol::session::{Exit, Session};
 
 pub use changes::{Change, Changes, Numbered, Replay};
-pub use foreign::{AnyContainer, Foreign};
+pub use foreign::{AnyContainer, Foreign, Group};
 
 /// Why a reference names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,10 @@
 //! What can be done with a container: the same buttons in the list and on its own pages.
 
 use askama::Template;
-use porthole_protocol::container::{Container, ContainerState};
+use porthole_protocol::container::ContainerState;
 
 use super::{Scene, words::visible};
+use crate::world::AnyContainer;
 
 /// The buttons.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
@@ -31,22 +32,22 @@ pub struct Actions {
 
 impl Actions {
     /// For this container.
-    pub fn of(container: &Container, scene: Scene<'_>, small: bool) -> Self {
+    pub fn of(container: &AnyContainer, scene: Scene<'_>, small: bool) -> Self {
         Self {
             base: scene.base.to_owned(),
-            id: container.id.to_string(),
+            id: container.id().to_string(),
             at: super::reference(container),
-            name: visible(container.name.as_str()),
+            name: visible(container.name()),
             running: matches!(
-                container.state,
+                container.state(),
                 ContainerState::Running | ContainerState::Paused
             ),
             startable: matches!(
-                container.state,
+                container.state(),
                 ContainerState::Created | ContainerState::Exited
             ),
-            may_look: scene.who.may_look_into(&container.owner),
-            may_change: scene.who.may_change(&container.owner),
+            may_look: scene.who.may_look_into_container(container),
+            may_change: container.own().is_some() && scene.who.may_change_any(container),
             small,
         }
     }

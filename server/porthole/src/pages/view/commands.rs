@@ -5,14 +5,14 @@
 //! variable of the reader's shell, a password lies in a file.
 
 use askama::Template;
-use porthole_protocol::container::{Container, ContainerSpec, ContainerState};
+use porthole_protocol::container::{ContainerSpec, ContainerState};
 use porthole_protocol::id::{HostPid, SessionId};
 use porthole_protocol::namespace::{Isolation, NamespaceType};
 
 use super::shell::Shell;
 use super::words::visible_lines;
 use super::{Scene, containers, html, sessions};
-use crate::world::World;
+use crate::world::{AnyContainer, World};
 
 /// A command: what it does, the command, and what has to be known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Commands {
         let mut rows = match (parts.next(), parts.next()) {
             (Some("containers"), None) => of_containers(&api, scene, query),
             (Some("containers"), Some("new")) => vec![making(&api)],
-            (Some("containers"), Some(name)) => match world.find(name) {
+            (Some("containers"), Some(name)) => match world.find_any(name) {
                 Ok(container) => of_container(&api, &container, scene),
                 Err(_) => Vec::new(),
             },
@@ -222,13 +222,13 @@ fn changes(api: &Api<'_>, name: &str, offered: impl Fn(&str) -> bool) -> Vec<Equ
         .collect()
 }
 
-fn of_container(api: &Api<'_>, container: &Container, scene: Scene<'_>) -> Vec<Equal> {
+fn of_container(api: &Api<'_>, container: &AnyContainer, scene: Scene<'_>) -> Vec<Equal> {
     let name = super::reference(container);
     let of = |what: &str| format!("/containers/{name}{what}");
-    let may_look = scene.who.may_look_into(&container.owner);
-    let may_change = scene.who.may_change(&container.owner);
+    let may_look = scene.who.may_look_into_container(container);
+    let may_change = scene.who.may_change_any(container);
     let mut rows = Vec::new();
-    if let Some(pid) = container.pid {
+    if let Some(pid) = container.pid() {
         if may_change {
             let open = api.with("POST", &of("/sessions"), "'{\"tty\": true}'");
             rows.push(noted("Terminal", &open, "What it answers names the session; the page attaches to it by WebSocket, at /api/v1/sessions/ID/attach."));
@@ -247,7 +247,7 @@ fn of_container(api: &Api<'_>, container: &Container, scene: Scene<'_>) -> Vec<E
     }
     if may_change {
         let running = matches!(
-            container.state,
+            container.state(),
             ContainerState::Running | ContainerState::Paused
         );
         rows.extend(changes(api, &name, |does| match does {
@@ -261,10 +261,10 @@ fn of_container(api: &Api<'_>, container: &Container, scene: Scene<'_>) -> Vec<E
 
 /// A shell in all the namespaces that are not the host's. In the host's own user namespace setns(2)
 /// would be refused, and in the others it would change nothing.
-fn enter(container: &Container, pid: HostPid) -> String {
+fn enter(container: &AnyContainer, pid: HostPid) -> String {
     let kinds = NamespaceType::ALL
         .into_iter()
-        .filter(|kind| container.namespaces.get(*kind).isolation != Isolation::Host);
+        .filter(|kind| container.namespaces().get(*kind).isolation != Isolation::Host);
     nsenter(pid, kinds) + " sh"
 }
 

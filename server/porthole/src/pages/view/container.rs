@@ -1,7 +1,6 @@
 //! A container's own pages: their common head, the overview, and what inspect shows.
 
 use askama::Template;
-use porthole_protocol::container::Container;
 
 use super::actions::Actions;
 use super::containers::StateView;
@@ -12,8 +11,8 @@ use super::pid_map::PidMap;
 use super::shell::Shell;
 use super::words::{count, sentence, visible, visible_lines};
 use super::{Scene, html, namespaces, processes, sessions};
-use crate::api::view as api;
-use crate::world::World;
+use crate::api::foreign as api;
+use crate::world::{AnyContainer, World};
 
 /// One of a container's pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +101,10 @@ pub struct Head {
 }
 
 impl Head {
-    fn new(container: &Container, scene: Scene<'_>, now: Tab) -> Self {
-        let name = visible(container.name.as_str());
+    fn new(container: &AnyContainer, scene: Scene<'_>, now: Tab) -> Self {
+        let name = visible(container.name());
         let at = super::reference(container);
-        let looks = scene.who.may_look_into(&container.owner);
+        let looks = scene.who.may_look_into_container(container);
         let tabs = Tab::ALL
             .into_iter()
             .filter(|tab| looks || !tab.looks_into())
@@ -143,20 +142,17 @@ struct Failed {
 
 /// What of a container's page is live. Whoever calls has checked that the reader may look into the
 /// container where the tab does.
-pub fn region(world: &World, scene: Scene<'_>, container: &Container, tab: Tab) -> Region {
+pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Tab) -> Region {
     let head = LiveHead {
         state: StateView::of(container),
         fingerprint: Fingerprint::of(container, true),
         actions: Actions::of(container, scene, false),
     };
-    let failed = container
-        .error
-        .as_deref()
-        .map_or_else(String::new, |error| {
-            html(&Failed {
-                error: sentence(error),
-            })
-        });
+    let failed = container.error().map_or_else(String::new, |error| {
+        html(&Failed {
+            error: sentence(error),
+        })
+    });
     let mut slots = vec![
         Slot::whole("head", html(&head)),
         Slot::whole("failed", failed),
@@ -179,7 +175,7 @@ pub fn region(world: &World, scene: Scene<'_>, container: &Container, tab: Tab) 
             slots.push(Slot::whole("count", number));
             let empty = if rows.parts.is_empty() {
                 html(&NoProcesses {
-                    running: container.pid.is_some(),
+                    running: container.pid().is_some(),
                 })
             } else {
                 String::new()
@@ -207,12 +203,12 @@ struct NoMap {
     may_look: bool,
 }
 
-fn map(world: &World, container: &Container, scene: Scene<'_>) -> String {
-    let may_look = scene.who.may_look_into(&container.owner);
+fn map(world: &World, container: &AnyContainer, scene: Scene<'_>) -> String {
+    let may_look = scene.who.may_look_into_container(container);
     match PidMap::of(container, world, scene) {
         Some(map) if may_look => html(&map),
         _ => html(&NoMap {
-            running: container.pid.is_some(),
+            running: container.pid().is_some(),
             may_look,
         }),
     }
@@ -225,8 +221,8 @@ struct Json {
 }
 
 impl Json {
-    fn of(container: &Container, scene: Scene<'_>) -> Self {
-        let shown = api::container(container, scene.who);
+    fn of(container: &AnyContainer, scene: Scene<'_>) -> Self {
+        let shown = api::any(container, scene.who).unwrap_or_default();
         let text = serde_json::to_string_pretty(&shown).unwrap_or_default();
         Self {
             text: visible_lines(&text),
@@ -249,7 +245,7 @@ impl ContainerPage {
     pub fn new(
         world: &World,
         scene: Scene<'_>,
-        container: &Container,
+        container: &AnyContainer,
         tab: Tab,
         shell: Shell,
     ) -> Self {
@@ -279,7 +275,7 @@ impl TerminalPage {
     pub fn new(
         world: &World,
         scene: Scene<'_>,
-        container: &Container,
+        container: &AnyContainer,
         session: &str,
         shell: Shell,
     ) -> Self {
@@ -288,7 +284,7 @@ impl TerminalPage {
             head: Head::new(container, scene, Tab::Terminal),
             shell: shell.around(&region),
             region,
-            id: container.id.to_string(),
+            id: container.id().to_string(),
             session: session.to_owned(),
         }
     }
@@ -307,14 +303,14 @@ pub struct LogsPage {
 
 impl LogsPage {
     /// The page.
-    pub fn new(world: &World, scene: Scene<'_>, container: &Container, shell: Shell) -> Self {
+    pub fn new(world: &World, scene: Scene<'_>, container: &AnyContainer, shell: Shell) -> Self {
         let region = region(world, scene, container, Tab::Logs);
         Self {
             head: Head::new(container, scene, Tab::Logs),
             shell: shell.around(&region),
             region,
-            id: container.id.to_string(),
-            tty: container.spec.tty,
+            id: container.id().to_string(),
+            tty: container.own().is_some_and(|own| own.spec.tty),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The list of containers.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use askama::Template;
-use porthole_protocol::container::{Container, ContainerState};
+use porthole_protocol::container::ContainerState;
+use porthole_protocol::engine::Engine;
 use serde::{Deserialize, Serialize};
 
 use super::actions::Actions;
@@ -15,7 +16,7 @@ use super::shell::Shell;
 use super::words::{When, visible};
 use super::{Scene, html};
 use crate::access::Identity;
-use crate::world::World;
+use crate::world::{AnyContainer, World};
 
 /// What the address of the list says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Listing {
     /// Only those of this account.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub owner: String,
+    /// Only those of this engine.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub engine: String,
     /// `name image state pid owner created`, falling with `-` before it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sort: String,
@@ -76,41 +80,42 @@ impl Listing {
         list::query(&other)
     }
 
-    fn holds(&self, container: &Container, who: &Identity) -> bool {
-        let looks = who.may_look_into(&container.owner);
-        (self.state.is_empty() || self.state == container.state.name())
-            && (self.owner.is_empty() || self.owner == container.owner.as_str())
+    fn holds(&self, container: &AnyContainer, who: &Identity) -> bool {
+        let looks = who.may_look_into_container(container);
+        let holds = |text: &str, word: &str| text.to_lowercase().contains(word);
+        let owner = container.owner().map_or("", |owner| owner.as_str());
+        (self.state.is_empty() || self.state == container.state().name())
+            && (self.owner.is_empty() || self.owner == owner)
+            && (self.engine.is_empty() || self.engine == container.engine().name())
             && self.q.to_lowercase().split_whitespace().all(|word| {
-                container.name.as_str().to_lowercase().contains(word)
-                    || container.id.as_str().starts_with(word)
-                    || container.spec.image.as_str().to_lowercase().contains(word)
-                    || container.owner.as_str().to_lowercase().contains(word)
-                    || looks
-                        && container
-                            .spec
-                            .command
-                            .iter()
-                            .any(|w| w.as_str().to_lowercase().contains(word))
-                    || container.pid.is_some_and(|pid| pid.to_string() == word)
+                holds(container.name(), word)
+                    || container.id().as_str().starts_with(word)
+                    || holds(container.image().unwrap_or_default(), word)
+                    || holds(owner, word)
+                    || holds(container.engine().name(), word)
+                    || container.group().is_some_and(|g| holds(g.name(), word))
+                    || looks && container.command().iter().any(|w| holds(w, word))
+                    || container.pid().is_some_and(|pid| pid.to_string() == word)
             })
     }
 
-    fn order(&self, a: &Container, b: &Container) -> Ordering {
+    fn order(&self, a: &AnyContainer, b: &AnyContainer) -> Ordering {
         let (key, falling) = self.key();
         let order = match key {
-            "image" => a.spec.image.cmp(&b.spec.image),
-            "state" => a.state.name().cmp(b.state.name()),
-            "pid" => a.pid.cmp(&b.pid),
-            "owner" => a.owner.cmp(&b.owner),
-            "created" => a.created_at.cmp(&b.created_at),
-            _ => a.name.cmp(&b.name),
+            "image" => a.image().cmp(&b.image()),
+            "state" => a.state().name().cmp(b.state().name()),
+            "pid" => a.pid().cmp(&b.pid()),
+            "owner" => (a.owner(), a.engine()).cmp(&(b.owner(), b.engine())),
+            "created" => a.created_at().cmp(&b.created_at()),
+            _ => a.name().cmp(b.name()),
         };
         let order = if falling { order.reverse() } else { order };
-        order.then_with(|| a.name.cmp(&b.name))
+        let by_name = || (a.name(), a.id()).cmp(&(b.name(), b.id()));
+        order.then_with(by_name)
     }
 
     /// The containers of the list in its order.
-    pub fn select(&self, mut all: Vec<Arc<Container>>, who: &Identity) -> Vec<Arc<Container>> {
+    pub fn select(&self, mut all: Vec<AnyContainer>, who: &Identity) -> Vec<AnyContainer> {
         all.retain(|container| self.holds(container, who));
         all.sort_by(|a, b| self.order(a, b));
         all
@@ -133,18 +138,18 @@ pub struct StateView {
 
 impl StateView {
     /// Of this container.
-    pub fn of(container: &Container) -> Self {
-        let (class, word, since) = match container.state {
-            ContainerState::Created if container.error.is_some() => {
+    pub fn of(container: &AnyContainer) -> Self {
+        let (class, word, since) = match container.state() {
+            ContainerState::Created if container.error().is_some() => {
                 ("failed", "failed to start".to_owned(), None)
             }
             ContainerState::Created => ("created", "not started".to_owned(), None),
-            ContainerState::Running => ("running", "running".to_owned(), container.started_at),
-            ContainerState::Paused => ("paused", "paused".to_owned(), container.started_at),
+            ContainerState::Running => ("running", "running".to_owned(), container.started_at()),
+            ContainerState::Paused => ("paused", "paused".to_owned(), container.started_at()),
             ContainerState::Exited => {
-                let code = container.exit.as_ref().map(|exit| exit.code);
+                let code = container.exit_code();
                 let word = code.map_or_else(|| "exited".to_owned(), |c| format!("exited ({c})"));
-                ("exited", word, container.finished_at)
+                ("exited", word, container.finished_at())
             }
             ContainerState::Unknown => ("unknown", "unknown".to_owned(), None),
         };
@@ -152,7 +157,7 @@ impl StateView {
             class,
             word,
             since: since.map(When::from),
-            error: container.error.as_deref().map(visible),
+            error: container.error().map(visible),
         }
     }
 }
@@ -165,32 +170,42 @@ struct ContainerRow {
     short: String,
     at: String,
     name: String,
+    engine: Option<&'static str>,
+    group: Option<String>,
+    /// Where it runs, if that is a container: how it is addressed, and its name.
+    within: Option<(String, String)>,
     state: StateView,
     image: String,
     fingerprint: Option<Fingerprint>,
     pid: Option<i32>,
     inside: Option<i32>,
     owner: String,
-    created: When,
+    created: Option<When>,
     actions: Actions,
 }
 
 impl ContainerRow {
-    fn of(container: &Container, world: &World, scene: Scene<'_>) -> Self {
-        let init = container.pid.and_then(|pid| world.process(pid));
+    fn of(container: &AnyContainer, world: &World, scene: Scene<'_>) -> Self {
+        let init = container.pid().and_then(|pid| world.process(pid));
+        let within = container.within().and_then(|id| world.any_container(id));
         Self {
             base: scene.base.to_owned(),
-            id: container.id.to_string(),
-            short: container.id.short().to_owned(),
+            id: container.id().to_string(),
+            short: container.id().short().to_owned(),
             at: super::reference(container),
-            name: visible(container.name.as_str()),
+            name: visible(container.name()),
+            engine: (container.own().is_none()).then(|| container.engine().words()),
+            group: container.group().map(|group| visible(&group.words())),
+            within: within.map(|c| (super::reference(&c), visible(c.name()))),
             state: StateView::of(container),
-            image: visible(container.spec.image.as_str()),
+            image: container.image().map_or_else(String::new, visible),
             fingerprint: Fingerprint::of(container, false),
-            pid: container.pid.map(|pid| pid.0),
+            pid: container.pid().map(|pid| pid.0),
             inside: init.and_then(|process| process.pids.last().copied()),
-            owner: container.owner.to_string(),
-            created: container.created_at.into(),
+            owner: container
+                .owner()
+                .map_or_else(String::new, ToString::to_string),
+            created: container.created_at().map(When::from),
             actions: Actions::of(container, scene, true),
         }
     }
@@ -213,6 +228,7 @@ pub struct ContainersPage {
     columns: Vec<Column>,
     states: Vec<Choice>,
     owners: Vec<String>,
+    engines: Vec<Engine>,
 }
 
 impl ContainersPage {
@@ -236,10 +252,16 @@ impl ContainersPage {
         owners.sort();
         owners.dedup();
         let region = region(world, scene, listing);
+        let engines: BTreeSet<Engine> = world
+            .any_containers()
+            .iter()
+            .map(AnyContainer::engine)
+            .collect();
         Self {
             shell: shell.around(&region),
             listing: listing.clone(),
             region,
+            engines: engines.into_iter().collect(),
             may_create: scene.who.may_create(),
             columns: columns.into(),
             states,
@@ -259,13 +281,13 @@ struct Empty {
 
 /// What of the list is live.
 pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
-    let all = world.containers();
+    let all = world.any_containers();
     let total = all.len();
     let parts = listing
         .select(all, scene.who)
         .iter()
         .map(|container| Part {
-            id: format!("c-{}", container.id),
+            id: format!("c-{}", container.id()),
             html: html(&ContainerRow::of(container, world, scene)),
         })
         .collect();
@@ -289,9 +311,9 @@ mod tests {
         let world = sample::world();
         let names = |listing: &Listing| -> Vec<String> {
             listing
-                .select(world.containers(), &sample::admin())
+                .select(world.any_containers(), &sample::admin())
                 .iter()
-                .map(|c| c.name.to_string())
+                .map(|c| c.name().to_owned())
                 .collect()
         };
         let q = |q: &str| Listing {

@@ -5,7 +5,7 @@ use porthole_protocol::container::{Container, IdRange, Limits};
 
 use super::Scene;
 use super::words::{When, bytes, command_line, count, visible};
-use crate::world::World;
+use crate::world::{AnyContainer, World};
 
 /// A fact: its name, its value, whether the value is for machines.
 type Fact = (&'static str, String, bool);
@@ -15,7 +15,7 @@ type Fact = (&'static str, String, bool);
 #[template(path = "partials/facts.html")]
 pub(super) struct Facts {
     id: String,
-    created: When,
+    created: Option<When>,
     started: Option<When>,
     finished: Option<(When, String)>,
     facts: Vec<Fact>,
@@ -23,26 +23,15 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Of this container, as far as the reader may know them.
-    pub(super) fn of(world: &World, container: &Container, scene: Scene<'_>) -> Self {
-        let spec = &container.spec;
+    pub(super) fn of(world: &World, container: &AnyContainer, scene: Scene<'_>) -> Self {
         let mut facts: Vec<Fact> = Vec::new();
-        let looks = scene.who.may_look_into(&container.owner);
-        facts.push(("Image", visible(spec.image.as_str()), true));
-        if looks {
-            let words: Vec<_> = spec
-                .entrypoint
-                .iter()
-                .chain(&spec.command)
-                .map(|w| w.as_str())
-                .collect();
-            let command = if words.is_empty() {
-                "the image's".to_owned()
-            } else {
-                command_line(&words)
-            };
-            facts.push(("Command", command, true));
+        if let Some(image) = container.image() {
+            facts.push(("Image", visible(image), true));
         }
-        if let Some(pid) = container.pid {
+        if scene.who.may_look_into_container(container) {
+            facts.extend(command(container));
+        }
+        if let Some(pid) = container.pid() {
             let inside = world.process(pid).and_then(|p| p.pids.last().copied());
             let pids = inside.map_or_else(
                 || format!("{pid} on the host"),
@@ -50,55 +39,109 @@ impl Facts {
             );
             facts.push(("First process", pids, true));
         }
-        facts.push((
+        if let AnyContainer::Own(own) = container {
+            facts.extend(asked_for(own));
+        }
+        let (users, groups) = container.id_maps();
+        facts.push(("User ids", id_map(users), true));
+        if groups != users {
+            facts.push(("Group ids", id_map(groups), true));
+        }
+        if let AnyContainer::Own(own) = container {
+            facts.extend(given(own));
+        }
+        if let Some(cgroup) = container.cgroup() {
+            facts.push(("Control group", visible(cgroup), true));
+        }
+        if let Some(outer) = container.within().and_then(|id| world.any_container(id)) {
+            facts.push(("Runs in", visible(outer.name()), true));
+        }
+        if let Some(group) = container.group() {
+            facts.push(("Belongs to", visible(&group.words()), false));
+        }
+        match container.owner() {
+            Some(owner) => facts.push(("Owner", owner.to_string(), false)),
+            None => facts.push(("Made by", container.engine().words().to_owned(), false)),
+        }
+        Self {
+            id: container.id().to_string(),
+            created: container.created_at().map(When::from),
+            started: container.started_at().map(When::from),
+            finished: finished(container),
+            facts,
+        }
+    }
+}
+
+fn command(container: &AnyContainer) -> Option<Fact> {
+    let words = container.command();
+    match (words.is_empty(), container) {
+        (false, _) => Some(("Command", command_line(&words), true)),
+        (true, AnyContainer::Own(_)) => Some(("Command", "the image's".to_owned(), true)),
+        // Nobody has told it; its processes show it.
+        (true, AnyContainer::Foreign(_)) => None,
+    }
+}
+
+fn finished(container: &AnyContainer) -> Option<(When, String)> {
+    if container.pid().is_some() {
+        return None;
+    }
+    match container {
+        AnyContainer::Own(own) => own.exit.as_ref().map(|exit| {
+            let how = format!("{} ({})", visible(&exit.reason), exit.code);
+            (exit.at.into(), how)
+        }),
+        AnyContainer::Foreign(foreign) => {
+            let how = match foreign.exit_code {
+                Some(code) => format!("exited ({code})"),
+                None => "ended".to_owned(),
+            };
+            Some((foreign.finished_at?.into(), how))
+        }
+    }
+}
+
+/// What was asked for when it was made.
+fn asked_for(container: &Container) -> Vec<Fact> {
+    let spec = &container.spec;
+    let mut facts = vec![
+        (
             "Host name",
             spec.hostname
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), ToString::to_string),
             true,
-        ));
-        facts.push((
+        ),
+        (
             "User",
             spec.user
                 .as_ref()
                 .map_or_else(|| "root (0)".to_owned(), ToString::to_string),
             true,
-        ));
-        if let Some(workdir) = &spec.workdir {
-            facts.push(("Directory", visible(workdir.as_str()), true));
-        }
-        facts.push(("User ids", id_map(&container.uid_map), true));
-        if container.gid_map != container.uid_map {
-            facts.push(("Group ids", id_map(&container.gid_map), true));
-        }
-        facts.push(("Limits", limits(&spec.limits), false));
-        facts.push(("Process 1", first(spec.init, spec.tty), false));
-        if let Some(offset) = spec.time_offset {
-            let text = format!(
-                "monotonic {:+} s, since boot {:+} s",
-                offset.monotonic, offset.boottime
-            );
-            facts.push(("Clocks", text, false));
-        }
-        if let Some(cgroup) = &container.cgroup {
-            facts.push(("Control group", visible(cgroup), true));
-        }
-        facts.push(("Owner", container.owner.to_string(), false));
-        let finished = match (&container.exit, container.pid) {
-            (Some(exit), None) => Some((
-                exit.at.into(),
-                format!("{} ({})", visible(&exit.reason), exit.code),
-            )),
-            _ => None,
-        };
-        Self {
-            id: container.id.to_string(),
-            created: container.created_at.into(),
-            started: container.started_at.map(When::from),
-            finished,
-            facts,
-        }
+        ),
+    ];
+    if let Some(workdir) = &spec.workdir {
+        facts.push(("Directory", visible(workdir.as_str()), true));
     }
+    facts
+}
+
+/// What it was given.
+fn given(container: &Container) -> Vec<Fact> {
+    let spec = &container.spec;
+    let mut facts = vec![
+        ("Limits", limits(&spec.limits), false),
+        ("Process 1", first(spec.init, spec.tty), false),
+    ];
+    if let Some(offset) = spec.time_offset {
+        let text = format!(
+            "monotonic {:+} s, since boot {:+} s",
+            offset.monotonic, offset.boottime
+        );
+        facts.push(("Clocks", text, false));
+    }
+    facts
 }
 
 fn id_map(ranges: &[IdRange]) -> String {

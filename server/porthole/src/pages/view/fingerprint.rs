@@ -1,10 +1,11 @@
 //! The isolation fingerprint: eight cells, one a kind of namespace, always in the same order.
 
 use askama::Template;
-use porthole_protocol::container::{Container, ContainerSpec, NamespaceChoice};
+use porthole_protocol::container::{ContainerSpec, NamespaceChoice};
 use porthole_protocol::namespace::{Isolation, NamespaceType};
 
 use super::words::count;
+use crate::world::AnyContainer;
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,10 +85,11 @@ impl Fingerprint {
     }
 
     /// Of a container that runs; `None` for one that has no namespaces now.
-    pub fn of(container: &Container, big: bool) -> Option<Self> {
+    pub fn of(container: &AnyContainer, big: bool) -> Option<Self> {
+        let namespaces = container.namespaces();
         container
-            .pid
-            .map(|_| Self::new(|kind| container.namespaces.get(kind).isolation, big))
+            .pid()
+            .map(|_| Self::new(|kind| namespaces.get(kind).isolation, big))
     }
 
     /// Of a container that is to be made so.

@@ -63,7 +63,7 @@ fn of_container(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'
             &[Tab::Overview],
         ),
     ] {
-        let container = world.find(name).expect("there");
+        let container = world.find_any(name).expect("there");
         for tab in tabs {
             let shell = shell(world, scene, "containers");
             let page = match tab {
@@ -313,7 +313,7 @@ fn what_one_may_not_look_into_is_not_offered() {
         base: "",
         who: &stranger,
     };
-    let web = world.find("web").expect("there");
+    let web = world.find_any("web").expect("there");
     let shell = shell(&world, scene, "containers");
     let page = html(&ContainerPage::new(
         &world,

@@ -28,9 +28,8 @@ mod gallery;
 #[cfg(test)]
 pub(super) mod sample;
 
-use porthole_protocol::container::Container;
-
 use crate::access::Identity;
+use crate::world::AnyContainer;
 
 /// Where a page is: what its links begin with, and who reads it.
 #[derive(Debug, Clone, Copy)]
@@ -46,10 +45,12 @@ pub(super) fn html(template: &impl askama::Template) -> String {
     template.render().unwrap_or_default()
 }
 
-/// What a container's addresses name it by: its name, but for one that is called as a page is.
-pub(super) fn reference(container: &Container) -> String {
-    match container.name.as_str() {
-        "new" => container.id.to_string(),
-        name => name.to_owned(),
+/// What a container's addresses name it by: its name, but for one that is called as a page is, and
+/// for another engine's, whose name need not be the only one.
+pub(super) fn reference(container: &AnyContainer) -> String {
+    match container {
+        AnyContainer::Own(own) if own.name.as_str() != "new" => own.name.to_string(),
+        AnyContainer::Own(own) => own.id.to_string(),
+        AnyContainer::Foreign(foreign) => foreign.id.short().to_owned(),
     }
 }

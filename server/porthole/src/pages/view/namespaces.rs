@@ -1,13 +1,12 @@
 //! A container's eight namespaces.
 
 use askama::Template;
-use porthole_protocol::container::Container;
 use porthole_protocol::namespace::{Isolation, NamespaceType};
 
 use super::live::{Part, Slot};
 use super::words::visible;
 use super::{Scene, commands, html};
-use crate::world::World;
+use crate::world::{AnyContainer, World};
 
 #[derive(Template)]
 #[template(path = "partials/namespace_row.html")]
@@ -26,7 +25,7 @@ struct NamespaceRow {
 }
 
 /// The eight rows.
-pub fn slot(container: &Container, world: &World, scene: Scene<'_>) -> Slot {
+pub fn slot(container: &AnyContainer, world: &World, scene: Scene<'_>) -> Slot {
     let parts = NamespaceType::ALL
         .into_iter()
         .map(|kind| Part {
@@ -39,19 +38,19 @@ pub fn slot(container: &Container, world: &World, scene: Scene<'_>) -> Slot {
 
 fn row(
     kind: NamespaceType,
-    container: &Container,
+    container: &AnyContainer,
     world: &World,
     scene: Scene<'_>,
 ) -> NamespaceRow {
-    let namespace = container.namespaces.get(kind);
-    let running = container.pid;
+    let namespace = container.namespaces().get(kind);
+    let running = container.pid();
     let shared_with = namespace
         .shared_with
         .iter()
         .map(|id| {
-            world.container(id).map_or_else(
+            world.any_container(id).map_or_else(
                 || (id.to_string(), id.short().to_owned()),
-                |c| (super::reference(&c), visible(c.name.as_str())),
+                |c| (super::reference(&c), visible(c.name())),
             )
         })
         .collect();
@@ -90,7 +89,7 @@ mod tests {
             base: "/p",
             who: &who,
         };
-        let sidecar = world.find("sidecar").expect("there");
+        let sidecar = world.find_any("sidecar").expect("there");
         let slot = slot(&sidecar, &world, scene);
         let net = slot.parts.iter().find(|p| p.id == "n-net").expect("there");
         assert!(

@@ -5,14 +5,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use askama::Template;
-use porthole_protocol::container::Container;
 use porthole_protocol::id::HostPid;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Process;
 
 use super::Scene;
 use super::words::{count, process_line, visible};
-use crate::world::World;
+use crate::world::{AnyContainer, World};
 
 /// Rows of a side at most; the page about processes has them all.
 const ROWS: usize = 30;
@@ -127,9 +126,9 @@ fn ancestors(world: &World, first: &Process) -> Vec<Arc<Process>> {
 
 impl PidMap {
     /// Of this container; `None` where it does not run or nothing has been seen of it yet.
-    pub fn of(container: &Container, world: &World, scene: Scene<'_>) -> Option<Self> {
-        let pid = container.pid?;
-        let processes = world.processes_of(&container.id);
+    pub fn of(container: &AnyContainer, world: &World, scene: Scene<'_>) -> Option<Self> {
+        let pid = container.pid()?;
+        let processes = world.processes_of(container.id());
         let init = world.process(pid)?;
         let outside = ancestors(world, &init);
         let mut mine: Vec<_> = processes;
@@ -199,7 +198,7 @@ mod tests {
     #[test]
     fn both_sides_show_the_same_processes() {
         let world = sample::world();
-        let web = world.find("web").expect("there");
+        let web = world.find_any("web").expect("there");
         let who = sample::admin();
         let scene = Scene {
             base: "",
@@ -224,7 +223,7 @@ mod tests {
     #[test]
     fn what_does_not_run_has_no_map() {
         let world = sample::world();
-        let old = world.find("old-lab").expect("there");
+        let old = world.find_any("old-lab").expect("there");
         let who = sample::admin();
         let scene = Scene {
             base: "",

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use askama::Template;
-use porthole_protocol::container::Container;
 use porthole_protocol::id::HostPid;
 use porthole_protocol::observation::Process;
 
 use super::live::{Part, Slot};
 use super::words::{When, bytes, process_line, visible};
 use super::{Scene, html};
-use crate::world::World;
+use crate::world::{AnyContainer, World};
 
 #[derive(Template)]
 #[template(path = "partials/process_row.html")]
@@ -107,8 +106,8 @@ fn grow(
 }
 
 /// The rows of a container's processes.
-pub fn slot(container: &Container, world: &World, scene: Scene<'_>) -> Slot {
-    let parts = tree(world.processes_of(&container.id))
+pub fn slot(container: &AnyContainer, world: &World, scene: Scene<'_>) -> Slot {
+    let parts = tree(world.processes_of(container.id()))
         .into_iter()
         .map(|(twig, process)| Part {
             id: format!("p-{}", process.host_pid),
@@ -121,7 +120,7 @@ pub fn slot(container: &Container, world: &World, scene: Scene<'_>) -> Slot {
 fn process_row(
     process: &Process,
     twig: String,
-    container: &Container,
+    container: &AnyContainer,
     scene: Scene<'_>,
 ) -> ProcessRow {
     ProcessRow {

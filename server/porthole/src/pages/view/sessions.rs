@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use askama::Template;
-use porthole_protocol::container::Container;
 use porthole_protocol::session::{ExitKind, Session};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +12,7 @@ use super::shell::Shell;
 use super::words::{When, command_line, visible, watching};
 use super::{Scene, html};
 use crate::access::Identity;
-use crate::world::World;
+use crate::world::{AnyContainer, World};
 
 /// A session's row.
 #[derive(Debug, Clone, Template)]
@@ -43,7 +42,7 @@ struct SessionRow {
 
 impl SessionRow {
     fn of(session: &Session, world: &World, scene: Scene<'_>, in_list: bool) -> Self {
-        let container = world.container(&session.container);
+        let container = world.any_container(&session.container);
         let looks = scene.who.may_look_into(&session.owner);
         let state = match &session.exit {
             None => "running".to_owned(),
@@ -59,9 +58,9 @@ impl SessionRow {
             id: session.id.to_string(),
             short: session.id.short().to_owned(),
             at: container
-                .as_deref()
+                .as_ref()
                 .map_or_else(String::new, super::reference),
-            container: container.map(|c| visible(c.name.as_str())),
+            container: container.map(|c| visible(c.name())),
             in_list,
             command: if looks {
                 command_line(&session.command)
@@ -107,9 +106,9 @@ struct SessionTable {
 }
 
 /// A container's sessions as a table.
-pub fn table_of(world: &World, container: &Container, scene: Scene<'_>) -> String {
+pub fn table_of(world: &World, container: &AnyContainer, scene: Scene<'_>) -> String {
     let mut rows: Vec<_> = world
-        .sessions_of(&container.id)
+        .sessions_of(container.id())
         .iter()
         .map(|session| SessionRow::of(session, world, scene, false))
         .collect();
@@ -120,8 +119,8 @@ pub fn table_of(world: &World, container: &Container, scene: Scene<'_>) -> Strin
         rows,
         base: scene.base.to_owned(),
         at: super::reference(container),
-        running: container.pid.is_some(),
-        may_open: scene.who.may_change(&container.owner),
+        running: container.pid().is_some(),
+        may_open: scene.who.may_change_any(container),
     })
 }
 
@@ -156,10 +155,10 @@ impl Listing {
             _ => true,
         };
         state && {
-            let container = world.container(&session.container);
+            let container = world.any_container(&session.container);
             let text = format!(
                 "{} {} {} {}",
-                container.as_ref().map_or("", |c| c.name.as_str()),
+                container.as_ref().map_or("", AnyContainer::name),
                 if who.may_look_into(&session.owner) {
                     session.command.join(" ")
                 } else {

@@ -99,7 +99,7 @@ pub fn region(world: &World, host: &Host, scene: Scene<'_>) -> Region {
     let keeper = world.keeper();
     let pill = HostPill {
         host,
-        containers: words::count(world.containers().len(), "container", "containers"),
+        containers: words::count(world.any_containers().len(), "container", "containers"),
     };
     let banner = Banner {
         keeper_away: !keeper.present,
