@@ -33,22 +33,23 @@ export class Porthole {
   #cookie = "";
   #groups = new Set();
 
-  constructor(directory, port, account) {
+  constructor(directory, port, account, env) {
     this.directory = directory;
     this.root = join(directory, "root");
     this.run = join(directory, "run");
     this.url = `http://127.0.0.1:${port}`;
     this.account = account;
+    this.env = env;
   }
 
-  /** Starts one; without an account it is as after an installation. */
-  static async start({ account = true } = {}) {
+  /** Starts one; without an account it is as after an installation. `env` sets more of it. */
+  static async start({ account = true, env = {} } = {}) {
     if (process.getuid() !== 0) throw new Error("these tests start Porthole, which needs root: run them as root");
     if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is not there: run \`make build-debug\` first, as \`make test\` does`);
     const directory = mkdtempSync(join(tmpdir(), "porthole-"));
     // The server's own account must get through to its part of the state.
     await chmod(directory, 0o755);
-    const porthole = new Porthole(directory, await freePort(), account);
+    const porthole = new Porthole(directory, await freePort(), account, env);
     await porthole.serve();
     if (account) await porthole.signIn(PASSWORD);
     return porthole;
@@ -67,6 +68,7 @@ export class Porthole {
         PORTHOLE_SOCKET: join(this.run, "porthole.sock"),
         PORTHOLE_CONFIG: join(this.directory, "config.toml"),
         PORTHOLE_POLICY: join(this.directory, "policy.toml"),
+        ...this.env,
         ...(this.account ? { PORTHOLE_ADMIN_PASSWORD: PASSWORD } : {}),
       },
     });
