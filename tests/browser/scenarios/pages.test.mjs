@@ -97,6 +97,7 @@ for (const at of LOOKS) {
       ["overview-shared", "/containers/sidecar"],
       ["overview-broken", "/containers/broken"],
       ["sessions", "/sessions"],
+      ["commands", "/commands?at=/containers/web"],
       ["settings", "/settings"],
     ];
     for (const [name, path] of pages) {
