@@ -125,10 +125,11 @@ impl Relay {
     /// On an error (a full disk) the chunk may be in the pipe: it is then the next call's first
     /// work, and the program waits meanwhile.
     pub fn pump(&mut self, stream: Stream, now_us: u64) -> io::Result<Pumped> {
+        let before = self.end;
         self.settle(now_us)?;
         let drawn = self.draw(stream, now_us)?;
         self.settle(now_us)?;
-        Ok(drawn)
+        Ok(self.since(before, drawn))
     }
 
     /// Moves one chunk of this stream nearer to the journal. A terminal in flood has its chunks
@@ -147,11 +148,16 @@ impl Relay {
             return Ok(None);
         }
         self.settle(now_us)?;
-        Ok(Some(match self.end - before {
+        Ok(Some(self.since(before, drawn)))
+    }
+
+    /// What is to be said of a call: that something has come, before that nothing more does, which
+    /// the next call says.
+    fn since(&self, before: u64, drawn: Pumped) -> Pumped {
+        match self.end - before {
             0 => drawn,
-            // Where there is nothing now, the next call says so.
             moved => Pumped::Moved(usize::try_from(moved).unwrap_or(usize::MAX)),
-        }))
+        }
     }
 
     /// Whether the pipe may be given another chunk of a terminal.

@@ -174,6 +174,36 @@ fn a_terminal_without_processes_has_ended_for_now() {
     assert_eq!(runs(&reader), [(0, 14, Stream::Tty)]);
 }
 
+#[test]
+fn a_floods_chunks_are_joined_and_a_lone_one_waits_for_none() {
+    const FLOOD: usize = 200_000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let files = create(directory.path()).expect("a journal");
+    let (master, name) = pty();
+    let slave = File::options().read(true).write(true).open(&name);
+    let mut slave = slave.expect("the slave");
+    let mut relay = relay(Sources::Tty(master), &pipe(), &files, 1);
+    slave.write_all(b"x").expect("writing");
+    let mut gather = || relay.gather(Stream::Tty, 1).expect("gathering");
+    assert_eq!(gather(), Some(Pumped::Moved(1)));
+    assert_eq!(gather(), Some(Pumped::WouldBlock));
+    let mut flooding = slave.try_clone().expect("a descriptor");
+    let flood = std::thread::spawn(move || flooding.write_all(&[b'x'; FLOOD]));
+    let (mut came, mut longest) = (0, 0);
+    while came < FLOOD {
+        if let Some(Pumped::Moved(count)) = gather() {
+            came += count;
+            longest = longest.max(count);
+        }
+    }
+    flood.join().expect("a thread").expect("writing");
+    assert_eq!(gather(), Some(Pumped::WouldBlock));
+    assert_eq!(came, FLOOD);
+    // Each is at most what a terminal holds, or there would be none to join.
+    assert!((4097..=16 * 1024).contains(&longest), "{longest}");
+    assert_eq!(relay.seq(), Seq(1 + FLOOD as u64));
+}
+
 fn pty() -> (OwnedFd, String) {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
