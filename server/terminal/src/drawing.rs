@@ -9,7 +9,7 @@ use porthole_protocol::journal::Mark;
 use porthole_protocol::session::Size;
 
 use crate::checkpoint::{self, Placed};
-use crate::limits::{CHECKPOINT_STEP, SLICE};
+use crate::limits::SLICE;
 use crate::screen::Screen;
 
 /// What is kept of a session's screen.
@@ -146,13 +146,13 @@ impl Source {
         Ok(true)
     }
 
-    /// Keeps the screen on the disk, where it is far enough from the one that lies there: `stored`.
-    pub(crate) fn store(&self, drawing: &Drawing, stored: &mut Seq) {
+    /// Keeps the screen on the disk, where it is a `step` ahead of the one that lies there: `stored`.
+    pub(crate) fn store(&self, drawing: &Drawing, step: u64, stored: &mut Seq) {
         let seq = drawing.screen.seq();
         let Some(file) = self.file.as_deref() else {
             return;
         };
-        if seq.0.saturating_sub(stored.0) < CHECKPOINT_STEP {
+        if seq.0.saturating_sub(stored.0) < step {
             return;
         }
         *stored = seq;

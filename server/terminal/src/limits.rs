@@ -86,7 +86,8 @@ pub(crate) const CHECKPOINT_QUIET: Duration = Duration::from_millis(500);
 /// the time would else never have its screen brought up.
 pub(crate) const TRICKLE: u64 = 64 * 1024;
 
-/// A checkpoint is written to the disk again once the screen is so much further.
+/// On a long way a checkpoint is written to the disk each time the screen is so much further; at its
+/// end already after [`CHECKPOINT_BEHIND`].
 pub(crate) const CHECKPOINT_STEP: u64 = 1024 * 1024;
 
 /// The longest dump of a screen that is written to the disk, in bytes. An ordinary one has at most
@@ -107,6 +108,7 @@ const _: () = {
     assert!(INPUT_CHUNK as u64 <= ACCEPT_STEP);
     // A screen that was brought up in a quiet moment is near enough for the next snapshot.
     assert!(CHECKPOINT_BEHIND < SNAPSHOT_BEHIND);
+    assert!(CHECKPOINT_BEHIND < CHECKPOINT_STEP);
     // What quiet lets pass does not outgrow what drawing ahead is for.
     assert!(TRICKLE < CHECKPOINT_BEHIND);
     assert!(SCROLLBACK_BYTES < CHECKPOINT_BYTES);

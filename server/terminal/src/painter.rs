@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::drawing::{Kept, Source};
-use crate::limits::{CHECKPOINT_BEHIND, TRICKLE, TURN};
+use crate::limits::{CHECKPOINT_BEHIND, CHECKPOINT_STEP, TRICKLE, TURN};
 use crate::screen::Screen;
 use crate::turns::{Purpose, Turns};
 
@@ -215,12 +215,13 @@ impl Work {
             // Whoever waits for it does not wait for the disk too.
             Turned::Done(Some(take(&drawing.screen)))
         } else {
-            self.source.store(&drawing, &mut self.stored);
-            if done {
-                Turned::Done(None)
+            let (step, turned) = if done {
+                (CHECKPOINT_BEHIND, Turned::Done(None))
             } else {
-                Turned::More
-            }
+                (CHECKPOINT_STEP, Turned::More)
+            };
+            self.source.store(&drawing, step, &mut self.stored);
+            turned
         };
         self.kept = Kept::Screen(drawing);
         Ok(turned)
