@@ -105,20 +105,30 @@ impl Attached {
         Poll::Pending
     }
 
-    /// Moves one chunk of a stream into the journal.
-    pub(crate) fn pump(&mut self, stream: Stream, now_us: u64) -> io::Result<Pumped> {
+    /// Moves one chunk of a stream into the journal; where `gathers` it may only be on its way there,
+    /// which is `None`.
+    pub(crate) fn pump(
+        &mut self,
+        stream: Stream,
+        gathers: bool,
+        now_us: u64,
+    ) -> io::Result<Option<Pumped>> {
         let source = self.sources.iter().find(|(of, _)| *of == stream);
         // Taken before reading: what arrives in between is then not cleared away.
         let guard = source.map(|(_, source)| source.poll_read_ready(&mut unawaited()));
-        let pumped = self.relay.pump(stream, now_us)?;
+        let pumped = if gathers {
+            self.relay.gather(stream, now_us)?
+        } else {
+            Some(self.relay.pump(stream, now_us)?)
+        };
         match pumped {
-            Pumped::Moved(_) => {}
-            Pumped::WouldBlock => {
+            None | Some(Pumped::Moved(_)) => {}
+            Some(Pumped::WouldBlock) => {
                 if let Some(Poll::Ready(Ok(mut guard))) = guard {
                     guard.clear_ready();
                 }
             }
-            Pumped::EndOfFile => {
+            Some(Pumped::EndOfFile) => {
                 if !self.tty {
                     self.sources.retain(|(of, _)| *of != stream);
                 }

@@ -53,6 +53,9 @@ pub struct Hub {
     attached: Option<Attached>,
     end: Seq,
     kept_from: Seq,
+    /// Whose chunks are on their way into the journal, where some are. Nothing is done before
+    /// they are there but to take the next one.
+    gathered: Option<Stream>,
     recent: Recent,
     /// Set once all output is in the journal.
     exit: Option<Exit>,
@@ -124,6 +127,8 @@ enum Event {
     Drawn(io::Result<Option<Picture>>),
     Room,
     Output(io::Result<Stream>),
+    /// No more can be gathered now.
+    Gathered,
     Alarm,
 }
 
@@ -180,6 +185,7 @@ impl Hub {
             attached: None,
             end,
             kept_from,
+            gathered: None,
             recent: Recent::new(end, state),
             exit,
             ending: None,
@@ -235,7 +241,9 @@ impl Hub {
             let event = self.wait().await;
             let output = matches!(event, Event::Output(_));
             self.handle(event);
-            self.serve();
+            if self.gathered.is_none() {
+                self.serve();
+            }
             if output {
                 // One chunk a turn: then whoever else has something to do.
                 tokio::task::yield_now().await;
@@ -252,6 +260,7 @@ impl Hub {
         }
         let reads = self.reads();
         let writes = !self.queue.is_empty();
+        let gathered = self.gathered.is_some();
         let Self {
             attached,
             commands,
@@ -270,18 +279,22 @@ impl Hub {
             drawn = painter.done() => Event::Drawn(drawn),
             () = sleep, if alarm.is_some() => Event::Alarm,
             event = ready(attached, reads, writes) => event,
+            () = std::future::ready(()), if gathered => Event::Gathered,
         }
     }
 
     fn handle(&mut self, event: Event) {
+        if !matches!(event, Event::Output(Ok(_))) {
+            self.settle();
+        }
         match event {
             Event::Command(None) => self.orphaned = true,
             Event::Command(Some(command)) => self.on_command(command),
             Event::Frame(number, frame) => self.on_frame(number, frame),
-            Event::Viewers => {}
+            Event::Viewers | Event::Gathered => {}
             Event::Drawn(drawn) => self.on_drawn(drawn),
             Event::Room => self.write_input(),
-            Event::Output(Ok(stream)) => self.pump(stream),
+            Event::Output(Ok(stream)) => self.gather(stream),
             Event::Output(Err(error)) => self.on_disk_error(&error),
             Event::Alarm => self.on_alarm(),
         }

@@ -54,21 +54,32 @@ impl Hub {
     }
 
     pub(super) fn pump(&mut self, stream: Stream) {
+        self.pump_or_gather(stream, false);
+    }
+
+    /// Takes a chunk, which may then wait for a next one that is there already.
+    pub(super) fn gather(&mut self, stream: Stream) {
+        self.pump_or_gather(stream, self.ending.is_none());
+    }
+
+    fn pump_or_gather(&mut self, stream: Stream, gathers: bool) {
+        self.gathered = None;
         let now_us = self.clock.now_us();
         let Some(attached) = &mut self.attached else {
             return;
         };
-        match attached.pump(stream, now_us) {
-            Ok(Pumped::Moved(_)) => self.moved(stream),
-            Ok(Pumped::WouldBlock) => {}
-            Ok(Pumped::EndOfFile) if self.tty => {
+        match attached.pump(stream, gathers, now_us) {
+            Ok(Some(Pumped::Moved(_))) => self.moved(stream),
+            Ok(None) => self.gathered = Some(stream),
+            Ok(Some(Pumped::WouldBlock)) => {}
+            Ok(Some(Pumped::EndOfFile)) if self.tty => {
                 if self.ending.is_some() {
                     self.finish();
                 } else {
                     self.alarms.hung_up = Some(Instant::now() + HANG_UP_RETRY);
                 }
             }
-            Ok(Pumped::EndOfFile) => {
+            Ok(Some(Pumped::EndOfFile)) => {
                 if attached.is_over() && self.ending.is_some() {
                     self.finish();
                 }
@@ -77,7 +88,18 @@ impl Hub {
         }
     }
 
-    /// A chunk is in the journal.
+    /// Moves what was gathered into the journal.
+    pub(super) fn settle(&mut self) {
+        let (Some(stream), Some(attached)) = (self.gathered.take(), &mut self.attached) else {
+            return;
+        };
+        match attached.relay().settle(self.clock.now_us()) {
+            Ok(()) => self.moved(stream),
+            Err(error) => self.on_disk_error(&error),
+        }
+    }
+
+    /// What was taken is in the journal.
     fn moved(&mut self, stream: Stream) {
         let Some(attached) = &mut self.attached else {
             return;
