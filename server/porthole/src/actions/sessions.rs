@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use porthole_protocol::container::{
-    AbsolutePath, Argument, Container, ContainerSpec, EnvName, Owner, UserSpec,
+    AbsolutePath, Argument, ContainerSpec, EnvName, Owner, UserSpec,
 };
-use porthole_protocol::id::SessionId;
+use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::keeper::FailureCode;
-use porthole_protocol::namespace::NamespaceType;
-use porthole_protocol::session::{Session, SessionSpec, Size, Target};
+use porthole_protocol::namespace::{NamespaceType, PerNamespace};
+use porthole_protocol::session::{self, Aspect, Session, SessionSpec, Size, Target, Toolbox};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,6 +19,7 @@ use crate::access::secret::random;
 use crate::hubs::create_journal;
 use crate::keeper::KeeperError;
 use crate::store::Act;
+use crate::world::{AnyContainer, Foreign};
 use crate::{AppState, Refusal};
 
 /// What to run in a container. The body of `POST /api/v1/containers/{container}/sessions`.
@@ -41,6 +42,11 @@ pub struct OpenSession {
     pub env: BTreeMap<EnvName, Argument>,
     /// Which namespaces to join; all where it is not given.
     pub join: Option<Vec<NamespaceType>>,
+    /// In another engine's container: in what the session may be less confined than its init.
+    pub accept: Vec<Aspect>,
+    /// In another engine's container: the tools of this image instead of its own files, which lie
+    /// at `/target`.
+    pub toolbox: Option<Toolbox>,
 }
 
 impl Default for OpenSession {
@@ -54,6 +60,8 @@ impl Default for OpenSession {
             workdir: None,
             env: BTreeMap::new(),
             join: None,
+            accept: Vec::new(),
+            toolbox: None,
         }
     }
 }
@@ -63,12 +71,24 @@ impl Default for OpenSession {
 pub async fn open(
     state: &AppState,
     identity: &Identity,
-    container: &Container,
+    container: &AnyContainer,
     open: OpenSession,
 ) -> Result<Arc<Session>, Refusal> {
-    namespaces::check_run(state, identity, container)?;
-    namespaces::check_join(state, identity, container, open.join.as_deref())?;
-    let spec = spec(container, open)?;
+    let foreign = match container {
+        AnyContainer::Own(own) => {
+            namespaces::check_run(state, identity, own)?;
+            namespaces::check_join(state, identity, own, open.join.as_deref())?;
+            only_foreign(&open)?;
+            None
+        }
+        // The route lets in administrators alone; what root allows of it is the keeper's to say.
+        AnyContainer::Foreign(foreign) => Some(Box::new(target(foreign, &open)?)),
+    };
+    let mut spec = spec(container.id(), open)?;
+    if let AnyContainer::Foreign(foreign) = container {
+        as_configured(&mut spec, foreign);
+    }
+    spec.foreign = foreign;
     let running = || {
         let sessions = state.world.sessions();
         let theirs = sessions.iter().filter(|s| s.owner == *identity.name());
@@ -88,7 +108,7 @@ pub async fn open(
         })?;
     let id = SessionId::from_bytes(random());
     let target = Target::Session(id.clone());
-    let detail = json!({"container": container.id, "command": spec.command, "user": spec.user});
+    let detail = json!({"container": container.id(), "command": spec.command, "user": spec.user});
     // Both wait for the disk: beside each other.
     let (files, ()) = tokio::try_join!(
         create_journal(state, &target),
@@ -114,7 +134,57 @@ pub async fn open(
     }
 }
 
-fn spec(container: &Container, open: OpenSession) -> Result<SessionSpec, Refusal> {
+/// What only another engine's container has.
+fn only_foreign(open: &OpenSession) -> Result<(), Refusal> {
+    let field = match (open.accept.is_empty(), &open.toolbox) {
+        (true, None) => return Ok(()),
+        (false, _) => "accept",
+        (true, Some(_)) => "toolbox",
+    };
+    Err(Refusal::unusable(
+        field,
+        "This is for containers of other engines: a session in one of Porthole's own is as confined as its first process.",
+    ))
+}
+
+/// How the keeper finds another engine's container, and knows that it is still that one.
+fn target(container: &Foreign, open: &OpenSession) -> Result<session::Foreign, Refusal> {
+    let pid = container.pid.ok_or_else(|| {
+        Refusal::conflict(
+            "wrong_state",
+            format!("{} does not run; start it first.", container.name),
+        )
+    })?;
+    Ok(session::Foreign {
+        pid,
+        start_ticks: container.start_ticks,
+        namespaces: PerNamespace::build(|kind| container.namespaces.get(kind).inode),
+        env: container.told.as_ref().map(|told| variables(&told.env.0)),
+        accept: open.accept.clone(),
+        toolbox: open.toolbox.clone(),
+    })
+}
+
+/// What an engine says of variables, as far as they can be passed on.
+fn variables(told: &[String]) -> BTreeMap<EnvName, Argument> {
+    told.iter()
+        .filter_map(|variable| variable.split_once('='))
+        .filter_map(|(name, value)| Some((name.parse().ok()?, value.to_owned().try_into().ok()?)))
+        .collect()
+}
+
+/// Where nothing else is asked for, user and directory are those that its engine configured.
+fn as_configured(spec: &mut SessionSpec, container: &Foreign) {
+    let Some(told) = &container.told else { return };
+    if spec.user.is_none() {
+        spec.user = told.user.parse().ok();
+    }
+    if spec.workdir.is_none() {
+        spec.workdir = told.workdir.clone().try_into().ok();
+    }
+}
+
+fn spec(container: &ContainerId, open: OpenSession) -> Result<SessionSpec, Refusal> {
     let size = Size::new(open.cols, open.rows).map_err(|why| {
         let wide = Size::new(open.cols, 1).is_err();
         Refusal::unusable(if wide { "cols" } else { "rows" }, why.to_string())
@@ -132,7 +202,7 @@ fn spec(container: &Container, open: OpenSession) -> Result<SessionSpec, Refusal
         ));
     }
     Ok(SessionSpec {
-        container: container.id.clone(),
+        container: container.clone(),
         command: open.command,
         tty: open.tty,
         size,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::body::{Asked, SentOr};
 use super::list::{Listed, Page};
 use super::view;
-use crate::access::{Identity, TheContainer, TheSession};
+use crate::access::{Identity, TheAnyContainer, TheSession};
 use crate::actions::sessions::{self, OpenSession};
 use crate::{AppState, Refusal};
 
@@ -58,7 +58,7 @@ pub async fn list(
 pub async fn open(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     SentOr(open): SentOr<OpenSession>,
 ) -> Result<Response, Refusal> {
     let session = sessions::open(&state, &identity, &container, open).await?;

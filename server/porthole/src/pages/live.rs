@@ -81,7 +81,7 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
     let shown = reference.and_then(|reference| world.find_any(reference).ok());
     changes.iter().any(|change| match change {
         Change::Container(_) | Change::ContainerGone(_) | Change::Keeper => true,
-        Change::Foreign(_) | Change::ForeignGone(_) => true,
+        Change::Foreign(_) | Change::ForeignGone(_) | Change::Engines => true,
         Change::Session(session) | Change::SessionGone(session) => {
             section == Some("sessions")
                 || shown.as_ref().is_some_and(|c| *c.id() == session.container)

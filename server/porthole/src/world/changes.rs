@@ -27,6 +27,8 @@ pub enum Change {
     Foreign(Arc<Foreign>),
     /// Another engine's container is gone; this is what it last was.
     ForeignGone(Arc<Foreign>),
+    /// An engine answers, or does not any more: [`super::World::engine_states`].
+    Engines,
     /// A session is new or has become this.
     Session(Arc<Session>),
     /// A session's record was removed.

@@ -1,17 +1,18 @@
 //! Containers that Porthole did not make: what the observer recognised, whose name and history
 //! their engine adds where it answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use porthole_protocol::container::{
-    Container, ContainerNamespace, ContainerState, IdRange, Owner, Timestamp,
-};
+use porthole_protocol::container::{ContainerNamespace, ContainerState, IdRange, Timestamp};
 use porthole_protocol::engine::Engine;
+use porthole_protocol::engines::{EngineContainer, EngineState, FromBroker, RunState};
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
-use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
-use porthole_protocol::observation::Sighting;
+use porthole_protocol::namespace::{Isolation, NamespaceSet, PerNamespace};
+use porthole_protocol::observation::{Namespace, Sighting};
 use serde::Serialize;
+
+use super::{Change, State, World};
 
 /// A container that another engine made.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,22 +23,10 @@ pub struct Foreign {
     pub engine: Engine,
     /// Its name; a short identifier where nobody tells one.
     pub name: String,
-    /// What it was made of, as its engine names that.
-    pub image: Option<String>,
-    /// The command of its first process, as its engine was told it.
-    pub command: Vec<String>,
     /// The project or pod that it belongs to.
     pub group: Option<Group>,
     /// What it is doing.
     pub state: ContainerState,
-    /// What its engine calls that, where it says more.
-    pub status: Option<String>,
-    /// How its last run ended.
-    pub exit_code: Option<i32>,
-    /// When it was made.
-    pub created_at: Option<Timestamp>,
-    /// When its last run ended.
-    pub finished_at: Option<Timestamp>,
     /// Its init on the host, while it runs.
     pub pid: Option<HostPid>,
     /// When that was started, in clock ticks since boot.
@@ -54,6 +43,8 @@ pub struct Foreign {
     pub cgroup: Option<String>,
     /// The container that it runs in.
     pub within: Option<ContainerId>,
+    /// What its engine says of it, where that answers.
+    pub told: Option<Arc<EngineContainer>>,
 }
 
 /// Containers that belong together.
@@ -83,217 +74,41 @@ impl Group {
     }
 }
 
-/// A container, whoever made it.
-#[derive(Debug, Clone)]
-pub enum AnyContainer {
-    /// Porthole's own.
-    Own(Arc<Container>),
-    /// Another engine's.
-    Foreign(Arc<Foreign>),
-}
-
-impl From<Arc<Container>> for AnyContainer {
-    fn from(container: Arc<Container>) -> Self {
-        Self::Own(container)
-    }
-}
-
-impl AnyContainer {
-    /// Its identifier.
-    pub fn id(&self) -> &ContainerId {
-        match self {
-            Self::Own(own) => &own.id,
-            Self::Foreign(foreign) => &foreign.id,
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Own(own) => own.name.as_str(),
-            Self::Foreign(foreign) => &foreign.name,
-        }
-    }
-
-    /// Who made it.
-    pub fn engine(&self) -> Engine {
-        match self {
-            Self::Own(own) => own.engine,
-            Self::Foreign(foreign) => foreign.engine,
-        }
-    }
-
-    /// What it is doing.
-    pub fn state(&self) -> ContainerState {
-        match self {
-            Self::Own(own) => own.state,
-            Self::Foreign(foreign) => foreign.state,
-        }
-    }
-
-    /// Its init on the host.
-    pub fn pid(&self) -> Option<HostPid> {
-        match self {
-            Self::Own(own) => own.pid,
-            Self::Foreign(foreign) => foreign.pid,
-        }
-    }
-
-    /// Its eight namespaces.
-    pub fn namespaces(&self) -> &PerNamespace<ContainerNamespace> {
-        match self {
-            Self::Own(own) => &own.namespaces,
-            Self::Foreign(foreign) => &foreign.namespaces,
-        }
-    }
-
-    /// The maps of its user and group ids.
-    pub fn id_maps(&self) -> (&[IdRange], &[IdRange]) {
-        match self {
-            Self::Own(own) => (&own.uid_map, &own.gid_map),
-            Self::Foreign(foreign) => (&foreign.uid_map, &foreign.gid_map),
-        }
-    }
-
-    /// Its group.
-    pub fn cgroup(&self) -> Option<&str> {
-        match self {
-            Self::Own(own) => own.cgroup.as_deref(),
-            Self::Foreign(foreign) => foreign.cgroup.as_deref(),
-        }
-    }
-
-    /// When it was last started.
-    pub fn started_at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Own(own) => own.started_at,
-            Self::Foreign(foreign) => foreign.started_at,
-        }
-    }
-
-    /// What it was made of.
-    pub fn image(&self) -> Option<&str> {
-        match self {
-            Self::Own(own) => Some(own.spec.image.as_str()),
-            Self::Foreign(foreign) => foreign.image.as_deref(),
-        }
-    }
-
-    /// The words of its first process's command, as they were asked for.
-    pub fn command(&self) -> Vec<&str> {
-        match self {
-            Self::Own(own) => {
-                let words = own.spec.entrypoint.iter().chain(&own.spec.command);
-                words.map(|word| word.as_str()).collect()
-            }
-            Self::Foreign(foreign) => foreign.command.iter().map(String::as_str).collect(),
-        }
-    }
-
-    /// Whose it is; another engine's is nobody's.
-    pub fn owner(&self) -> Option<&Owner> {
-        match self {
-            Self::Own(own) => Some(&own.owner),
-            Self::Foreign(_) => None,
-        }
-    }
-
-    /// When it was made, as far as that is known.
-    pub fn created_at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Own(own) => Some(own.created_at),
-            Self::Foreign(foreign) => foreign.created_at.or(foreign.started_at),
-        }
-    }
-
-    /// The exit code of its last run.
-    pub fn exit_code(&self) -> Option<i32> {
-        match self {
-            Self::Own(own) => own.exit.as_ref().map(|exit| exit.code),
-            Self::Foreign(foreign) => foreign.exit_code,
-        }
-    }
-
-    /// When its last run ended.
-    pub fn finished_at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Own(own) => own.finished_at,
-            Self::Foreign(foreign) => foreign.finished_at,
-        }
-    }
-
-    /// What went wrong when it was last started.
-    pub fn error(&self) -> Option<&str> {
-        match self {
-            Self::Own(own) => own.error.as_deref(),
-            Self::Foreign(_) => None,
-        }
-    }
-
-    /// The container that it runs in.
-    pub fn within(&self) -> Option<&ContainerId> {
-        match self {
-            Self::Own(_) => None,
-            Self::Foreign(foreign) => foreign.within.as_ref(),
-        }
-    }
-
-    /// What it belongs to.
-    pub fn group(&self) -> Option<&Group> {
-        match self {
-            Self::Own(_) => None,
-            Self::Foreign(foreign) => foreign.group.as_ref(),
-        }
-    }
-
-    /// Porthole's own container that this is.
-    pub fn own(&self) -> Option<&Arc<Container>> {
-        match self {
-            Self::Own(own) => Some(own),
-            Self::Foreign(_) => None,
-        }
-    }
-}
-
 /// Who is in which namespace.
-pub(super) struct Members<'a> {
+struct Members<'a> {
     containers: HashMap<NamespaceInode, Vec<&'a ContainerId>>,
-    is_initial: &'a dyn Fn(NamespaceInode) -> bool,
+    namespaces: &'a HashMap<NamespaceInode, Arc<Namespace>>,
 }
 
 impl<'a> Members<'a> {
-    pub(super) fn new(
-        own: impl Iterator<Item = &'a Arc<Container>>,
-        sightings: &'a BTreeMap<ContainerId, Sighting>,
-        is_initial: &'a dyn Fn(NamespaceInode) -> bool,
-    ) -> Self {
+    fn new(state: &'a State) -> Self {
         let mut containers: HashMap<NamespaceInode, Vec<&'a ContainerId>> = HashMap::new();
-        for container in own {
+        for container in state.containers.values() {
             for inode in container.namespaces.iter().filter_map(|(_, n)| n.inode) {
                 containers.entry(inode).or_default().push(&container.id);
             }
         }
-        for sighting in sightings.values() {
+        for sighting in state.sightings.values() {
             for inode in sighting.namespaces.iter().filter_map(|(_, inode)| *inode) {
                 containers.entry(inode).or_default().push(&sighting.id);
             }
         }
         Self {
             containers,
-            is_initial,
+            namespaces: &state.namespaces,
         }
     }
 
-    fn of(&self, sighting: &Sighting, kind: NamespaceType) -> ContainerNamespace {
-        let inode = *sighting.namespaces.get(kind);
+    fn of(&self, id: &ContainerId, inode: Option<NamespaceInode>) -> ContainerNamespace {
         // A kernel that lacks a type has the host's alone.
-        let is_host = inode.is_none_or(|inode| (self.is_initial)(inode));
+        let initial = |inode| self.namespaces.get(&inode).is_some_and(|n| n.initial);
+        let is_host = inode.is_none_or(initial);
         let shared_with: Vec<ContainerId> = inode
             .filter(|_| !is_host)
             .and_then(|inode| self.containers.get(&inode))
             .into_iter()
             .flatten()
-            .filter(|other| ***other != sighting.id)
+            .filter(|other| **other != id)
             .map(|other| (*other).clone())
             .collect();
         let isolation = match (is_host, shared_with.is_empty()) {
@@ -309,33 +124,199 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Everything of other engines that is known now.
+fn recognised(state: &State) -> BTreeMap<ContainerId, Foreign> {
+    let members = Members::new(state);
+    let ids: BTreeSet<&ContainerId> = state
+        .sightings
+        .keys()
+        .chain(state.by_engines.keys())
+        .collect();
+    ids.into_iter()
+        .map(|id| {
+            let seen = state.sightings.get(id);
+            let told = state.by_engines.get(id);
+            (id.clone(), Foreign::new(id, seen, told, &members, state))
+        })
+        .collect()
+}
+
 impl Foreign {
-    pub(super) fn seen(sighting: &Sighting, members: &Members<'_>) -> Self {
-        let name = sighting.name.clone();
+    fn new(
+        id: &ContainerId,
+        seen: Option<&Sighting>,
+        told: Option<&Arc<EngineContainer>>,
+        members: &Members<'_>,
+        state: &State,
+    ) -> Self {
+        // Its engine may know of a first process that nothing else tells from the host's.
+        let first = told
+            .filter(|told| told.state.has_processes())
+            .and_then(|told| state.processes.get(&told.pid?));
+        let namespaces = match (seen, first) {
+            (Some(seen), _) => seen.namespaces,
+            (None, Some(first)) => first.namespaces,
+            (None, None) => NamespaceSet::default(),
+        };
+        let name = told.map(|told| told.name.clone()).filter(|n| !n.is_empty());
+        let name = name.or_else(|| seen?.name.clone());
         Self {
-            id: sighting.id.clone(),
-            engine: sighting.engine,
-            name: name.unwrap_or_else(|| sighting.id.short().to_owned()),
-            state: if sighting.paused {
-                ContainerState::Paused
-            } else {
-                ContainerState::Running
+            id: id.clone(),
+            engine: match (told, seen) {
+                (Some(told), _) => told.engine,
+                (None, Some(seen)) => seen.engine,
+                (None, None) => Engine::None,
             },
-            pid: Some(sighting.init),
-            start_ticks: sighting.start_ticks,
-            started_at: Some(sighting.started_at),
-            namespaces: PerNamespace::build(|kind| members.of(sighting, kind)),
-            uid_map: sighting.uid_map.clone(),
-            gid_map: sighting.gid_map.clone(),
-            cgroup: sighting.cgroup.clone(),
-            within: sighting.within.clone(),
-            image: None,
-            command: Vec::new(),
-            group: sighting.pod.clone().map(Group::Pod),
-            status: None,
-            exit_code: None,
-            created_at: None,
-            finished_at: None,
+            name: name.unwrap_or_else(|| id.short().to_owned()),
+            state: run_state(seen, told),
+            pid: seen.map(|s| s.init).or(first.map(|p| p.host_pid)),
+            start_ticks: seen
+                .map(|s| s.start_ticks)
+                .or(first.map(|p| p.start_ticks))
+                .unwrap_or_default(),
+            started_at: seen
+                .map(|s| s.started_at)
+                .or_else(|| told.and_then(|told| told.started_at)),
+            namespaces: PerNamespace::build(|kind| members.of(id, *namespaces.get(kind))),
+            uid_map: seen.map_or_else(Vec::new, |s| s.uid_map.clone()),
+            gid_map: seen.map_or_else(Vec::new, |s| s.gid_map.clone()),
+            cgroup: seen.and_then(|s| s.cgroup.clone()),
+            within: seen.and_then(|s| s.within.clone()),
+            group: group(seen, told),
+            told: told.cloned(),
         }
+    }
+
+    /// What its engine calls what it does, where that says more than its state.
+    pub fn status(&self) -> Option<&'static str> {
+        let word = self.told.as_ref()?.state.name();
+        (word != self.state.name() && word != "unknown").then_some(word)
+    }
+
+    /// The command as its engine was told it: what stands first, and its arguments.
+    pub fn command(&self) -> Vec<&str> {
+        let told = self.told.iter();
+        let words = told.flat_map(|told| told.entrypoint.iter().chain(&told.command));
+        words.map(String::as_str).collect()
+    }
+
+    /// How its last run ended.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.told.as_ref()?.exit_code
+    }
+
+    /// When it was made.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        self.told.as_ref()?.created_at
+    }
+
+    /// When its last run ended.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        self.told.as_ref()?.finished_at
+    }
+
+    /// What it was made of, as its engine names that.
+    pub fn image(&self) -> Option<&str> {
+        let image = self.told.as_ref()?.image.as_str();
+        (!image.is_empty()).then_some(image)
+    }
+}
+
+/// Processes that are there prove more than an engine that has not noticed yet.
+fn run_state(seen: Option<&Sighting>, told: Option<&Arc<EngineContainer>>) -> ContainerState {
+    let told = told.map(|told| told.state);
+    match (seen, told) {
+        (Some(seen), _) if seen.paused => ContainerState::Paused,
+        (_, Some(RunState::Paused)) => ContainerState::Paused,
+        (Some(_), _) | (_, Some(RunState::Running | RunState::Stopping | RunState::Removing)) => {
+            ContainerState::Running
+        }
+        (None, Some(RunState::Created)) => ContainerState::Created,
+        (None, Some(RunState::Exited | RunState::Dead | RunState::Restarting)) => {
+            ContainerState::Exited
+        }
+        (None, Some(RunState::Unknown) | None) => ContainerState::Unknown,
+    }
+}
+
+fn group(seen: Option<&Sighting>, told: Option<&Arc<EngineContainer>>) -> Option<Group> {
+    let told = told.and_then(|told| {
+        let project = told
+            .compose
+            .as_ref()
+            .map(|c| Group::Project(c.project.clone()));
+        project.or_else(|| told.pod.clone().map(Group::Pod))
+    });
+    told.or_else(|| seen?.pod.clone().map(Group::Pod))
+}
+
+impl World {
+    /// Makes containers of what is known of those of other engines, and tells what has changed.
+    pub(super) fn recognise(&self, state: &mut State) {
+        let now = recognised(state);
+        let gone = state.foreign.extract_if(.., |id, _| !now.contains_key(id));
+        let gone: Vec<_> = gone.map(|(_, last)| last).collect();
+        for last in gone {
+            self.changes.tell(Change::ForeignGone(last));
+        }
+        for (id, container) in now {
+            if state.foreign.get(&id).is_none_or(|was| **was != container) {
+                let container = Arc::new(container);
+                state.foreign.insert(id, container.clone());
+                self.changes.tell(Change::Foreign(container));
+            }
+        }
+    }
+
+    /// Takes note of what the engines' broker tells.
+    pub fn engines(&self, message: FromBroker) {
+        let mut state = self.write();
+        match message {
+            FromBroker::Hello(hello) => {
+                state.manages = hello.manage;
+                state.engines_told = Some(HashSet::new());
+            }
+            FromBroker::Engine(engine) => {
+                let before = state.engines.insert(engine.endpoint, (*engine).clone());
+                if before.as_ref() != Some(&*engine) {
+                    self.changes.tell(Change::Engines);
+                }
+            }
+            FromBroker::Container(container) => {
+                let id = container.id.clone();
+                if let Some(now) = &mut state.engines_told {
+                    now.insert(id.clone());
+                }
+                // An engine's word is not believed of what is Porthole's own.
+                if !state.containers.contains_key(&id) {
+                    state.by_engines.insert(id, Arc::from(container));
+                    // At first everything is told at once.
+                    if state.engines_told.is_none() {
+                        self.recognise(&mut state);
+                    }
+                }
+            }
+            FromBroker::ContainerGone(gone) => {
+                state.by_engines.remove(&gone.id);
+                self.recognise(&mut state);
+            }
+            FromBroker::Synced => {
+                if let Some(now) = state.engines_told.take() {
+                    state.by_engines.retain(|id, _| now.contains(id));
+                    self.recognise(&mut state);
+                }
+            }
+            FromBroker::Reply { .. } => {}
+        }
+    }
+
+    /// The engines that are asked, as they answer now.
+    pub fn engine_states(&self) -> Vec<EngineState> {
+        self.read().engines.values().cloned().collect()
+    }
+
+    /// Whether root lets engines be asked to change their containers.
+    pub fn manages_engines(&self) -> bool {
+        self.read().manages
     }
 }

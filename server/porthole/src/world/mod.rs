@@ -4,6 +4,7 @@
 //! short lock and clones of `Arc`s. Each change gets a number and is told to whoever
 //! [subscribes](World::subscribe); a subscriber that falls behind gets `Lagged` and reads anew.
 
+mod any;
 mod changes;
 mod foreign;
 
@@ -12,13 +13,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use porthole_protocol::container::{Container, Image, ImageName};
 use porthole_protocol::engine::Engine;
+use porthole_protocol::engines::{EndpointId, EngineContainer, EngineState};
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::keeper::{Event, Hello};
 use porthole_protocol::observation::{Namespace, Process, Sighting, Update};
 use porthole_protocol::session::{Exit, Session};
 
+pub use any::AnyContainer;
 pub use changes::{Change, Changes, Numbered, Replay};
-pub use foreign::{AnyContainer, Foreign, Group};
+pub use foreign::{Foreign, Group};
 
 /// Why a reference names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +78,12 @@ struct State {
     /// What the observer recognised, and what has been made of it.
     sightings: BTreeMap<ContainerId, Sighting>,
     foreign: BTreeMap<ContainerId, Arc<Foreign>>,
+    /// What engines say of their containers, and how they answer.
+    by_engines: BTreeMap<ContainerId, Arc<EngineContainer>>,
+    engines: BTreeMap<EndpointId, EngineState>,
+    manages: bool,
+    /// What the broker has told since it is there, until it has told everything.
+    engines_told: Option<HashSet<ContainerId>>,
     /// Only sessions that somebody is at.
     watched: HashMap<SessionId, Watched>,
     notice: Option<String>,
@@ -389,35 +398,6 @@ impl World {
         }
         if !std::mem::replace(&mut state.keeper.present, true) {
             self.changes.tell(Change::Keeper);
-        }
-    }
-
-    /// Makes containers of what is known of those of other engines, and tells what has changed.
-    fn recognise(&self, state: &mut State) {
-        let State {
-            containers,
-            sightings,
-            foreign,
-            namespaces,
-            ..
-        } = state;
-        let is_initial = |inode| {
-            namespaces
-                .get(&inode)
-                .is_some_and(|namespace| namespace.initial)
-        };
-        let members = foreign::Members::new(containers.values(), sightings, &is_initial);
-        for sighting in sightings.values() {
-            let now = Foreign::seen(sighting, &members);
-            if foreign.get(&now.id).is_none_or(|before| **before != now) {
-                let now = Arc::new(now);
-                foreign.insert(now.id.clone(), now.clone());
-                self.changes.tell(Change::Foreign(now));
-            }
-        }
-        let gone = foreign.extract_if(.., |id, _| !sightings.contains_key(id));
-        for (_, last) in gone {
-            self.changes.tell(Change::ForeignGone(last));
         }
     }
 

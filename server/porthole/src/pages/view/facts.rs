@@ -93,11 +93,11 @@ fn finished(container: &AnyContainer) -> Option<(When, String)> {
             (exit.at.into(), how)
         }),
         AnyContainer::Foreign(foreign) => {
-            let how = match foreign.exit_code {
+            let how = match foreign.exit_code() {
                 Some(code) => format!("exited ({code})"),
                 None => "ended".to_owned(),
             };
-            Some((foreign.finished_at?.into(), how))
+            Some((foreign.finished_at()?.into(), how))
         }
     }
 }
