@@ -1,0 +1,250 @@
+//! What a container is asked to be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AbsolutePath, Argument, ContainerName, EnvName, Hostname, ImageName, Invalid, UserSpec,
+};
+use crate::namespace::NamespaceType;
+
+/// What a container may use. `None` takes Porthole's default, never "no limit".
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Memory in bytes; default 512 MiB.
+    pub memory: Option<u64>,
+    /// Swap in bytes beyond the memory; default 0.
+    pub swap: Option<u64>,
+    /// A number of cores, fractions allowed; default 1.
+    pub cpus: Option<f64>,
+    /// Processes and threads; default 256.
+    pub pids: Option<u32>,
+}
+
+impl Limits {
+    /// Memory in bytes where none is asked for.
+    pub const DEFAULT_MEMORY: u64 = 512 * 1024 * 1024;
+    /// Cores where none are asked for.
+    pub const DEFAULT_CPUS: f64 = 1.0;
+    /// Processes where none are asked for.
+    pub const DEFAULT_PIDS: u32 = 256;
+
+    /// The first field whose value no kernel takes, with the reason.
+    pub fn check(&self) -> Result<(), (&'static str, Invalid)> {
+        if self
+            .memory
+            .is_some_and(|m| !(4 << 20..=1 << 50).contains(&m))
+        {
+            return Err((
+                "limits.memory",
+                Invalid("memory is given in bytes, at least 4 MiB (4194304)"),
+            ));
+        }
+        if self.swap.is_some_and(|s| s > 1 << 50) {
+            return Err((
+                "limits.swap",
+                Invalid("swap is given in bytes, at most 1 PiB"),
+            ));
+        }
+        if self.cpus.is_some_and(|c| !(0.01..=1024.0).contains(&c)) {
+            return Err((
+                "limits.cpus",
+                Invalid("cpus is a number of cores between 0.01 and 1024"),
+            ));
+        }
+        if self.pids.is_some_and(|p| !(1..=4_194_304).contains(&p)) {
+            return Err((
+                "limits.pids",
+                Invalid("pids is a number of processes between 1 and 4194304"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Where a container's namespace of one type comes from: `own`, `host` or `container:REF`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum NamespaceChoice {
+    /// A new one.
+    #[default]
+    Own,
+    /// The host's.
+    Host,
+    /// That of another container, by id or name.
+    Container(String),
+}
+
+impl TryFrom<String> for NamespaceChoice {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        match text.as_str() {
+            "own" => Ok(Self::Own),
+            "host" => Ok(Self::Host),
+            _ => match text.strip_prefix("container:") {
+                Some(reference) if !reference.is_empty() => {
+                    Ok(Self::Container(reference.to_owned()))
+                }
+                _ => Err(Invalid(
+                    "a namespace is \"own\", \"host\" or \"container:\" and a name",
+                )),
+            },
+        }
+    }
+}
+
+impl From<NamespaceChoice> for String {
+    fn from(choice: NamespaceChoice) -> String {
+        match choice {
+            NamespaceChoice::Own => "own".to_owned(),
+            NamespaceChoice::Host => "host".to_owned(),
+            NamespaceChoice::Container(reference) => format!("container:{reference}"),
+        }
+    }
+}
+
+/// How far the clocks of a container's time namespace are from the host's, in whole seconds,
+/// see time_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeOffset {
+    /// Added to `CLOCK_MONOTONIC`.
+    pub monotonic: i64,
+    /// Added to `CLOCK_BOOTTIME`.
+    pub boottime: i64,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What a container is to be. The body of `POST /api/v1/containers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// Unique among the containers of this Porthole; made up where it is not given.
+    #[serde(default)]
+    pub name: Option<ContainerName>,
+    /// The image that its root file system comes from.
+    pub image: ImageName,
+    /// Arguments of the entry point, or the command where there is none. Empty: the image's.
+    #[serde(default)]
+    pub command: Vec<Argument>,
+    /// What `command` is handed to. Empty: the image's.
+    #[serde(default)]
+    pub entrypoint: Vec<Argument>,
+    /// Added to the image's environment.
+    #[serde(default)]
+    pub env: BTreeMap<EnvName, Argument>,
+    /// Where its command starts.
+    #[serde(default)]
+    pub workdir: Option<AbsolutePath>,
+    /// Whom its command runs as.
+    #[serde(default)]
+    pub user: Option<UserSpec>,
+    /// Its host name; its name or the first twelve digits of its id where it is not given.
+    #[serde(default)]
+    pub hostname: Option<Hostname>,
+    /// Whether its command gets a terminal.
+    #[serde(default)]
+    pub tty: bool,
+    /// Whether PID 1 is Porthole's small reaping init, with the command as its child.
+    #[serde(default = "yes")]
+    pub init: bool,
+    /// For people and programs to find it by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Where its namespaces come from. Own where not given, but for `time`: the host's.
+    #[serde(default)]
+    pub namespaces: BTreeMap<NamespaceType, NamespaceChoice>,
+    /// Gives it a time namespace of its own with these offsets.
+    #[serde(default)]
+    pub time_offset: Option<TimeOffset>,
+    /// Whether to start it at once.
+    #[serde(default = "yes")]
+    pub start: bool,
+}
+
+impl ContainerSpec {
+    /// Words of a command line taken together, and variables taken together, may be this long.
+    pub const WORDS: usize = 48 * 1024;
+
+    /// Where its namespace of this type comes from.
+    pub fn namespace(&self, kind: NamespaceType) -> NamespaceChoice {
+        match self.namespaces.get(&kind) {
+            Some(choice) => choice.clone(),
+            None if kind == NamespaceType::Time && self.time_offset.is_none() => {
+                NamespaceChoice::Host
+            }
+            None => NamespaceChoice::Own,
+        }
+    }
+
+    /// Checks what no single field can check: the first field that is wrong, and why.
+    pub fn check(&self) -> Result<(), (&'static str, Invalid)> {
+        self.limits.check()?;
+        if self.time_offset.is_some() && self.namespace(NamespaceType::Time) != NamespaceChoice::Own
+        {
+            return Err((
+                "time_offset",
+                Invalid("clocks can differ only in a time namespace of its own"),
+            ));
+        }
+        let words: usize = self
+            .command
+            .iter()
+            .chain(&self.entrypoint)
+            .map(|w| w.as_str().len() + 1)
+            .sum();
+        let variables: usize = self
+            .env
+            .iter()
+            .map(|(k, v)| k.as_str().len() + v.as_str().len() + 2)
+            .sum();
+        if words + variables > Self::WORDS {
+            return Err((
+                "command",
+                Invalid("command and environment have at most 49152 bytes together"),
+            ));
+        }
+        if self.labels.len() > 64
+            || self
+                .labels
+                .iter()
+                .any(|(k, v)| k.is_empty() || k.len() > 128 || v.len() > 1024)
+        {
+            return Err((
+                "labels",
+                Invalid("at most 64 labels, names of 1 to 128 bytes, values of at most 1024"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smallest_spec_takes_the_defaults() {
+        let spec: ContainerSpec = serde_json::from_str(r#"{"image":"host"}"#).expect("valid");
+        assert!(spec.init && spec.start && !spec.tty);
+        assert_eq!(spec.namespace(NamespaceType::Net), NamespaceChoice::Own);
+        assert_eq!(spec.namespace(NamespaceType::Time), NamespaceChoice::Host);
+        assert_eq!(spec.check(), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        let error = serde_json::from_str::<ContainerSpec>(r#"{"image":"host","privileged":true}"#)
+            .expect_err("refused");
+        assert!(error.to_string().contains("privileged"), "{error}");
+    }
+}
