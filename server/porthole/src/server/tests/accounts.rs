@@ -415,3 +415,27 @@ async fn the_first_account_is_made_once_and_by_the_code_only() {
     assert_eq!(right.status(), 204);
     assert_eq!(scene.state.store.audit_verify().expect("read"), Ok(2));
 }
+
+/// The clock is stopped but for when everybody waits for it: no hour passes here.
+#[tokio::test]
+async fn waiting_ends_after_an_hour() {
+    let scene = Scene::new().await;
+    let path = format!("/api/v1/containers/{}/wait", scene.container);
+    let request = scene.request(&Method::POST, &path, Who::Owner);
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let mut answer = std::pin::pin!(scene.send(request));
+    let almost = Duration::from_secs(3599);
+    let early = tokio::time::timeout(almost, &mut answer).await;
+    assert!(early.is_err(), "the control: it waits");
+    let answer = answer.await;
+    let hour = Duration::from_secs(3600);
+    let waited = begun.elapsed();
+    assert!(
+        waited >= hour && waited < hour + Duration::from_secs(1),
+        "{waited:?}"
+    );
+    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+    let why = json_of(answer).await;
+    assert_eq!(why["error"]["code"], "still_running", "{why}");
+}
