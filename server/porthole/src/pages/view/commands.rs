@@ -6,6 +6,7 @@
 
 use askama::Template;
 use porthole_protocol::container::{ContainerSpec, ContainerState};
+use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{HostPid, SessionId};
 use porthole_protocol::namespace::{Isolation, NamespaceType};
 
@@ -113,9 +114,10 @@ struct Api<'a>(&'a str);
 impl Api<'_> {
     fn get(&self, path: &str) -> String {
         let address = format!("{}/api/v1{path}", self.0);
-        // What a variable of the shell stands in is ours, and has to stay open to it.
-        let address = if path.contains('$') {
-            address.into()
+        // A variable of the reader's shell stays one; it stands in our own words only.
+        let ours = |b: u8| b.is_ascii_alphanumeric() || b"/:._-?=$[]".contains(&b);
+        let address = if path.contains('$') && address.bytes().all(ours) {
+            format!("\"{address}\"").into()
         } else {
             shell_words::quote(&address)
         };
@@ -234,6 +236,11 @@ fn of_container(api: &Api<'_>, container: &AnyContainer, scene: Scene<'_>) -> Ve
             rows.push(noted("Terminal", &open, "What it answers names the session; the page attaches to it by WebSocket, at /api/v1/sessions/ID/attach."));
             rows.push(noted("Terminal, by the kernel alone", &enter(container, pid), "As root on the host: what docker exec -it does, but for the rest of it. nsenter leaves the shell the host's control group, and the capabilities and system calls of whoever started it."));
         }
+        if let Engine::Docker | Engine::Podman = container.engine() {
+            let name = shell_words::quote(container.name());
+            let exec = format!("{} exec -it {name} sh", container.engine());
+            rows.push(equal("Terminal, by its engine", &exec));
+        }
         rows.push(equal("Namespaces", &lsns(pid, None)));
     }
     rows.push(equal("Inspect", &api.get(&of(""))));
@@ -245,7 +252,7 @@ fn of_container(api: &Api<'_>, container: &AnyContainer, scene: Scene<'_>) -> Ve
             .replacen("curl", "curl -N", 1);
         rows.push(equal("Logs, followed", &follow));
     }
-    if may_change {
+    if may_change && container.own().is_some() {
         let running = matches!(
             container.state(),
             ContainerState::Running | ContainerState::Paused
@@ -425,6 +432,15 @@ mod tests {
                 .expect("an address")
                 .ends_with(running.id.as_str())
         );
+    }
+
+    #[test]
+    fn only_our_own_words_stay_open_to_the_readers_shell() {
+        let api = Api(ORIGIN);
+        let named = api.get("/containers/$NAME?force=true");
+        assert!(named.ends_with("/containers/$NAME?force=true\""), "{named}");
+        let hostile = api.get("/containers/$(reboot)");
+        assert!(hostile.ends_with("/containers/$(reboot)'"), "{hostile}");
     }
 
     #[test]
