@@ -9,6 +9,7 @@
 //! | [`process`] | clone3(2), fork(2), posix_spawn(3), execveat(2), `_exit`, close_range(2), the session keyring |
 //! | [`signals`] | dispositions, masks, waiting for any signal, sending one by its number |
 //! | [`namespace`] | unshare(2) of namespaces |
+//! | [`memory`] | madvise(2): pages of our own program that are not needed any more |
 //! | [`mount`] | mount_setattr(2): id-mapped mounts, attributes, propagation |
 //! | [`memfd`] | nothing: a sealed copy of our own program |
 //! | [`terminal`] | portable-pty, which hands out raw descriptors and reads the environment |
@@ -16,6 +17,7 @@
 //! | [`packet`] | peer credentials of local sockets |
 //! | [`passing`] | dup2(2) and close_range(2) before exec: descriptors for the next program |
 pub mod memfd;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod nsfs;
