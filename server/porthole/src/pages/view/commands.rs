@@ -234,7 +234,7 @@ fn of_container(api: &Api<'_>, container: &AnyContainer, scene: Scene<'_>) -> Ve
         if may_change {
             let open = api.with("POST", &of("/sessions"), "'{\"tty\": true}'");
             rows.push(noted("Terminal", &open, "What it answers names the session; the page attaches to it by WebSocket, at /api/v1/sessions/ID/attach."));
-            rows.push(noted("Terminal, by the kernel alone", &enter(container, pid), "As root on the host: what docker exec -it does, but for the rest of it. nsenter leaves the shell the host's control group, and the capabilities and system calls of whoever started it."));
+            rows.push(noted("Terminal, by the kernel alone", &enter(container, pid), "As root on the host. These are the namespaces that docker exec -it joins; but this shell stays in the host's control group, and is not confined as the container is."));
         }
         if let Engine::Docker | Engine::Podman = container.engine() {
             let name = shell_words::quote(container.name());
