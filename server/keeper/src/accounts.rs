@@ -1,11 +1,14 @@
-//! The account that the server runs as, from the host's `/etc/passwd`.
+//! The accounts that the server and the engines broker run as, from the host's `/etc/passwd`.
 //!
 //! By a parser of our own: nothing else is loaded or asked in a process that is root.
 
 use std::io;
 
-/// Its name, and its group's.
+/// The server's name, and its group's.
 pub(crate) const SERVER: &str = "porthole";
+
+/// The engines broker's.
+pub(crate) const ENGINES: &str = "porthole-engines";
 
 /// An account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,11 @@ pub(crate) struct Account {
 /// The server's account; `None` where there is none.
 pub(crate) fn server() -> io::Result<Option<Account>> {
     Ok(find(&std::fs::read_to_string("/etc/passwd")?, SERVER))
+}
+
+/// The engines broker's account; `None` where there is none.
+pub(crate) fn engines() -> io::Result<Option<Account>> {
+    Ok(find(&std::fs::read_to_string("/etc/passwd")?, ENGINES))
 }
 
 fn find(passwd: &str, name: &str) -> Option<Account> {

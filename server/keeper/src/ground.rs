@@ -188,6 +188,15 @@ pub(crate) fn share(
         .map_err(at("set the mode of", path))
 }
 
+/// Gives a socket to the server's account alone: whoever else is in its group stays out.
+pub(crate) fn give(path: &Path, server: &Account) -> Result<(), GroundError> {
+    // First closed to all but root, so that it is at no moment open to others.
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(at("set the mode of", path))?;
+    chown(path, Some(server.uid), Some(server.gid))
+        .map_err(at("give to the server's account", path))
+}
+
 /// Makes an empty file that only the server's account reads and writes. There must be none.
 pub(crate) fn empty_file(path: &Path, server: &Account) -> Result<(), GroundError> {
     let file = std::fs::OpenOptions::new()

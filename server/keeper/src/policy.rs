@@ -5,6 +5,8 @@
 //! could have written is not believed, and one that cannot be understood is not guessed at: both
 //! keep the keeper from starting, with words that say what to do.
 
+mod engines;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 use porthole_protocol::container::Limits;
 use porthole_protocol::keeper::Policy;
 use serde::Deserialize;
+
+pub(crate) use engines::Engines;
 
 /// Where it is unless `PORTHOLE_POLICY` names another place.
 pub(crate) const PATH: &str = "/etc/porthole/policy.toml";
@@ -69,6 +73,7 @@ struct Written {
     join_foreign: bool,
     join_privileged: bool,
     limits: WrittenLimits,
+    engines: engines::Written,
 }
 
 /// Its table `limits`.
@@ -96,15 +101,24 @@ pub(crate) enum PolicyError {
     Malformed { path: PathBuf, why: String },
 }
 
-/// Reads the policy at this path.
+/// Reads what the policy at this path says to the keeper.
 pub(crate) fn read(path: &Path) -> Result<Rules, PolicyError> {
+    Ok(read_all(path)?.0)
+}
+
+/// Reads what it says of other engines, which is `serve`'s to follow.
+pub(crate) fn read_engines(path: &Path) -> Result<Engines, PolicyError> {
+    Ok(read_all(path)?.1)
+}
+
+fn read_all(path: &Path) -> Result<(Rules, Engines), PolicyError> {
     let failed = |source| PolicyError::Read {
         path: path.to_owned(),
         source,
     };
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Rules::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(failed(error)),
     };
     // Asked of the open file, so that it is the one that is then read.
@@ -124,7 +138,7 @@ pub(crate) fn read(path: &Path) -> Result<Rules, PolicyError> {
     })
 }
 
-fn parse(text: &str) -> Result<Rules, String> {
+fn parse(text: &str) -> Result<(Rules, Engines), String> {
     let written: Written =
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
     let machine = Ceilings::default();
@@ -143,14 +157,15 @@ fn parse(text: &str) -> Result<Rules, String> {
     limits
         .check()
         .map_err(|(field, why)| format!("{field}: {why}"))?;
-    Ok(Rules {
+    let rules = Rules {
         policy: Policy {
             host_namespaces: written.host_namespaces,
             join_foreign: written.join_foreign,
             join_privileged: written.join_privileged,
         },
         ceilings,
-    })
+    };
+    Ok((rules, written.engines.resolve()?))
 }
 
 #[cfg(test)]
@@ -160,9 +175,9 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_not_allowed() {
-        assert_eq!(parse(""), Ok(Rules::default()));
+        assert_eq!(parse(""), Ok(Default::default()));
         assert!(!Policy::default().host_namespaces && !Policy::default().join_foreign);
-        let Rules { policy, .. } = parse("# root's\nhost_namespaces = true\n").expect("valid");
+        let (Rules { policy, .. }, _) = parse("# root's\nhost_namespaces = true\n").expect("valid");
         assert!(policy.host_namespaces && !policy.join_foreign);
     }
 
@@ -179,7 +194,7 @@ mod tests {
         let machine = Ceilings::default();
         assert!(machine.memory > 64 << 20 && machine.cpus >= 1.0);
         assert!((256..=PIDS).contains(&machine.pids), "{machine:?}");
-        let rules = parse("[limits]\nmemory = 1073741824\ncpus = 1.5").expect("valid");
+        let (rules, _) = parse("[limits]\nmemory = 1073741824\ncpus = 1.5").expect("valid");
         assert_eq!(
             rules.ceilings,
             Ceilings {

@@ -94,6 +94,11 @@ impl Places {
         self.run.join("keeper.sock")
     }
 
+    /// Where the engines broker listens.
+    pub(crate) fn engines_socket(&self) -> PathBuf {
+        self.run.join("engines.sock")
+    }
+
     /// Eight digits that tell instances on one machine apart.
     pub(crate) fn instance(&self) -> String {
         instance(&self.root)

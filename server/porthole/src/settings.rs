@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use axum::http::Uri;
 use porthole_protocol::container::Invalid;
+use porthole_protocol::engines;
 use serde::Deserialize;
 
 use crate::access::password::check_new;
@@ -311,6 +312,7 @@ impl Given {
             root,
             run,
             admin_password: admin_password.map(Password),
+            engines: engines::Setting::default(),
         })
     }
 }
@@ -359,6 +361,8 @@ pub struct Settings {
     pub run: PathBuf,
     /// For the account `admin`, where there is no account yet.
     pub admin_password: Option<Password>,
+    /// Which other engines root's policy lets it ask, as `serve` tells.
+    pub engines: engines::Setting,
 }
 
 impl Settings {
@@ -375,6 +379,11 @@ impl Settings {
     /// Where the keeper listens.
     pub fn keeper_socket(&self) -> PathBuf {
         self.run.join("keeper.sock")
+    }
+
+    /// Where the engines broker listens.
+    pub fn engines_socket(&self) -> PathBuf {
+        self.run.join("engines.sock")
     }
 
     /// The address that a person opens, without a slash at its end.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::access::Access;
 use crate::actions::ceilings::Making;
+use crate::engines::Engines;
 use crate::hubs::Hubs;
 use crate::keeper::Keeper;
 use crate::settings::Settings;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub hubs: Hubs,
     /// The connection to the keeper.
     pub keeper: Keeper,
+    /// What Docker and Podman know of their containers, and the way to have them do something.
+    pub engines: Engines,
     /// Becomes true when the server is to end: what is open without end ends then.
     pub ending: watch::Sender<bool>,
 }

@@ -1,4 +1,4 @@
-//! Keeper and server as processes: what each is given, and when it is started again.
+//! Keeper, server and engines broker as processes: what each is given, and when it is started again.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
@@ -12,10 +12,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use caps::CapSet;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use porthole_protocol::engines::VARIABLE as ENGINES;
+use porthole_sys::packet::Packet;
 use porthole_sys::process::{Child, Clone, Forked, SingleThreaded, Words, execute};
 use rustix::fs::Mode;
 use rustix::process::{Signal, WaitStatus, set_parent_process_death_signal};
 
+use super::engines::Engines;
 use super::listeners::Listeners;
 use crate::accounts::Account;
 use crate::clock;
@@ -36,6 +39,7 @@ pub(super) struct Setting {
     /// The server's program.
     pub(super) server_program: PathBuf,
     pub(super) listeners: Listeners,
+    pub(super) engines: Engines,
 }
 
 /// Which child.
@@ -43,6 +47,7 @@ pub(super) struct Setting {
 pub(super) enum Role {
     Keeper,
     Server,
+    Engines,
 }
 
 impl fmt::Display for Role {
@@ -50,6 +55,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Keeper => "keeper",
             Self::Server => "server",
+            Self::Engines => "engines broker",
         })
     }
 }
@@ -79,6 +85,8 @@ pub(super) struct Kid<'a> {
     due_ms: u64,
     delay_ms: u64,
     stopped_by: i32,
+    /// Where the engines broker asks for connections, until it hangs up.
+    pub(super) dial: Option<Packet>,
 }
 
 impl<'a> Kid<'a> {
@@ -91,6 +99,7 @@ impl<'a> Kid<'a> {
             due_ms: 0,
             delay_ms: 0,
             stopped_by: 0,
+            dial: None,
         }
     }
 
@@ -109,9 +118,10 @@ impl<'a> Kid<'a> {
             .then(|| self.due_ms.saturating_sub(now) + 1)
     }
 
-    pub(super) fn start_if_due(&mut self, now: u64) {
+    /// Answers whether it was started.
+    pub(super) fn start_if_due(&mut self, now: u64) -> bool {
         if self.process.is_some() || now < self.due_ms {
-            return;
+            return false;
         }
         self.started_ms = now;
         match self.start() {
@@ -121,6 +131,7 @@ impl<'a> Kid<'a> {
                 self.put_off(now);
             }
         }
+        self.process.is_some()
     }
 
     fn put_off(&mut self, now: u64) {
@@ -135,6 +146,7 @@ impl<'a> Kid<'a> {
     /// It has ended; unless that was wanted, it is started again.
     pub(super) fn ended(&mut self, status: WaitStatus, wanted: bool) {
         self.process = None;
+        self.dial = None;
         let now = clock::monotonic_ms();
         self.put_off(now);
         if !wanted {
@@ -163,7 +175,7 @@ impl<'a> Kid<'a> {
         }
     }
 
-    fn start(&self) -> io::Result<Child> {
+    fn start(&mut self) -> io::Result<Child> {
         let setting = self.setting;
         match self.role {
             Role::Keeper => spawn(
@@ -173,18 +185,38 @@ impl<'a> Kid<'a> {
                 || Ok(()),
             ),
             Role::Server => {
-                // By descriptor: the account need not be able to reach the path. Opened anew each
-                // time, so that a newly installed one is taken.
-                let program = File::open(&setting.server_program)?;
+                let program = opened(setting)?;
                 spawn(
                     program.as_fd(),
                     &setting.listeners.for_server(),
-                    &server_words(&setting.server_program)?,
-                    || become_server(setting.server),
+                    &server_words(setting)?,
+                    || become_account(setting.server),
                 )
+            }
+            Role::Engines => {
+                let missing = || io::Error::from(io::ErrorKind::NotFound);
+                let account = setting.engines.account.ok_or_else(missing)?;
+                let listener = setting.listeners.for_engines().ok_or_else(missing)?;
+                let program = opened(setting)?;
+                let (ours, theirs) = Packet::pair(false)?;
+                ours.set_nonblocking(true)?;
+                let child = spawn(
+                    program.as_fd(),
+                    &[listener, theirs.as_fd()],
+                    &engines_words(setting)?,
+                    || become_account(account),
+                )?;
+                self.dial = Some(ours);
+                Ok(child)
             }
         }
     }
+}
+
+/// The server's program, which the engines broker is too. By descriptor: the account need not be
+/// able to reach the path. Opened anew each time, so that a newly installed one is taken.
+fn opened(setting: &Setting) -> io::Result<File> {
+    File::open(&setting.server_program)
 }
 
 /// Starts a program in a session of its own that ends with this process.
@@ -228,8 +260,9 @@ fn ready(
     porthole_sys::passing::pass(forked, program, passed)
 }
 
-/// Gives up everything that root has: the server asks the keeper, and has nothing itself.
-fn become_server(account: Account) -> io::Result<()> {
+/// Gives up everything that root has: server and engines broker ask others, and have nothing
+/// themselves.
+fn become_account(account: Account) -> io::Result<()> {
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Bounding] {
         caps::clear(None, set).map_err(io::Error::other)?;
     }
@@ -239,7 +272,7 @@ fn become_server(account: Account) -> io::Result<()> {
     setresgid(gid, gid, gid)?;
     // The kernel takes the effective and permitted capabilities away with it.
     setresuid(uid, uid, uid)?;
-    // Anybody may make a user namespace, and be root in it: not the server.
+    // Anybody may make a user namespace, and be root in it: not these.
     porthole_runtime::confine_server()
 }
 
@@ -251,25 +284,44 @@ fn keeper_words() -> io::Result<Words> {
     )
 }
 
-fn server_words(program: &std::path::Path) -> io::Result<Words> {
+/// Checking a password takes 19 MiB for a moment, and a long list of containers as much. glibc keeps
+/// what it once had unless it is told from which size on to give memory back.
+const MEMORY: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.mmap_threshold=262144:glibc.malloc.arena_max=2",
+);
+
+/// What changes how a program of ours speaks, and nothing else.
+const SPEECH: [&str; 5] = ["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE", "NO_COLOR"];
+
+fn server_words(setting: &Setting) -> io::Result<Words> {
     let mut passed: Vec<String> = std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("PORTHOLE_"))
+        .filter(|name| name.starts_with("PORTHOLE_") && name != ENGINES)
         .collect();
-    passed.extend(["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE", "NO_COLOR"].map(str::to_owned));
+    passed.extend(SPEECH.map(str::to_owned));
     let passed: Vec<&str> = passed.iter().map(String::as_str).collect();
     words(
-        [program.as_os_str(), OsStr::new("server")],
+        [setting.server_program.as_os_str(), OsStr::new("server")],
         &passed,
         &[
             ("LISTEN_FDS", "2"),
             ("LISTEN_FDNAMES", "http:api"),
-            // Checking a password takes 19 MiB for a moment. glibc keeps what it once had unless
-            // it is told from which size on to give memory back.
-            (
-                "GLIBC_TUNABLES",
-                "glibc.malloc.mmap_threshold=262144:glibc.malloc.arena_max=2",
-            ),
+            (ENGINES, &setting.engines.told),
+            MEMORY,
+        ],
+    )
+}
+
+fn engines_words(setting: &Setting) -> io::Result<Words> {
+    words(
+        [setting.server_program.as_os_str(), OsStr::new("engines")],
+        &[&["PORTHOLE_RUN", "PORTHOLE_LOG"], &SPEECH[..]].concat(),
+        &[
+            ("LISTEN_FDS", "2"),
+            ("LISTEN_FDNAMES", "engines:dial"),
+            (ENGINES, &setting.engines.told),
+            MEMORY,
         ],
     )
 }

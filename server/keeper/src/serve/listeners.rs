@@ -19,13 +19,14 @@ pub(super) struct Listeners {
     http: TcpListener,
     api: UnixListener,
     keeper: OwnedFd,
+    engines: Option<UnixListener>,
     /// What is to be deleted at the end.
-    paths: [PathBuf; 3],
+    paths: [PathBuf; 4],
 }
 
 impl Listeners {
     /// Opens them; what was opened is closed again where one fails.
-    pub(super) fn open(places: &Places, server: &Account) -> anyhow::Result<Self> {
+    pub(super) fn open(places: &Places, server: &Account, engines: bool) -> anyhow::Result<Self> {
         let http = http()?;
         let api_path = match std::env::var_os("PORTHOLE_SOCKET") {
             Some(path) if !path.is_empty() => PathBuf::from(path),
@@ -37,6 +38,16 @@ impl Listeners {
         ground::share(&api_path, Some(server), Some(server))?;
         api.set_nonblocking(true)?;
         let keeper = ground::keeper_listener(places, Some(server))?;
+        let engines_path = places.engines_socket();
+        ground::unlink(&engines_path)?;
+        let engines = if engines {
+            let listener = UnixListener::bind(&engines_path)
+                .with_context(|| format!("cannot listen at {}", engines_path.display()))?;
+            ground::give(&engines_path, server)?;
+            Some(listener)
+        } else {
+            None
+        };
         // Only root makes files in RUN; the server writes into this one when it needs to.
         let code_path = places.run.join("setup-code");
         ground::unlink(&code_path)?;
@@ -45,7 +56,8 @@ impl Listeners {
             http,
             api,
             keeper: keeper.into(),
-            paths: [api_path, places.keeper_socket(), code_path],
+            engines,
+            paths: [api_path, places.keeper_socket(), engines_path, code_path],
         })
     }
 
@@ -57,6 +69,11 @@ impl Listeners {
     /// What the keeper is given.
     pub(super) fn for_keeper(&self) -> [BorrowedFd<'_>; 1] {
         [self.keeper.as_fd()]
+    }
+
+    /// What the engines broker is given, where there is one.
+    pub(super) fn for_engines(&self) -> Option<BorrowedFd<'_>> {
+        self.engines.as_ref().map(AsFd::as_fd)
     }
 
     /// Deletes the sockets, and the file beside them.

@@ -1,10 +1,13 @@
-//! The supervisor: opens the listeners, and starts and restarts the keeper and the server.
+//! The supervisor: opens the listeners, and starts and restarts the keeper, the server and, where
+//! root's policy enables other engines, the broker that talks to those.
 //!
-//! It parses nothing that comes from outside. Monitors that a killed keeper leaves become its
-//! children, which it reaps when they end. When it is told to stop it stops keeper and server;
-//! containers and sessions run on, and are found again by the next start.
+//! It parses nothing that comes from outside but the one byte by which the broker asks for a
+//! connection. Monitors that a killed keeper leaves become its children, which it reaps when they
+//! end. When it is told to stop it stops what it has started; containers and sessions run on, and
+//! are found again by the next start.
 
 mod children;
+mod engines;
 mod listeners;
 
 use std::ffi::CString;
@@ -20,11 +23,12 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{WaitOptions, set_child_subreaper};
 
 use self::children::{Kid, Role, Setting};
+use self::engines::Engines;
 use self::listeners::Listeners;
 use crate::log::log;
 use crate::poll::{Poll, READ};
 use crate::settings::Places;
-use crate::{accounts, clock, ground, program};
+use crate::{accounts, clock, ground, policy, program};
 
 /// How long the server has to end by itself, in milliseconds.
 const STOP_MS: u64 = 8_000;
@@ -38,6 +42,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let server = accounts::server()?.context(
         "there is no account 'porthole' for the server to run as; make it: useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin porthole",
     )?;
+    let engines = Engines::settle(policy::read_engines(&places.policy)?, &server)?;
     let program = sealed()?;
     // Its directory would keep a file system busy.
     std::env::set_current_dir("/")?;
@@ -47,12 +52,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let _lock = lock(&places)?;
     Cgroups::move_to_leaf()?;
     Cgroups::detect(&places.instance())?;
-    let listeners = Listeners::open(&places, &server)?;
+    let listeners = Listeners::open(&places, &server, engines.account.is_some())?;
     let setting = Setting {
         program,
         server,
         server_program: children::server_program()?,
         listeners,
+        engines,
     };
     let outcome = Supervisor::new(&setting)?.run();
     setting.listeners.close();
@@ -91,11 +97,16 @@ fn lock(places: &Places) -> anyhow::Result<std::fs::File> {
     }
 }
 
-/// Keeper and server, and what is to become of them.
+/// The numbers of what is waited for.
+const SIGNALS: u64 = 0;
+const DIAL: u64 = 1;
+
+/// What was started, and what is to become of it.
 struct Supervisor<'a> {
     poll: Poll,
     signals: SignalFd,
-    kids: [Kid<'a>; 2],
+    setting: &'a Setting,
+    kids: Vec<Kid<'a>>,
     /// Since when, and until when, they are being stopped.
     stopping: Option<u64>,
     /// What keeps a child from running for good.
@@ -116,11 +127,16 @@ impl<'a> Supervisor<'a> {
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let poll = Poll::new()?;
-        poll.add(&signals, 0, READ)?;
+        poll.add(&signals, SIGNALS, READ)?;
         Ok(Self {
             poll,
             signals,
-            kids: [Role::Keeper, Role::Server].map(|role| Kid::new(role, setting)),
+            setting,
+            kids: [Role::Keeper, Role::Server, Role::Engines]
+                .into_iter()
+                .filter(|role| *role != Role::Engines || setting.engines.account.is_some())
+                .map(|role| Kid::new(role, setting))
+                .collect(),
             stopping: None,
             hopeless: None,
         })
@@ -134,18 +150,45 @@ impl<'a> Supervisor<'a> {
                     break;
                 }
             } else {
-                self.kids.iter_mut().for_each(|kid| kid.start_if_due(now));
+                self.start(now)?;
             }
             let timeout = match self.stopping {
                 Some(until) => Some(until.saturating_sub(now)),
                 None => self.kids.iter().filter_map(|kid| kid.due_in(now)).min(),
             };
-            self.poll.wait(timeout)?;
+            let ready = self.poll.wait(timeout)?;
+            if ready.iter().any(|(number, _)| *number == DIAL) {
+                self.dial();
+            }
             self.take_signals();
         }
         match self.hopeless {
             Some(role) => anyhow::bail!("the {role} cannot run; it has said why above"),
             None => Ok(()),
+        }
+    }
+
+    fn start(&mut self, now: u64) -> anyhow::Result<()> {
+        for kid in &mut self.kids {
+            if kid.start_if_due(now)
+                && let Some(dial) = &kid.dial
+            {
+                self.poll.add(dial, DIAL, READ)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One connection that the engines broker asks for. One that asks for anything else, or hangs
+    /// up, is not listened to any more; it ends then, and is started again.
+    fn dial(&mut self) {
+        for kid in &mut self.kids {
+            if let Some(dial) = &kid.dial
+                && !self.setting.engines.answer(dial)
+            {
+                self.poll.remove(dial);
+                kid.dial = None;
+            }
         }
     }
 
@@ -163,8 +206,13 @@ impl<'a> Supervisor<'a> {
                 // A monitor that an earlier keeper left.
                 continue;
             };
+            if let Some(dial) = &kid.dial {
+                self.poll.remove(dial);
+            }
             kid.ended(status, self.stopping.is_some());
-            if status.exit_status() == Some(i32::from(crate::CANNOT_RUN)) && self.stopping.is_none()
+            if kid.role != Role::Engines
+                && status.exit_status() == Some(i32::from(crate::CANNOT_RUN))
+                && self.stopping.is_none()
             {
                 self.hopeless = Some(kid.role);
                 self.stopping = Some(clock::monotonic_ms() + STOP_MS);
@@ -172,18 +220,16 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// First the server, which still may want to ask the keeper something. Answers whether both
+    /// First the server, which still may want to ask the others something. Answers whether all
     /// have ended.
     fn proceed_stopping(&mut self, late: bool) -> bool {
         let signal = if late { 9 } else { 15 };
-        let [keeper, server] = &mut self.kids;
-        if server.runs() {
-            server.stop(signal);
-            return false;
-        }
-        if keeper.runs() {
-            keeper.stop(signal);
-            return false;
+        for role in [Role::Server, Role::Engines, Role::Keeper] {
+            let mut running = self.kids.iter_mut().filter(|kid| kid.runs());
+            if let Some(kid) = running.find(|kid| kid.role == role) {
+                kid.stop(signal);
+                return false;
+            }
         }
         true
     }

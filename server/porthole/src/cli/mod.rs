@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod engines;
 mod serve;
 
 use std::process::ExitCode;
@@ -26,6 +27,9 @@ enum Command {
     /// The part of `serve` that speaks HTTP; `serve` starts it
     #[command(hide = true)]
     Server,
+    /// The part of `serve` that talks to Docker and Podman; `serve` starts it
+    #[command(hide = true)]
+    Engines,
     /// What only who operates Porthole does, on the machine itself
     Admin {
         #[command(subcommand)]
@@ -55,6 +59,10 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(flags) => serve::run(*flags),
         Command::Server => run_server(),
+        Command::Engines => {
+            log::begin();
+            engines::run()
+        }
         Command::Admin {
             command:
                 Admin::ResetPassword {
@@ -80,6 +88,7 @@ pub fn main() -> ExitCode {
 fn run_server() -> anyhow::Result<()> {
     log::begin();
     // `serve` has resolved everything and handed it on; the file is root's and may be unreadable.
-    let settings = Given::from_env(|name| std::env::var(name).ok())?.resolve()?;
+    let mut settings = Given::from_env(|name| std::env::var(name).ok())?.resolve()?;
+    settings.engines = engines::setting()?;
     server::run(settings, Listeners::inherited()?)
 }

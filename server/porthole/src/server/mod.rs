@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::access::Access;
 use crate::actions::accounts;
 use crate::actions::ceilings::Making;
+use crate::engines::{self, Engines, Jobs};
 use crate::hubs::{self, Hubs};
 use crate::keeper::{self, Asks, Keeper};
 use crate::settings::Settings;
@@ -33,10 +34,11 @@ const GRACE: Duration = Duration::from_secs(3);
 const CODE_LOOK: Duration = Duration::from_secs(30);
 
 /// Everything of a server, nothing of it running yet.
-pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks)> {
+pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks, Jobs)> {
     let path = settings.database();
     let store = Store::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let (keeper, asks) = Keeper::new();
+    let (engines, jobs) = Engines::new(settings.engines.clone(), settings.engines_socket());
     let state = AppState::new(Shared {
         access: Access::new(&settings),
         settings,
@@ -46,9 +48,10 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks)> {
         creations: Making::default(),
         hubs: Hubs::default(),
         keeper,
+        engines,
         ending: watch::Sender::new(false),
     });
-    Ok((state, asks))
+    Ok((state, asks, jobs))
 }
 
 /// Runs the server until SIGTERM or SIGINT.
@@ -69,12 +72,13 @@ pub fn run(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
 async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (state, asks) = state(settings)?;
+    let (state, asks, jobs) = state(settings)?;
     first_account(&state).await?;
     state.access.passwords.warm_up();
     // Before the keeper tells of anything.
     tokio::spawn(hubs::run(state.clone()));
     tokio::spawn(keeper::run(state.clone(), asks));
+    tokio::spawn(engines::run(state.clone(), jobs));
     let looking = state.clone();
     tokio::spawn(async move { looking.access.standing.keep_looking(&looking.store).await });
     let (router, _) = router::router(&state);
@@ -139,6 +143,6 @@ pub(crate) fn test_state() -> (tempfile::TempDir, AppState, Asks) {
         run: Some(directory.path().into()),
         ..Default::default()
     };
-    let (state, asks) = state(given.resolve().expect("settings")).expect("a state");
+    let (state, asks, _) = state(given.resolve().expect("settings")).expect("a state");
     (directory, state, asks)
 }
