@@ -15,44 +15,37 @@ mod effects;
 mod identity;
 mod inspections;
 mod monitors;
+mod servers;
 mod takeover;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use porthole_protocol::keeper::{Hello, Policy, VERSION};
-use porthole_protocol::monitor::{self as monitor_protocol, FromMonitor};
+use porthole_protocol::keeper::Policy;
 use porthole_protocol::session::Target;
 use porthole_runtime::{Cgroups, Images};
-use porthole_sys::packet::{Listener, Packet, PacketError};
+use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::process::Child;
-use rustix::event::epoll::EventFlags;
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::WaitOptions;
 
-use self::connection::{Connection, Incoming};
+use self::connection::Connection;
 use self::inspections::Inspection;
 use self::worker::Worker;
 use crate::ledger::{Effect, Ledger, Machine, Now, Ticket};
 use crate::log::log;
 use crate::monitor::Ground;
-use crate::poll::{Poll, READ, READ_WRITE};
+use crate::poll::{Poll, READ};
 use crate::settings::Places;
-use crate::{accounts, clock, ground, policy, program, store};
-
-/// Servers that may be connected at once; there is one, and another while it is replaced.
-const CONNECTIONS: usize = 32;
+use crate::{accounts, clock, ground, policy, program};
 
 /// Messages taken from one peer before the others have their turn.
 const MESSAGES_AT_ONCE: usize = 32;
-
-/// A monitor's message may hold a session's record.
-const MONITOR_MESSAGE_LIMIT: usize = 256 * 1024;
 
 /// How long a predecessor has to go, which holds the lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -245,200 +238,10 @@ impl Broker {
         Ok(())
     }
 
-    // ---- Servers
-
-    fn accept(&mut self) {
-        while let Ok(packet) = self.listener.accept(true) {
-            let allowed = packet
-                .credentials()
-                .is_ok_and(|who| who.uid == 0 || Some(who.uid) == self.server_uid);
-            if !allowed || self.connections.len() >= CONNECTIONS {
-                continue;
-            }
-            let number = self.number(Source::Connection(self.next_number + 1));
-            if self.poll.add(&packet, number, READ).is_ok() {
-                self.connections.insert(number, Connection::new(packet));
-            } else {
-                self.sources.remove(&number);
-            }
-        }
-    }
-
-    fn serve(&mut self, id: u64, flags: EventFlags) {
-        if flags.contains(EventFlags::OUT) {
-            self.flush(id);
-        }
-        for _ in 0..MESSAGES_AT_ONCE {
-            let Some(connection) = self.connections.get(&id) else {
-                return;
-            };
-            match connection.receive() {
-                Ok(Some((bytes, descriptors))) => self.understand(id, &bytes, descriptors),
-                Err(error) if error.is_would_block() => return,
-                Ok(None) => return self.hang_up(id),
-                Err(PacketError::Descriptors { bytes }) => {
-                    self.act(id, connection::without_descriptors(&bytes));
-                }
-                Err(error) => {
-                    log!("keeper", "a server was cut off: {error}");
-                    return self.hang_up(id);
-                }
-            }
-        }
-    }
-
-    fn understand(&mut self, id: u64, bytes: &[u8], descriptors: Vec<OwnedFd>) {
-        let hello = Hello {
-            version: VERSION,
-            pid: std::process::id().cast_signed(),
-            policy: self.policy,
-            lacking: self.lacking.clone(),
-        };
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        let incoming = connection
-            .conversation
-            .understand(bytes, descriptors, || hello);
-        self.act(id, incoming);
-    }
-
-    fn act(&mut self, id: u64, incoming: Incoming) {
-        match incoming {
-            Incoming::Request(number, request, descriptors) => {
-                let ticket = Ticket {
-                    connection: id,
-                    id: number,
-                };
-                self.request(ticket, request, descriptors);
-            }
-            Incoming::Answer(number, reply) => {
-                self.reply(
-                    Ticket {
-                        connection: id,
-                        id: number,
-                    },
-                    reply,
-                    Vec::new(),
-                );
-            }
-            Incoming::LastAnswer(number, reply) => {
-                self.reply(
-                    Ticket {
-                        connection: id,
-                        id: number,
-                    },
-                    reply,
-                    Vec::new(),
-                );
-                self.hang_up(id);
-            }
-            Incoming::Senseless(why) => {
-                log!("keeper", "a server was cut off: {why}");
-                self.hang_up(id);
-            }
-        }
-    }
-
-    fn flush(&mut self, id: u64) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        match connection.flush() {
-            Ok(true) => {}
-            Ok(false) => {
-                let _ = self.poll.change(&connection.packet, id, READ);
-            }
-            Err(closed) => {
-                log!("keeper", "a server was cut off: {closed}");
-                self.hang_up(id);
-            }
-        }
-    }
-
-    fn hang_up(&mut self, id: u64) {
-        if let Some(connection) = self.connections.remove(&id) {
-            self.poll.remove(&connection.packet);
-        }
-        self.sources.remove(&id);
-        self.descriptors.retain(|ticket, _| ticket.connection != id);
-        if let Some(observer) = self.observers.remove(&id) {
-            let _ = porthole_sys::signals::send(&observer.pidfd, 9);
-        }
-    }
-
-    // ---- What was forked
-
     fn reap(&mut self) {
         while let Ok(Some(_)) = self.children.read_signal() {}
         // What became of it is told by its connection.
         while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
-    }
-
-    /// A monitor has something to say, or is gone.
-    fn hear(&mut self, target: &Target) {
-        for _ in 0..MESSAGES_AT_ONCE {
-            let Some(link) = self.monitors.get(target) else {
-                return;
-            };
-            match link.packet.receive(MONITOR_MESSAGE_LIMIT) {
-                Ok(Some((bytes, _))) => match serde_json::from_slice::<FromMonitor>(&bytes) {
-                    Ok(message) => self.heard(target, message),
-                    Err(error) => log!("keeper", "{target:?}: its monitor: {error}"),
-                },
-                Err(error) if error.is_would_block() => return,
-                Ok(None) => return self.lose_monitor(target),
-                Err(error) => {
-                    log!("keeper", "{target:?}: its monitor: {error}");
-                    return self.lose_monitor(target);
-                }
-            }
-        }
-    }
-
-    fn heard(&mut self, target: &Target, message: FromMonitor) {
-        if let FromMonitor::Hello {
-            version,
-            target: says,
-            started,
-            ..
-        } = &message
-        {
-            let understood = *version == monitor_protocol::VERSION && says == target;
-            if let Some(link) = self.monitors.get_mut(target) {
-                link.understood = understood;
-            }
-            if !understood {
-                log!(
-                    "keeper",
-                    "{target:?}: its monitor speaks version {version}: it works on, but cannot be attached to"
-                );
-            }
-            // A session that no record speaks of: its keeper went while it was being opened.
-            if let (Target::Session(id), Some(started)) = (target, started)
-                && let Some(session) = &started.session
-            {
-                self.ledger
-                    .recover_opening(id, &session.container, Self::now());
-            }
-        }
-        let effects = self.ledger.said(target, message, Self::now());
-        self.perform(effects);
-    }
-
-    fn lose_monitor(&mut self, target: &Target) {
-        if let Some(link) = self.monitors.remove(target) {
-            self.poll.remove(&link.packet);
-            self.sources.remove(&link.number);
-        }
-        // One that was killed leaves its socket.
-        let socket = crate::monitor::socket(&self.ground.places, target);
-        let _ = std::fs::remove_file(socket);
-        let directory = crate::monitor::directory(&self.ground.places, target);
-        let exit = store::read(&directory.join("exit.json")).ok().flatten();
-        let failure = store::read(&directory.join("failure.json")).ok().flatten();
-        let effects = self.ledger.monitor_gone(target, exit, failure, Self::now());
-        self.perform(effects);
     }
 
     fn hear_worker(&mut self, id: u64) {
@@ -452,12 +255,5 @@ impl Broker {
         self.sources.remove(&id);
         let effects = self.worked(&worker.work, report);
         self.perform(effects);
-    }
-
-    /// Waits until there is room for what a connection is still to be sent.
-    fn await_room(&mut self, id: u64) {
-        if let Some(connection) = self.connections.get(&id) {
-            let _ = self.poll.change(connection.packet.as_fd(), id, READ_WRITE);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Monitors: forking them, sending to them, handing them readers.
+//! Monitors: forking them, sending to them, hearing them, handing them readers.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,16 +6,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use porthole_protocol::container::NamespaceChoice;
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{Failure, FailureCode, Reply, Stage};
-use porthole_protocol::monitor::{FromMonitor, ToMonitor};
+use porthole_protocol::monitor::{FromMonitor, ToMonitor, VERSION};
 use porthole_protocol::namespace::PerNamespace;
 use porthole_protocol::session::Target;
 use porthole_sys::packet::Packet;
 
-use super::{Broker, Link, Source, identity};
+use super::{Broker, Link, MESSAGES_AT_ONCE, Source, identity};
 use crate::ledger::{Config, Joining, Ticket};
 use crate::log::log;
 use crate::monitor::{self, Assignment, io_failure};
 use crate::poll::READ;
+use crate::store;
+
+/// A monitor's message may hold a session's record.
+const MESSAGE_LIMIT: usize = 256 * 1024;
 
 impl Broker {
     pub(super) fn launch(&mut self, id: &ContainerId, ticket: Ticket) {
@@ -206,5 +210,71 @@ impl Broker {
         if let Err(failure) = killed {
             log!("keeper", "{target:?}: {failure}");
         }
+    }
+
+    /// A monitor has something to say, or is gone.
+    pub(super) fn hear(&mut self, target: &Target) {
+        for _ in 0..MESSAGES_AT_ONCE {
+            let Some(link) = self.monitors.get(target) else {
+                return;
+            };
+            match link.packet.receive(MESSAGE_LIMIT) {
+                Ok(Some((bytes, _))) => match serde_json::from_slice::<FromMonitor>(&bytes) {
+                    Ok(message) => self.heard(target, message),
+                    Err(error) => log!("keeper", "{target:?}: its monitor: {error}"),
+                },
+                Err(error) if error.is_would_block() => return,
+                Ok(None) => return self.lose_monitor(target),
+                Err(error) => {
+                    log!("keeper", "{target:?}: its monitor: {error}");
+                    return self.lose_monitor(target);
+                }
+            }
+        }
+    }
+
+    pub(super) fn heard(&mut self, target: &Target, message: FromMonitor) {
+        if let FromMonitor::Hello {
+            version,
+            target: says,
+            started,
+            ..
+        } = &message
+        {
+            let understood = *version == VERSION && says == target;
+            if let Some(link) = self.monitors.get_mut(target) {
+                link.understood = understood;
+            }
+            if !understood {
+                log!(
+                    "keeper",
+                    "{target:?}: its monitor speaks version {version}: it works on, but cannot be attached to"
+                );
+            }
+            // A session that no record speaks of: its keeper went while it was being opened.
+            if let (Target::Session(id), Some(started)) = (target, started)
+                && let Some(session) = &started.session
+            {
+                self.ledger
+                    .recover_opening(id, &session.container, Self::now());
+            }
+        }
+        let effects = self.ledger.said(target, message, Self::now());
+        self.perform(effects);
+    }
+
+    pub(super) fn lose_monitor(&mut self, target: &Target) {
+        if let Some(link) = self.monitors.remove(target) {
+            self.poll.remove(&link.packet);
+            self.sources.remove(&link.number);
+        }
+        // One that was killed leaves its socket.
+        let socket = monitor::socket(&self.ground.places, target);
+        let _ = std::fs::remove_file(socket);
+        let directory = monitor::directory(&self.ground.places, target);
+        let exit = store::read(&directory.join("exit.json")).ok().flatten();
+        let failure = store::read(&directory.join("failure.json")).ok().flatten();
+        let effects = self.ledger.monitor_gone(target, exit, failure, Self::now());
+        self.perform(effects);
     }
 }

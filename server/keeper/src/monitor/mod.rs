@@ -5,6 +5,7 @@
 //! is found by its socket `RUN/m/<32 digits>`. It reads nothing that a container wrote: output goes
 //! from descriptor to descriptor.
 
+mod begin;
 mod exit;
 mod group;
 mod output;
@@ -15,25 +16,23 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::SigSet;
-use porthole_protocol::id::{ContainerId, ContainerPid, HostPid};
-use porthole_protocol::journal::Mark;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use porthole_protocol::monitor::{FromMonitor, Started};
-use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
-use porthole_protocol::session::{Session, Size, Target};
+use porthole_protocol::monitor::FromMonitor;
+use porthole_protocol::namespace::PerNamespace;
+use porthole_protocol::session::Target;
 use porthole_protocol::trace::Actor;
-use porthole_runtime::{Cgroups, Console, Images, Join, LastWord, Launch, Recorder};
+use porthole_runtime::{Cgroups, Images, Recorder};
 use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::process::{Child, Clone, SingleThreaded, Standard, redirect};
 use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
 
+use self::begin::{Begun, begin, output};
 use self::group::Group;
-use self::output::Output;
 use self::watch::{Watch, Watched};
 use crate::ledger::{Config, Joining, Run};
 use crate::log::log;
 use crate::settings::Places;
-use crate::{clock, program, store};
+use crate::{program, store};
 
 /// What monitors stand on; the keeper's.
 #[derive(Debug)]
@@ -148,15 +147,6 @@ struct Descriptors<'a> {
     index: &'a OwnedFd,
 }
 
-/// What was started.
-struct Begun {
-    pidfd: OwnedFd,
-    console: Console,
-    started: Started,
-    size: Size,
-    last_word: Option<LastWord>,
-}
-
 fn monitor(
     ground: &Ground,
     assignment: &Assignment<'_>,
@@ -256,157 +246,6 @@ fn listen(socket: &Path) -> io::Result<Listener> {
     // A monitor that was killed leaves its socket; none is started while another lives.
     let _ = std::fs::remove_file(socket);
     Listener::bind(socket)
-}
-
-fn begin(
-    ground: &Ground,
-    assignment: &Assignment<'_>,
-    container: &ContainerId,
-    trace: &mut Recorder,
-) -> Result<Begun, Failure> {
-    match assignment {
-        Assignment::Container { config, shared } => {
-            ground.cgroups.create(container, &config.spec.limits)?;
-            launch(ground, config, shared, trace)
-        }
-        Assignment::Session {
-            joining,
-            config,
-            run,
-        } => {
-            ground.cgroups.create_session(container, &joining.session)?;
-            join(ground, joining, config, run, trace)
-        }
-    }
-}
-
-fn launch(
-    ground: &Ground,
-    config: &Config,
-    shared: &PerNamespace<Option<OwnedFd>>,
-    trace: &mut Recorder,
-) -> Result<Begun, Failure> {
-    let mut copies = PerNamespace::build(|_| None);
-    for (kind, fd) in shared.iter() {
-        if let Some(fd) = fd {
-            let copy = fd
-                .try_clone()
-                .map_err(|error| io_failure(&error, "a descriptor cannot be copied"))?;
-            *copies.get_mut(kind) = Some(copy);
-        }
-    }
-    let directory = directory(&ground.places, &Target::Init(config.id.clone()));
-    let launched = porthole_runtime::launch(
-        &Launch {
-            id: &config.id,
-            name: &config.name,
-            spec: &config.spec,
-            ids: config.ids,
-            directory: &directory,
-            images: &ground.images,
-            cgroups: &ground.cgroups,
-            shared: copies,
-            program: ground.program.as_fd(),
-            size: Size::DEFAULT,
-        },
-        trace,
-    )?;
-    Ok(Begun {
-        started: Started {
-            host_pid: launched.host_pid,
-            container_pid: innermost_pid(launched.host_pid),
-            start_ticks: launched.start_ticks,
-            tty_name: launched.tty_name,
-            namespaces: launched.namespaces,
-            session: None,
-        },
-        pidfd: launched.pidfd,
-        console: launched.console,
-        size: Size::DEFAULT,
-        last_word: launched.last_word,
-    })
-}
-
-fn join(
-    ground: &Ground,
-    joining: &Joining,
-    config: &Config,
-    run: &Run,
-    trace: &mut Recorder,
-) -> Result<Begun, Failure> {
-    let joined = porthole_runtime::join(
-        &Join {
-            session: &joining.session,
-            spec: &joining.spec,
-            container: &config.spec,
-            id: &config.id,
-            ids: config.ids,
-            host_pid: run.host_pid,
-            start_ticks: run.start_ticks,
-            namespaces: &run.namespaces,
-            cgroups: &ground.cgroups,
-            images: &ground.images,
-        },
-        trace,
-    )?;
-    let session = Session {
-        id: joining.session.clone(),
-        container: config.id.clone(),
-        owner: joining.owner.clone(),
-        command: joined.command,
-        tty: joining.spec.tty,
-        size: joining.spec.size,
-        exit: None,
-        host_pid: Some(joined.host_pid),
-        container_pid: Some(joined.container_pid),
-        tty_name: joined.tty_name.clone(),
-        started_at: clock::wall(),
-        tried: joined.tried,
-        joined: None,
-        fidelity: Vec::new(),
-    };
-    Ok(Begun {
-        started: Started {
-            host_pid: joined.host_pid,
-            container_pid: joined.container_pid,
-            start_ticks: joined.start_ticks,
-            tty_name: joined.tty_name,
-            namespaces: NamespaceSet::default(),
-            session: Some(Box::new(session)),
-        },
-        pidfd: joined.pidfd,
-        console: joined.console,
-        size: joining.spec.size,
-        last_word: None,
-    })
-}
-
-fn output(
-    console: Console,
-    size: Size,
-    journal: &OwnedFd,
-    index: &OwnedFd,
-) -> Result<Output, Failure> {
-    let begin = || {
-        let mut output = Output::new(console, journal.try_clone()?, index.try_clone()?)?;
-        output.mark(Mark::Start, clock::wall_us())?;
-        if output.has_tty() {
-            output.mark(Mark::Resize(size), clock::wall_us())?;
-        }
-        Ok(output)
-    };
-    begin().map_err(|error: io::Error| io_failure(&error, "the journal cannot be written"))
-}
-
-/// A process's number in its own PID namespace.
-fn innermost_pid(pid: HostPid) -> ContainerPid {
-    let number = std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find(|line| line.starts_with("NSpid:"))?;
-            line.split_whitespace().last()?.parse().ok()
-        });
-    ContainerPid(number.unwrap_or(1))
 }
 
 /// A failure of this program's own input and output.
