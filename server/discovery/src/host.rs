@@ -1,17 +1,34 @@
 //! The host as it is known: what reads it together with what is known of it.
 
+use std::time::Instant;
+
 use porthole_protocol::id::HostPid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::arguments::Arguments;
+use crate::holders;
 use crate::model::Model;
 use crate::procfs::{Look, Reader, Reading};
 use crate::{Failure, Step};
 
-/// The reader and what it has read.
+/// The readers and what they have read.
 #[derive(Debug)]
 pub(crate) struct Host {
-    reader: Reader,
+    pub(crate) reader: Reader,
+    pub(crate) arguments: Arguments,
     pub(crate) model: Model,
+}
+
+/// What is known to have happened to a process that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Perhaps nothing.
+    None,
+    /// It may have other arguments.
+    Scan,
+    /// It executes another program or has another name.
+    Changed,
 }
 
 impl Host {
@@ -19,7 +36,11 @@ impl Host {
     pub(crate) fn open(cgroup_base: Option<String>) -> Result<Self, Failure> {
         let mut reader = Reader::open(cgroup_base).map_err(at(Step::OpenProc))?;
         let model = Model::new(reader.initial());
-        Ok(Self { reader, model })
+        Ok(Self {
+            reader,
+            arguments: Arguments::default(),
+            model,
+        })
     }
 
     /// The numbers of all processes there are.
@@ -27,23 +48,64 @@ impl Host {
         self.reader.list().map_err(at(Step::ListProc))
     }
 
-    /// Reads every process.
+    /// Reads every process and what each holds.
     pub(crate) fn scan(&mut self) -> Result<(), Failure> {
         for pid in self.list()? {
-            self.read(pid);
+            self.read(pid, Cause::None);
+            holders::look_at_descriptors(self, pid);
+            self.run_arguments(Instant::now());
+        }
+        let mounts: Vec<_> = self.model.mount_namespaces().collect();
+        for mnt in mounts {
+            holders::look_at_mounts(self, mnt);
         }
         Ok(())
     }
 
-    /// Reads a process and what is new around it.
-    pub(crate) fn read(&mut self, pid: HostPid) {
-        let Reading { process, directory } = match self.reader.look(pid) {
+    /// Asks for arguments and takes those that have come.
+    pub(crate) fn run_arguments(&mut self, now: Instant) {
+        let model = &mut self.model;
+        self.arguments.run(now, |answer| {
+            model.arguments(answer.pid, answer.start_ticks, answer.args);
+        });
+    }
+
+    /// Waits until all arguments have come that can be had.
+    pub(crate) fn wait_for_arguments(&mut self) -> Result<(), Failure> {
+        while !self.arguments.is_done() {
+            self.run_arguments(Instant::now());
+            if let Some(socket) = self.arguments.socket() {
+                let timeout = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 100_000_000,
+                };
+                match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout)) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => return Err(at(Step::Wait)(errno)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a process and what is new around it. Its arguments come later.
+    pub(crate) fn read(&mut self, pid: HostPid, cause: Cause) {
+        let Reading {
+            process,
+            group,
+            directory,
+        } = match self.reader.look(pid) {
             Look::Found(reading) => *reading,
             Look::Gone => return self.model.remove(pid),
             Look::Unclear => return,
         };
         let namespaces = process.namespaces;
-        self.model.put(process);
+        // Threads of the kernel and zombies have none.
+        let has_arguments = process.security.is_some() && !matches!(process.state, 'Z' | 'X');
+        let is_new = self.model.put(process, group);
+        if has_arguments && (is_new || cause != Cause::None) {
+            self.arguments.ask(pid, is_new || cause == Cause::Changed);
+        }
         for (kind, inode) in namespaces.iter() {
             let Some(inode) = *inode else { continue };
             if self.model.is_related(kind, inode) {

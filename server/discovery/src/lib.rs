@@ -8,10 +8,11 @@
 //!      |
 //!   observer  gathers them, at most 50 ms; a slow scan corrects what no event tells
 //!      |
-//!   procfs    reads the processes concerned  <-- parse, printable: bytes to values, no I/O
+//!   host      what reads: procfs (processes), arguments (a helper that may hang),
+//!      |      holders (descriptors, mounts), freezer  <-- parse, printable: bytes to values
 //!      |
 //!   model     what the host looks like, and what of it the receiver does not know yet
-//!      |
+//!      |      <-- recognise (a group's path), containers (who is in which)
 //!   outbox    one message at a time, as fast as the receiver reads
 //! ```
 //!
@@ -23,7 +24,12 @@ use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 
+mod arguments;
+mod containers;
 pub mod events;
+mod freezer;
+mod groups;
+mod holders;
 mod host;
 pub mod inspect;
 mod model;
@@ -108,5 +114,7 @@ pub fn observe(stream: OwnedFd, settings: &Settings) -> Result<(), Failure> {
 pub fn scan_once(settings: &Settings) -> Result<usize, Failure> {
     let mut host = host::Host::open(settings.cgroup_base.clone())?;
     host.scan()?;
+    host.wait_for_arguments()?;
+    let _ = host.model.take_update();
     Ok(host.model.pids().count())
 }

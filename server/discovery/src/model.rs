@@ -5,73 +5,82 @@
 //! so that it can never be more than there are processes and namespaces.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
+use porthole_protocol::container::IdRange;
 use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
-use porthole_protocol::observation::{Namespace, Process, Update};
+use porthole_protocol::observation::{Process, Update};
 
-use crate::parse;
+use crate::containers::{Containers, Namespaces, Place};
 use crate::procfs::{IdMaps, Relation};
+use crate::recognise::Group;
+use crate::{parse, recognise};
+
+mod entry;
+mod untold;
+
+use entry::Entry;
+use untold::Untold;
 
 /// About how many bytes of JSON one update may have; well below the protocol's limit.
 const UPDATE_BYTES: usize = 256 * 1024;
 
 /// What an entry of an update has about in JSON, arguments apart.
-const ENTRY_BYTES: usize = 640;
+const ENTRY_BYTES: usize = 1024;
 
-/// A namespace that a process is in, or that another one hangs from.
-#[derive(Debug)]
-struct Entry {
-    kind: NamespaceType,
-    owner: Option<NamespaceInode>,
-    parent: Option<NamespaceInode>,
-    /// Whether owner and parent have been asked for.
-    related: bool,
-    members: BTreeSet<HostPid>,
-    /// How many others have it as owner or parent.
-    hangers: u32,
-    /// The maps of a user namespace, once they are written.
-    maps: Option<IdMaps>,
+/// What a holder of a namespace, and a range of ids, have about.
+const HOLDER_BYTES: usize = 120;
+const RANGE_BYTES: usize = 32;
+
+/// A process with its control group.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub(crate) process: Process,
+    pub(crate) group: Arc<Group>,
+}
+
+impl Known {
+    /// What decides in which container it is.
+    pub(crate) fn place(&self) -> Place {
+        (self.group.number, self.process.namespaces.pid)
+    }
+}
+
+/// A namespace that something holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) kind: NamespaceType,
+    pub(crate) inode: NamespaceInode,
+    pub(crate) fd: i32,
+}
+
+/// A namespace that is mounted on a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mounted {
+    pub(crate) kind: NamespaceType,
+    pub(crate) inode: NamespaceInode,
+    /// Where, as the process that was asked sees it.
+    pub(crate) path: String,
 }
 
 /// The host as far as it is known.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     initial: NamespaceSet,
-    processes: HashMap<HostPid, Process>,
+    processes: HashMap<HostPid, Known>,
     namespaces: HashMap<NamespaceInode, Entry>,
+    containers: Containers,
+    /// Whether they have to be found anew.
+    moved: bool,
+    /// The groups of containers that are frozen.
+    frozen: HashSet<String>,
+    /// What processes have open.
+    open: HashMap<HostPid, Vec<Held>>,
+    /// What is mounted in mount namespaces.
+    mounts: HashMap<NamespaceInode, Vec<Mounted>>,
     notice: Option<String>,
     untold: Untold,
-}
-
-/// What the receiver does not know.
-#[derive(Debug, Default)]
-struct Untold {
-    begun: bool,
-    notice: bool,
-    processes: BTreeSet<HostPid>,
-    namespaces: BTreeSet<NamespaceInode>,
-    told_processes: HashSet<HostPid>,
-    told_namespaces: HashSet<NamespaceInode>,
-}
-
-impl Untold {
-    /// What was never told need not be told to be gone.
-    fn process_gone(&mut self, pid: HostPid) {
-        if self.told_processes.contains(&pid) {
-            self.processes.insert(pid);
-        } else {
-            self.processes.remove(&pid);
-        }
-    }
-
-    fn namespace_gone(&mut self, inode: NamespaceInode) {
-        if self.told_namespaces.contains(&inode) {
-            self.namespaces.insert(inode);
-        } else {
-            self.namespaces.remove(&inode);
-        }
-    }
 }
 
 impl Model {
@@ -83,9 +92,14 @@ impl Model {
         }
     }
 
+    /// The namespaces that the host began with.
+    pub(crate) const fn initial(&self) -> &NamespaceSet {
+        &self.initial
+    }
+
     /// What is known of a process.
     pub(crate) fn process(&self, pid: HostPid) -> Option<&Process> {
-        self.processes.get(&pid)
+        self.processes.get(&pid).map(|known| &known.process)
     }
 
     /// All that are known.
@@ -97,6 +111,7 @@ impl Model {
     pub(crate) fn children(&self, parents: &HashSet<HostPid>) -> Vec<HostPid> {
         self.processes
             .values()
+            .map(|known| &known.process)
             .filter(|process| process.parent.is_some_and(|p| parents.contains(&p)))
             .map(|process| process.host_pid)
             .collect()
@@ -136,18 +151,24 @@ impl Model {
     pub(crate) fn relate(&mut self, relations: &[Relation]) {
         for relation in relations {
             let entry = self.entry(relation.kind, relation.inode);
-            let before = [entry.owner, entry.parent];
-            let after = [relation.owner, relation.parent];
-            [entry.owner, entry.parent] = after;
+            let before = entry.above();
+            (entry.owner, entry.parent) = (relation.owner, relation.parent);
+            let after = entry.above();
             entry.related = true;
+            let maker = std::mem::replace(&mut entry.owner_uid, relation.owner_uid);
+            if maker != relation.owner_uid {
+                self.untold.namespaces.changed(relation.inode);
+            }
             if before != after {
-                self.untold.namespaces.insert(relation.inode);
+                self.moved = true;
+                self.untold.namespaces.changed(relation.inode);
                 for inode in after.into_iter().flatten() {
                     let kind = match relation.kind {
                         NamespaceType::Pid if Some(inode) == relation.parent => NamespaceType::Pid,
                         _ => NamespaceType::User,
                     };
                     self.entry(kind, inode).hangers += 1;
+                    self.untold.namespaces.changed(inode);
                 }
                 for inode in before.into_iter().flatten() {
                     self.unhang(inode);
@@ -166,71 +187,222 @@ impl Model {
             return;
         };
         for pid in &entry.members {
-            let Some(process) = self.processes.get_mut(pid) else {
+            let Some(Known { process, .. }) = self.processes.get_mut(pid) else {
                 continue;
             };
             let before = (process.uid_inside, process.gid_inside);
             number_inside(process, &maps);
             if before != (process.uid_inside, process.gid_inside) {
-                self.untold.processes.insert(*pid);
+                self.untold.processes.changed(*pid);
             }
         }
+        self.moved = true;
         // One map may still be missing: those that write them begin with either.
         if !maps.users.is_empty() && !maps.groups.is_empty() {
             entry.maps = Some(maps);
         }
     }
 
-    /// A process as it is now. Its ids inside are filled in here.
-    pub(crate) fn put(&mut self, mut process: Process) {
+    /// A process as it is now, in this group. Its ids inside and its container are filled in here;
+    /// its arguments stay what they were as long as it is the same process. Answers whether it is
+    /// a new one.
+    pub(crate) fn put(&mut self, mut process: Process, group: Arc<Group>) -> bool {
         let pid = process.host_pid;
+        let before = self.processes.get(&pid);
+        let same = before.filter(|b| b.process.start_ticks == process.start_ticks);
+        let is_new = same.is_none();
+        if let Some(before) = same
+            && process.args.is_empty()
+        {
+            process.args.clone_from(&before.process.args);
+        }
         let maps = process
             .namespaces
             .user
             .and_then(|inode| self.namespaces.get(&inode)?.maps.as_ref());
         if let Some(maps) = maps {
             number_inside(&mut process, maps);
-        } else if let Some(before) = self.processes.get(&pid)
+        } else if let Some(Known {
+            process: before, ..
+        }) = before
             && before.namespaces.user == process.namespaces.user
             && (before.uid, before.gid) == (process.uid, process.gid)
         {
             process.uid_inside = before.uid_inside;
             process.gid_inside = before.gid_inside;
         }
-        let before = match self.processes.get(&pid) {
-            Some(before) if *before == process => return,
-            Some(before) => before.namespaces,
-            None => NamespaceSet::default(),
+        let mut known = Known { process, group };
+        // A zombie has left its namespaces: it stays where it was.
+        let container = match self.containers.of(known.place()) {
+            Some(container) if known.process.namespaces.pid.is_some() => container.clone(),
+            _ => before.and_then(|before| before.process.container.clone()),
         };
+        known.process.container = container;
+        if let Some(before) = before
+            && before.process == known.process
+            && before.group.number == known.group.number
+        {
+            return is_new;
+        }
+        self.moved |= self.containers.concerns(before, &known);
+        let left = before.map_or(NamespaceSet::default(), |b| b.process.namespaces);
+        let entered = known.process.namespaces;
         // All are left before any is entered: a number may be given again to another type.
-        for (kind, inode) in before.iter() {
+        for (kind, inode) in left.iter() {
             if let Some(inode) = *inode
-                && Some(inode) != *process.namespaces.get(kind)
+                && Some(inode) != *entered.get(kind)
             {
                 self.leave(pid, inode);
             }
         }
-        for (kind, inode) in process.namespaces.iter() {
+        for (kind, inode) in entered.iter() {
             if let Some(inode) = *inode
-                && Some(inode) != *before.get(kind)
+                && Some(inode) != *left.get(kind)
             {
                 self.entry(kind, inode).members.insert(pid);
-                self.untold.namespaces.insert(inode);
+                self.untold.namespaces.changed(inode);
             }
         }
-        self.processes.insert(pid, process);
-        self.untold.processes.insert(pid);
+        if is_new {
+            self.hold(pid, Vec::new());
+        }
+        self.processes.insert(pid, known);
+        self.untold.processes.changed(pid);
+        is_new
+    }
+
+    /// The arguments of a process, as long as it is the one that was asked.
+    pub(crate) fn arguments(&mut self, pid: HostPid, start_ticks: u64, args: Vec<String>) {
+        let Some(known) = self.processes.get_mut(&pid) else {
+            return;
+        };
+        let process = &mut known.process;
+        if process.start_ticks != start_ticks || process.args == args {
+            return;
+        }
+        self.moved |= recognise::is_supervisor(&process.command);
+        process.args = args;
+        self.untold.processes.changed(pid);
     }
 
     /// A process is gone.
     pub(crate) fn remove(&mut self, pid: HostPid) {
-        let Some(process) = self.processes.remove(&pid) else {
+        let Some(Known { process, .. }) = self.processes.remove(&pid) else {
             return;
         };
+        self.moved |= self.containers.is_init(pid);
+        self.hold(pid, Vec::new());
         for inode in process.namespaces.iter().filter_map(|(_, inode)| *inode) {
             self.leave(pid, inode);
         }
-        self.untold.process_gone(pid);
+        self.untold.processes.gone(pid);
+    }
+
+    /// The namespaces that a process has open, all of them.
+    pub(crate) fn hold(&mut self, pid: HostPid, held: Vec<Held>) {
+        let before = if held.is_empty() {
+            self.open.remove(&pid).unwrap_or_default()
+        } else {
+            self.open.insert(pid, held.clone()).unwrap_or_default()
+        };
+        if before == held {
+            return;
+        }
+        let inodes: BTreeSet<_> = before.iter().chain(&held).map(|h| h.inode).collect();
+        for inode in inodes {
+            let here = held.iter().filter(|h| h.inode == inode);
+            let fds: Vec<i32> = here.clone().map(|h| h.fd).collect();
+            if let Some(held) = here.last() {
+                self.entry(held.kind, inode).open.insert(pid, fds);
+            } else if let Some(entry) = self.namespaces.get_mut(&inode) {
+                entry.open.remove(&pid);
+            }
+            self.untold.namespaces.changed(inode);
+            self.drop_if_unused(inode);
+        }
+    }
+
+    /// The namespaces that are mounted in a mount namespace, all of them.
+    pub(crate) fn mount(&mut self, mnt: NamespaceInode, mounted: Vec<Mounted>) {
+        let before = if mounted.is_empty() {
+            self.mounts.remove(&mnt).unwrap_or_default()
+        } else {
+            self.mounts.insert(mnt, mounted.clone()).unwrap_or_default()
+        };
+        if before == mounted {
+            return;
+        }
+        let inodes: BTreeSet<_> = before.iter().chain(&mounted).map(|m| m.inode).collect();
+        for inode in inodes {
+            let here = mounted.iter().filter(|m| m.inode == inode);
+            let paths: Vec<String> = here.clone().map(|m| m.path.clone()).collect();
+            if let Some(mounted) = here.last() {
+                self.entry(mounted.kind, inode).mounted.insert(mnt, paths);
+            } else if let Some(entry) = self.namespaces.get_mut(&inode) {
+                entry.mounted.remove(&mnt);
+            }
+            self.untold.namespaces.changed(inode);
+            self.drop_if_unused(inode);
+        }
+    }
+
+    /// The mount namespaces that are known.
+    pub(crate) fn mount_namespaces(&self) -> impl Iterator<Item = NamespaceInode> {
+        let mounts = self.namespaces.iter();
+        mounts
+            .filter(|(_, entry)| entry.kind == NamespaceType::Mnt)
+            .map(|(inode, _)| *inode)
+    }
+
+    /// A process in this mount namespace.
+    pub(crate) fn leader(&self, inode: NamespaceInode) -> Option<HostPid> {
+        self.namespaces.get(&inode)?.members.first().copied()
+    }
+
+    /// The groups of the containers that others made.
+    pub(crate) fn groups(&self) -> Vec<String> {
+        let all = self.containers.foreign.values();
+        all.filter_map(|sighting| sighting.cgroup.clone()).collect()
+    }
+
+    /// Whether this group is frozen.
+    pub(crate) fn freeze(&mut self, group: &str, frozen: bool) {
+        self.moved |= if frozen {
+            self.frozen.insert(group.to_owned())
+        } else {
+            self.frozen.remove(group)
+        };
+    }
+
+    /// Finds out which containers there are, if that may have changed.
+    fn settle(&mut self) {
+        if !std::mem::take(&mut self.moved) {
+            return;
+        }
+        let before = std::mem::take(&mut self.containers.foreign);
+        let view = Nested {
+            initial: &self.initial,
+            namespaces: &self.namespaces,
+        };
+        self.containers.find(&self.processes, &view, &self.frozen);
+        let now = &self.containers.foreign;
+        for (id, sighting) in now {
+            if before.get(id) != Some(sighting) {
+                self.untold.containers.changed(id.clone());
+            }
+        }
+        for id in before.into_keys().filter(|id| !now.contains_key(id)) {
+            self.untold.containers.gone(id);
+        }
+        for (pid, known) in &mut self.processes {
+            if known.process.namespaces.pid.is_some()
+                && let Some(container) = self.containers.of(known.place())
+                && known.process.container != *container
+            {
+                known.process.container.clone_from(container);
+                self.untold.processes.changed(*pid);
+            }
+        }
     }
 
     /// A sentence for people on how changes are learnt of; `None` where that is at once.
@@ -242,12 +414,9 @@ impl Model {
     /// A part of what the receiver does not know, which it is then taken to know; `None` if it
     /// knows everything. The first is the beginning.
     pub(crate) fn take_update(&mut self) -> Option<Update> {
+        self.settle();
         let untold = &mut self.untold;
-        if untold.begun
-            && !untold.notice
-            && untold.processes.is_empty()
-            && untold.namespaces.is_empty()
-        {
+        if untold.is_nothing() {
             return None;
         }
         let mut update = Update {
@@ -259,25 +428,41 @@ impl Model {
         untold.notice = false;
         let mut left = UPDATE_BYTES;
         while left > 0
-            && let Some(inode) = untold.namespaces.pop_first()
+            && let Some(inode) = untold.namespaces.next()
         {
             left = left.saturating_sub(ENTRY_BYTES / 2);
             if let Some(entry) = self.namespaces.get(&inode) {
-                untold.told_namespaces.insert(inode);
-                update.namespaces.push(entry.told(inode, &self.initial));
-            } else if untold.told_namespaces.remove(&inode) {
+                untold.namespaces.tell(inode);
+                let leader = |mnt| self.namespaces.get(&mnt)?.members.first().copied();
+                let told = entry.told(inode, &self.initial, leader);
+                left = left.saturating_sub(told.holders.len() * HOLDER_BYTES);
+                update.namespaces.push(told);
+            } else if untold.namespaces.tell_gone(&inode) {
                 update.namespaces_gone.push(inode);
             }
         }
         while left > 0
-            && let Some(pid) = untold.processes.pop_first()
+            && let Some(id) = untold.containers.next()
         {
-            if let Some(process) = self.processes.get(&pid) {
+            left = left.saturating_sub(ENTRY_BYTES);
+            if let Some(sighting) = self.containers.foreign.get(&id) {
+                let ranges = sighting.uid_map.len() + sighting.gid_map.len();
+                left = left.saturating_sub(ranges * RANGE_BYTES);
+                untold.containers.tell(id);
+                update.containers.push(sighting.clone());
+            } else if untold.containers.tell_gone(&id) {
+                update.containers_gone.push(id);
+            }
+        }
+        while left > 0
+            && let Some(pid) = untold.processes.next()
+        {
+            if let Some(Known { process, .. }) = self.processes.get(&pid) {
                 let args: usize = process.args.iter().map(|arg| arg.len() + 3).sum();
                 left = left.saturating_sub(ENTRY_BYTES + args);
-                untold.told_processes.insert(pid);
+                untold.processes.tell(pid);
                 update.processes.push(process.clone());
-            } else if untold.told_processes.remove(&pid) {
+            } else if untold.processes.tell_gone(&pid) {
                 left = left.saturating_sub(8);
                 update.processes_gone.push(pid);
             }
@@ -287,71 +472,82 @@ impl Model {
 
     fn entry(&mut self, kind: NamespaceType, inode: NamespaceInode) -> &mut Entry {
         let entry = self.namespaces.entry(inode).or_insert_with(|| {
-            self.untold.namespaces.insert(inode);
-            Entry {
-                kind,
-                owner: None,
-                parent: None,
-                related: false,
-                members: BTreeSet::new(),
-                hangers: 0,
-                maps: None,
-            }
+            self.untold.namespaces.changed(inode);
+            Entry::new(kind)
         });
         if entry.kind != kind {
             // The number is another namespace's now.
             entry.kind = kind;
             entry.related = false;
             entry.maps = None;
+            entry.owner_uid = None;
         }
         entry
     }
 
     fn leave(&mut self, pid: HostPid, inode: NamespaceInode) {
         if let Some(entry) = self.namespaces.get_mut(&inode) {
+            let led = entry.members.first() == Some(&pid);
             entry.members.remove(&pid);
-            self.untold.namespaces.insert(inode);
+            let is_empty = entry.members.is_empty();
+            self.untold.namespaces.changed(inode);
+            if led && self.mounts.contains_key(&inode) {
+                self.lost_leader(inode, is_empty);
+            }
             self.drop_if_unused(inode);
+        }
+    }
+
+    /// Somebody else sees now what is mounted in this namespace, or nobody.
+    fn lost_leader(&mut self, mnt: NamespaceInode, is_empty: bool) {
+        if is_empty {
+            return self.mount(mnt, Vec::new());
+        }
+        for mounted in self.mounts.get(&mnt).into_iter().flatten() {
+            self.untold.namespaces.changed(mounted.inode);
         }
     }
 
     fn unhang(&mut self, inode: NamespaceInode) {
         if let Some(entry) = self.namespaces.get_mut(&inode) {
             entry.hangers = entry.hangers.saturating_sub(1);
+            self.untold.namespaces.changed(inode);
             self.drop_if_unused(inode);
         }
     }
 
     fn drop_if_unused(&mut self, inode: NamespaceInode) {
-        let used = |entry: &Entry| !entry.members.is_empty() || entry.hangers > 0;
-        if self.namespaces.get(&inode).is_none_or(used) {
+        if self.namespaces.get(&inode).is_none_or(Entry::is_used) {
             return;
         }
         if let Some(entry) = self.namespaces.remove(&inode) {
-            self.untold.namespace_gone(inode);
+            self.untold.namespaces.gone(inode);
             // At most 32 levels deep, see user_namespaces(7).
-            for above in [entry.owner, entry.parent].into_iter().flatten() {
+            for above in entry.above().into_iter().flatten() {
                 self.unhang(above);
             }
         }
     }
 }
 
-impl Entry {
-    fn told(&self, inode: NamespaceInode, initial: &NamespaceSet) -> Namespace {
-        Namespace {
-            kind: self.kind,
-            inode,
-            initial: *initial.get(self.kind) == Some(inode),
-            owner: self.owner,
-            parent: self.parent,
-            processes: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
-            leader: self.members.first().copied(),
-            owner_uid: None,
-            holders: Vec::new(),
-            more_holders: 0,
-            children: self.hangers,
-        }
+/// What the search for containers asks about namespaces.
+struct Nested<'a> {
+    initial: &'a NamespaceSet,
+    namespaces: &'a HashMap<NamespaceInode, Entry>,
+}
+
+impl Namespaces for Nested<'_> {
+    fn initial(&self) -> &NamespaceSet {
+        self.initial
+    }
+
+    fn parent(&self, inode: NamespaceInode) -> Option<NamespaceInode> {
+        self.namespaces.get(&inode)?.parent
+    }
+
+    fn maps(&self, inode: NamespaceInode) -> Option<(&[IdRange], &[IdRange])> {
+        let maps = self.namespaces.get(&inode)?.maps.as_ref()?;
+        Some((&maps.users, &maps.groups))
     }
 }
 

@@ -8,7 +8,7 @@
 //! Everything that takes long is done some at a time, so that an event is never behind a scan,
 //! nor a scan for ever behind events.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use porthole_protocol::id::HostPid;
@@ -18,7 +18,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::events::{Event, Events, Taken};
-use crate::host::{Host, at};
+use crate::freezer::Freezer;
+use crate::holders::Holders;
+use crate::host::{Cause, Host, at};
 use crate::outbox::Outbox;
 use crate::{Failure, Settings, Step};
 
@@ -50,12 +52,14 @@ pub(crate) struct Observer {
     stream: OwnedFd,
     outbox: Outbox,
     host: Host,
+    holders: Holders,
+    freezer: Freezer,
     source: Source,
     settings: Settings,
     /// To be read because of an event, those that have ended first: the kernel gives the numbers
     /// of their namespaces to others at once.
     ended: BTreeSet<HostPid>,
-    changed: BTreeSet<HostPid>,
+    changed: BTreeMap<HostPid, Cause>,
     /// To be read because of a scan.
     scan: Vec<HostPid>,
     /// Is a zombie, since when it was seen as one.
@@ -87,14 +91,17 @@ impl Observer {
             Ok(events) => Source::Asked(events, now + ANSWER),
             Err(_) => Source::Polling(None),
         };
+        let host = Host::open(settings.cgroup_base.clone())?;
         let mut observer = Self {
             stream,
             outbox: Outbox::default(),
-            host: Host::open(settings.cgroup_base.clone())?,
+            holders: Holders::new(&host),
+            freezer: Freezer::find(),
+            host,
             source,
             settings: settings.clone(),
             ended: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: BTreeMap::new(),
             scan: Vec::new(),
             ending: HashMap::new(),
             gather: None,
@@ -109,13 +116,16 @@ impl Observer {
     /// Observes until the receiver hangs up.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         for pid in self.host.list()? {
-            self.read(pid);
+            self.read(pid, Cause::None);
+            self.host.run_arguments(Instant::now());
         }
+        self.holders.doubt(&self.host);
         self.scanned = Instant::now();
         self.next_scan = self.scanned + self.pace();
         loop {
             if self.outbox.is_empty()
                 && self.is_told_whole()
+                && self.host.arguments.awaited(Instant::now()).is_none()
                 && let Some(update) = self.host.model.take_update()
             {
                 self.outbox.put(&update);
@@ -136,6 +146,9 @@ impl Observer {
             }
             self.look_at_endings(now);
             self.correct(now)?;
+            self.holders.look(&mut self.host, now);
+            self.freezer.look(&mut self.host.model, now);
+            self.host.run_arguments(now);
         }
     }
 
@@ -146,7 +159,8 @@ impl Observer {
 
     /// Waits until there is something to do; false if the receiver has hung up.
     fn wait(&mut self) -> Result<bool, Failure> {
-        let timeout = self.patience(Instant::now());
+        let now = Instant::now();
+        let timeout = self.patience(now);
         let mut interest = PollFlags::IN;
         if !self.outbox.is_empty() {
             interest |= PollFlags::OUT;
@@ -158,11 +172,27 @@ impl Observer {
         {
             fds.push(PollFd::new(events, PollFlags::IN));
         }
+        let answers = self.host.arguments.socket();
+        if let Some(answers) = &answers {
+            fds.push(PollFd::new(answers, PollFlags::IN));
+        }
+        let mounts = self.holders.watched(now);
+        if let Some(mounts) = &mounts {
+            fds.push(PollFd::new(mounts, PollFlags::PRI));
+        }
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(at(Step::Wait)(errno)),
         }
         let seen = fds[0].revents();
+        let changed = PollFlags::PRI | PollFlags::ERR;
+        let mounts_changed = mounts.is_some()
+            && fds
+                .last()
+                .is_some_and(|mounts| mounts.revents().intersects(changed));
+        if mounts_changed {
+            self.holders.mounts_changed(&mut self.host, now);
+        }
         if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Ok(false);
         }
@@ -171,8 +201,15 @@ impl Observer {
 
     /// How long there is nothing to do if nothing happens.
     fn patience(&self, now: Instant) -> Timespec {
-        let work = !self.scan.is_empty() || !self.is_told_whole();
-        let mut until = self.next_scan;
+        let work = !self.scan.is_empty() || !self.is_told_whole() || self.holders.is_busy();
+        let mut until = self
+            .next_scan
+            .min(self.holders.next(now))
+            .min(self.freezer.next());
+        let arguments = &self.host.arguments;
+        for time in [arguments.awaited(now), arguments.deadline()] {
+            until = until.min(time.unwrap_or(until));
+        }
         if let Source::Asked(_, deadline) = self.source {
             until = until.min(deadline);
         }
@@ -223,11 +260,11 @@ impl Observer {
             match event {
                 Event::Answer(_) => {}
                 Event::Fork { parent, child } => {
-                    changed.insert(parent);
-                    changed.insert(child);
+                    changed.entry(parent).or_insert(Cause::None);
+                    changed.entry(child).or_insert(Cause::None);
                 }
                 Event::Changed(pid) => {
-                    changed.insert(pid);
+                    changed.insert(pid, Cause::Changed);
                 }
                 Event::Exit(pid) => {
                     ended.insert(pid);
@@ -283,18 +320,22 @@ impl Observer {
             if self.host.model.process(pid).is_some() {
                 orphaned.insert(pid);
             }
-            self.read(pid);
+            self.read(pid, Cause::None);
         }
         // No event tells that somebody else is the parent now.
         if !orphaned.is_empty() {
-            self.changed.extend(self.host.model.children(&orphaned));
+            for child in self.host.model.children(&orphaned) {
+                self.changed.entry(child).or_insert(Cause::None);
+            }
         }
         for _ in 0..READ_AT_ONCE {
-            let Some(pid) = self.changed.pop_first() else {
+            let Some((pid, cause)) = self.changed.pop_first() else {
                 break;
             };
-            self.read(pid);
+            self.read(pid, cause);
+            self.holders.touch(pid);
         }
+        self.host.run_arguments(Instant::now());
     }
 
     /// Looks again at those that have ended.
@@ -303,7 +344,7 @@ impl Observer {
             return;
         }
         for (pid, since) in std::mem::take(&mut self.ending) {
-            self.read(pid);
+            self.read(pid, Cause::None);
             if let Some(again) = self.ending.get_mut(&pid) {
                 *again = since;
             }
@@ -314,8 +355,8 @@ impl Observer {
     }
 
     /// Reads a process, and remembers to look again if it is a zombie.
-    fn read(&mut self, pid: HostPid) {
-        self.host.read(pid);
+    fn read(&mut self, pid: HostPid, cause: Cause) {
+        self.host.read(pid, cause);
         let is_zombie = |state| matches!(state, 'Z' | 'X');
         if self.ending.len() < ENDINGS
             && self
@@ -337,7 +378,7 @@ impl Observer {
             let Some(pid) = self.scan.pop() else {
                 break;
             };
-            self.read(pid);
+            self.read(pid, Cause::Scan);
         }
         if !self.scan.is_empty() || now < self.next_scan {
             return Ok(());
@@ -349,6 +390,8 @@ impl Observer {
         all.extend(listed);
         self.scan = all.into_iter().rev().collect();
         self.host.model.doubt();
+        self.host.reader.tidy();
+        self.holders.doubt(&self.host);
         self.scanned = now;
         self.next_scan = now + self.pace();
         Ok(())

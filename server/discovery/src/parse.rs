@@ -5,6 +5,8 @@
 
 use porthole_protocol::container::IdRange;
 use porthole_protocol::id::{ContainerId, NamespaceInode, SessionId};
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::Security;
 
 /// What is used of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,25 +65,55 @@ pub fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
     })
 }
 
-/// The line `NSpid` of `/proc/PID/status`: its PID in each PID namespace, outermost first.
-pub fn ns_pids(status: &[u8]) -> Option<Vec<i32>> {
-    let pids: Vec<i32> = status
-        .split(|b| *b == b'\n')
-        .find_map(|line| line.strip_prefix(b"NSpid:"))?
-        .split(|b| b.is_ascii_whitespace())
-        .filter(|field| !field.is_empty())
-        .map(signed)
-        .collect::<Option<_>>()?;
-    (!pids.is_empty()).then_some(pids)
+/// What is used of `/proc/PID/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// `NSpid`: its PID in each PID namespace, outermost first.
+    pub pids: Option<Vec<i32>>,
+    /// What confines it.
+    pub security: Option<Security>,
 }
 
-/// The path of `/proc/PID/cgroup` in the cgroup2 tree.
-pub fn cgroup2(bytes: &[u8]) -> Option<&[u8]> {
-    let path = bytes
-        .split(|b| *b == b'\n')
-        .find_map(|line| line.strip_prefix(b"0::"))?;
-    // A zombie may be the last that knows a group that has been removed.
-    Some(path.strip_suffix(b" (deleted)").unwrap_or(path))
+/// `/proc/PID/status`. The name, which stands first, has its newlines escaped.
+pub fn status(bytes: &[u8]) -> Status {
+    let mut pids = None;
+    let (mut effective, mut bounding, mut no_new_privs, mut seccomp) = (None, None, None, None);
+    for line in bytes.split(|b| *b == b'\n') {
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
+            continue;
+        };
+        let value = line[colon + 1..].trim_ascii();
+        match &line[..colon] {
+            b"NSpid" => {
+                let fields = value.split(|b| b.is_ascii_whitespace());
+                let all = fields.map(signed).collect::<Option<Vec<_>>>();
+                pids = all.filter(|pids| !pids.is_empty());
+            }
+            b"CapEff" => effective = bits(value),
+            b"CapBnd" => bounding = bits(value),
+            b"NoNewPrivs" => no_new_privs = number(value),
+            b"Seccomp" => seccomp = number(value).and_then(|mode| u8::try_from(mode).ok()),
+            _ => {}
+        }
+    }
+    let security = || {
+        Some(Security {
+            effective: effective?,
+            bounding: bounding?,
+            no_new_privs: no_new_privs? != 0,
+            // A kernel without seccomp has no such line.
+            seccomp: seccomp.unwrap_or(0),
+        })
+    };
+    Status {
+        pids,
+        security: security(),
+    }
+}
+
+/// A mask in hexadecimal digits.
+fn bits(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Whose a process of this group is: `<base>/<container id>` or `<base>/<container
@@ -89,7 +121,8 @@ pub fn cgroup2(bytes: &[u8]) -> Option<&[u8]> {
 pub fn ours(path: &[u8], base: &str) -> Option<(ContainerId, Option<SessionId>)> {
     let below = path.strip_prefix(base.trim_end_matches('/').as_bytes())?;
     let mut names = below.strip_prefix(b"/")?.split(|b| *b == b'/');
-    let container = str::from_utf8(names.next()?).ok()?.parse().ok()?;
+    let container: ContainerId = str::from_utf8(names.next()?).ok()?.parse().ok()?;
+    container.is_digits().then_some(())?;
     let session = names
         .next()
         .and_then(|name| str::from_utf8(name).ok()?.parse().ok());
@@ -101,6 +134,43 @@ pub fn namespace(link: &[u8]) -> Option<NamespaceInode> {
     let open = link.iter().position(|b| *b == b'[')?;
     let digits = link.get(open + 1..)?.strip_suffix(b"]")?;
     number(digits).map(NamespaceInode)
+}
+
+/// What the link of an open namespace, or the root of a mounted one, says: type and inode.
+pub fn namespace_name(name: &[u8]) -> Option<(NamespaceType, NamespaceInode)> {
+    let open = name.iter().position(|b| *b == b'[')?;
+    let kind = str::from_utf8(name.get(..open)?.strip_suffix(b":")?).ok()?;
+    Some((kind.parse().ok()?, namespace(name)?))
+}
+
+/// The namespaces that are mounted on files, of `/proc/PID/mountinfo`: type, inode and where.
+///
+/// Of a line, proc_pid_mountinfo(5), the fields 4 and 5 are what is mounted and where; behind a
+/// lone `-` stands the type of the file system. What would divide fields is escaped in them.
+pub fn mounted_namespaces(
+    mountinfo: &[u8],
+) -> impl Iterator<Item = (NamespaceType, NamespaceInode, Vec<u8>)> {
+    mountinfo.split(|b| *b == b'\n').filter_map(|line| {
+        let mut fields = line.split(|b| *b == b' ');
+        let (root, place) = (fields.nth(3)?, fields.next()?);
+        // A mount of the root of a namespace file can only be of nsfs.
+        let (kind, inode) = namespace_name(root)?;
+        fields.find(|field| *field == b"-")?;
+        (fields.next()? == b"nsfs").then(|| (kind, inode, unescaped(place)))
+    })
+}
+
+/// `\040` and the like, of a file of mounts.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, more)) = rest.split_first() {
+        let code = more.first_chunk::<3>().filter(|_| *first == b'\\');
+        let byte = code.and_then(|code| u8::from_str_radix(str::from_utf8(code).ok()?, 8).ok());
+        plain.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &more[3..] } else { more };
+    }
+    plain
 }
 
 /// `/proc/PID/uid_map` or `gid_map`; empty as long as nobody has written it.
@@ -149,6 +219,11 @@ pub fn pid(name: &[u8]) -> Option<i32> {
     if !matches!(name.first(), Some(b'1'..=b'9')) {
         return None;
     }
+    number(name)?.try_into().ok()
+}
+
+/// A directory entry of `/proc/PID/fd` that is a descriptor.
+pub fn descriptor(name: &[u8]) -> Option<i32> {
     number(name)?.try_into().ok()
 }
 

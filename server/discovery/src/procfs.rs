@@ -4,6 +4,7 @@
 //! through it fails, and never comes from a later process with the same number.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use porthole_protocol::container::{IdRange, Timestamp};
@@ -17,6 +18,8 @@ use rustix::io::{Errno, read};
 use rustix::path::DecInt;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::groups::Groups;
+use crate::recognise::Group;
 use crate::{parse, printable};
 
 /// Holds every file that is read here but for a status with thousands of groups.
@@ -34,6 +37,8 @@ const FILE_LIMIT: usize = 1024 * 1024;
 pub(crate) struct Reading {
     /// Its ids inside are not filled in: they need the maps of its user namespace.
     pub(crate) process: Process,
+    /// Its control group.
+    pub(crate) group: Arc<Group>,
     /// Its directory in `/proc`.
     pub(crate) directory: OwnedFd,
 }
@@ -56,6 +61,8 @@ pub(crate) struct Relation {
     pub(crate) inode: NamespaceInode,
     pub(crate) owner: Option<NamespaceInode>,
     pub(crate) parent: Option<NamespaceInode>,
+    /// Who made it, of a user namespace.
+    pub(crate) owner_uid: Option<u32>,
 }
 
 /// The maps of a user namespace, for users and for groups.
@@ -70,11 +77,9 @@ pub(crate) struct IdMaps {
 pub(crate) struct Reader {
     proc: OwnedFd,
     buffer: Vec<u8>,
-    /// The PID namespace that this `/proc` shows: a process in it has no other PID.
-    own_pids: Option<NamespaceInode>,
     /// Those of kthreadd, the parent of the kernel's threads, once it has been read.
     of_kernel: Option<NamespaceSet>,
-    cgroup_base: Option<String>,
+    groups: Groups,
     page: u64,
     ticks_per_second: u64,
     /// The moment of the boot, in milliseconds since 1970.
@@ -86,13 +91,11 @@ impl Reader {
     pub(crate) fn open(cgroup_base: Option<String>) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = open("/proc", flags, Mode::empty())?;
-        let own_pids = namespace_link(proc.as_fd(), "self/ns/pid");
         Ok(Self {
             proc,
             buffer: vec![0; BUFFER],
-            own_pids,
             of_kernel: None,
-            cgroup_base,
+            groups: Groups::new(cgroup_base),
             page: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             boot: boot(),
@@ -181,34 +184,37 @@ impl Reader {
             cgroup: None,
             security: None,
         };
-        // A thread of the kernel is in no container and has no arguments.
-        if kernel {
+        // A thread of the kernel is in no container, and nothing confines it.
+        let group = if kernel {
             if pid == KTHREADD {
                 self.of_kernel = Some(namespaces);
             }
+            self.groups.none()
         } else {
-            if process.namespaces.pid.is_none() || process.namespaces.pid != self.own_pids {
-                let length = read_file(at, "status", &mut self.buffer)?;
-                process.pids = parse::ns_pids(&self.buffer[..length]).unwrap_or(process.pids);
-            }
-            self.user_part(at, &mut process)?;
-        }
-        Ok(Some(Reading { process, directory }))
+            let length = read_file(at, "status", &mut self.buffer)?;
+            let status = parse::status(&self.buffer[..length]);
+            process.pids = status.pids.unwrap_or(process.pids);
+            process.security = status.security;
+            let length = unless_gone(read_file(at, "cgroup", &mut self.buffer))?;
+            self.groups.of(&self.buffer[..length])
+        };
+        process.cgroup.clone_from(&group.path);
+        process.session.clone_from(&group.session);
+        Ok(Some(Reading {
+            process,
+            group,
+            directory,
+        }))
     }
 
-    fn user_part(&mut self, at: BorrowedFd<'_>, process: &mut Process) -> Result<(), Errno> {
-        let limit = printable::ARGS_BYTES;
-        let length = unless_gone(read_start(at, "cmdline", &mut self.buffer[..limit]))?;
-        process.args = printable::args(&self.buffer[..length]);
-        if let Some(base) = &self.cgroup_base {
-            let length = unless_gone(read_file(at, "cgroup", &mut self.buffer))?;
-            let path = parse::cgroup2(&self.buffer[..length]);
-            if let Some((container, session)) = path.and_then(|path| parse::ours(path, base)) {
-                process.container = Some(container);
-                process.session = session;
-            }
-        }
-        Ok(())
+    /// The directory of all processes.
+    pub(crate) fn proc(&self) -> BorrowedFd<'_> {
+        self.proc.as_fd()
+    }
+
+    /// Forgets what only ended processes were in.
+    pub(crate) fn tidy(&mut self) {
+        self.groups.tidy();
     }
 
     /// What the namespace of this type hangs from that the process is in, and what that hangs
@@ -225,35 +231,7 @@ impl Reader {
         if inode_of(&namespace)? != inode {
             return None;
         }
-        let mut found = Vec::new();
-        // The kernel allows 32 levels of PID and user namespaces each.
-        let mut open = vec![(kind, inode, namespace)];
-        while let Some((kind, inode, namespace)) = open.pop() {
-            let mut hang = |kind, from: std::io::Result<OwnedFd>| {
-                let from = from.ok()?;
-                let inode = inode_of(&from)?;
-                if !known(inode) {
-                    open.push((kind, inode, from));
-                }
-                Some(inode)
-            };
-            let owner = hang(NamespaceType::User, nsfs::owner(&namespace));
-            let parent = match kind {
-                // The owner of a user namespace is its parent.
-                NamespaceType::User => owner,
-                NamespaceType::Pid => hang(NamespaceType::Pid, nsfs::parent(&namespace)),
-                _ => None,
-            };
-            if found.iter().all(|r: &Relation| r.inode != inode) {
-                found.push(Relation {
-                    kind,
-                    inode,
-                    owner,
-                    parent,
-                });
-            }
-        }
-        Some(found)
+        Some(relations(namespace, kind, inode, known))
     }
 
     /// The maps of the user namespace that the process is in. `None` if it cannot be told now;
@@ -266,6 +244,48 @@ impl Reader {
         let groups = parse::id_map(&self.buffer[..length])?;
         Some(IdMaps { users, groups })
     }
+}
+
+/// What this open namespace hangs from, and what that hangs from in turn, as far as it is not
+/// `known`.
+pub(crate) fn relations(
+    namespace: OwnedFd,
+    kind: NamespaceType,
+    inode: NamespaceInode,
+    known: impl Fn(NamespaceInode) -> bool,
+) -> Vec<Relation> {
+    let mut found = Vec::new();
+    // The kernel allows 32 levels of PID and user namespaces each.
+    let mut open = vec![(kind, inode, namespace)];
+    while let Some((kind, inode, namespace)) = open.pop() {
+        let mut hang = |kind, from: std::io::Result<OwnedFd>| {
+            let from = from.ok()?;
+            let inode = inode_of(&from)?;
+            if !known(inode) {
+                open.push((kind, inode, from));
+            }
+            Some(inode)
+        };
+        let owner = hang(NamespaceType::User, nsfs::owner(&namespace));
+        let parent = match kind {
+            // The owner of a user namespace is its parent.
+            NamespaceType::User => owner,
+            NamespaceType::Pid => hang(NamespaceType::Pid, nsfs::parent(&namespace)),
+            _ => None,
+        };
+        let is_user = kind == NamespaceType::User;
+        let owner_uid = is_user.then(|| nsfs::owner_uid(&namespace).ok()).flatten();
+        if found.iter().all(|r: &Relation| r.inode != inode) {
+            found.push(Relation {
+                kind,
+                inode,
+                owner,
+                parent,
+                owner_uid,
+            });
+        }
+    }
+    found
 }
 
 /// Its link's path from the directory of a process.
@@ -288,16 +308,10 @@ fn namespace_link(at: BorrowedFd<'_>, path: &str) -> Option<NamespaceInode> {
     parse::namespace(&link[..length])
 }
 
-fn inode_of(namespace: &OwnedFd) -> Option<NamespaceInode> {
+pub(crate) fn inode_of(namespace: &OwnedFd) -> Option<NamespaceInode> {
     fstat(namespace)
         .ok()
         .map(|stat| NamespaceInode(stat.st_ino))
-}
-
-/// Reads as much of a file as fits, in one go: arguments come from the memory of the process.
-fn read_start(at: BorrowedFd<'_>, name: &str, buffer: &mut [u8]) -> Result<usize, Errno> {
-    let file = openat(at, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    read(&file, buffer)
 }
 
 /// A file that may not be read is as good as an empty one, as long as the process is there.

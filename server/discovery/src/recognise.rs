@@ -26,6 +26,8 @@ const DEPTH: usize = 16;
 /// A control group, and what its path says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
+    /// Which of the groups that a reader has met it is; equal numbers are equal groups.
+    pub number: u64,
     /// The path, as it can be shown; `None` for the root.
     pub path: Option<String>,
     /// The containers that it lies in, outermost first.
@@ -95,6 +97,7 @@ pub fn group(file: &[u8], base: Option<&str>) -> Group {
         }
     }
     Group {
+        number: 0,
         path: (path != b"/" && !path.is_empty()).then(|| shown(path)),
         levels,
         session,

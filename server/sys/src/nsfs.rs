@@ -15,6 +15,19 @@ pub fn parent(ns: impl AsFd) -> io::Result<OwnedFd> {
     relation(ns, libc::NS_GET_PARENT)
 }
 
+/// The user id, as the caller's user namespace numbers it, that made the user namespace `ns` is
+/// open on; EINVAL for the other types.
+pub fn owner_uid(ns: impl AsFd) -> io::Result<u32> {
+    let mut uid: libc::uid_t = 0;
+    // SAFETY: the request writes one uid_t to where the pointer points, which outlives the call.
+    let answer =
+        unsafe { libc::ioctl(ns.as_fd().as_raw_fd(), libc::NS_GET_OWNER_UID, &raw mut uid) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(uid)
+}
+
 fn relation(ns: impl AsFd, request: libc::Ioctl) -> io::Result<OwnedFd> {
     // SAFETY: these requests take no argument, so no memory of ours is read or written; the
     // descriptor is open for as long as `ns` is borrowed.
@@ -45,5 +58,8 @@ mod tests {
             parent(&net).map(drop).map_err(|e| e.raw_os_error()),
             Err(Some(libc::EINVAL))
         );
+        let made = owner_uid(&net).map_err(|e| e.raw_os_error());
+        assert_eq!(made, Err(Some(libc::EINVAL)));
+        assert!(owner_uid(&user).is_ok());
     }
 }

@@ -37,6 +37,11 @@ fn process(pid: i32, parent: i32, namespaces: NamespaceSet) -> Process {
     }
 }
 
+/// It is in no container's group.
+fn put(model: &mut Model, process: Process) -> bool {
+    model.put(process, Arc::default())
+}
+
 fn told(model: &mut Model) -> Update {
     model.take_update().expect("something to tell")
 }
@@ -52,7 +57,7 @@ fn the_first_update_is_full_even_of_nothing() {
 fn only_what_changed_is_told() {
     let mut model = Model::new(initial());
     for pid in 1..=5 {
-        model.put(process(pid, 0, initial()));
+        put(&mut model, process(pid, 0, initial()));
     }
     let first = told(&mut model);
     assert_eq!(first.processes.len(), 5);
@@ -63,10 +68,10 @@ fn only_what_changed_is_told() {
         (5, Some(HostPid(1)))
     );
 
-    model.put(process(3, 0, initial()));
+    put(&mut model, process(3, 0, initial()));
     assert_eq!(model.take_update(), None, "nothing has changed");
 
-    model.put(process(3, 1, initial()));
+    put(&mut model, process(3, 1, initial()));
     let update = told(&mut model);
     assert!(!update.full);
     assert_eq!(update.processes, [process(3, 1, initial())]);
@@ -87,11 +92,11 @@ fn a_process_that_came_and_went_untold_is_not_told() {
             net: Some(NamespaceInode(1000)),
             ..NamespaceSet::default()
         };
-        model.put(process(pid, 0, own));
+        put(&mut model, process(pid, 0, own));
         model.remove(HostPid(pid));
     }
     assert_eq!(model.take_update(), None);
-    assert!(model.untold.processes.is_empty() && model.untold.namespaces.is_empty());
+    assert!(model.untold.is_nothing());
     assert!(model.namespaces.is_empty());
 }
 
@@ -103,13 +108,14 @@ fn a_namespace_lives_as_long_as_something_hangs_from_it() {
         inode,
         owner: Some(above),
         parent: Some(above),
+        owner_uid: None,
     };
     let mut model = Model::new(initial());
     let own = NamespaceSet {
         user: Some(inner),
         ..NamespaceSet::default()
     };
-    model.put(process(7, 1, own));
+    put(&mut model, process(7, 1, own));
     model.relate(&[user(inner, middle), user(middle, HOST_USER_NS)]);
     let update = told(&mut model);
     let of = |inode| {
@@ -141,7 +147,7 @@ fn ids_inside_come_with_the_map() {
         ..NamespaceSet::default()
     };
     let mut model = Model::new(initial());
-    model.put(process(7, 1, own));
+    put(&mut model, process(7, 1, own));
     model.map(NamespaceInode(20), IdMaps::default());
     assert!(
         !model.is_mapped(NamespaceInode(20)),
@@ -158,10 +164,10 @@ fn ids_inside_come_with_the_map() {
         },
     );
     assert_eq!(told(&mut model).processes[0].uid_inside, Some(0));
-    model.put(process(8, 7, own));
+    put(&mut model, process(8, 7, own));
     assert_eq!(told(&mut model).processes[0].gid_inside, Some(0));
     model.doubt();
-    model.put(process(8, 7, own));
+    put(&mut model, process(8, 7, own));
     assert_eq!(model.take_update(), None, "a doubt is not told");
 }
 
@@ -169,28 +175,35 @@ fn ids_inside_come_with_the_map() {
 fn a_number_given_again_is_another_namespace() {
     let number = NamespaceInode(30);
     let mut model = Model::new(initial());
-    model.put(process(
-        7,
-        1,
-        NamespaceSet {
-            net: Some(number),
-            ..NamespaceSet::default()
-        },
-    ));
+    put(
+        &mut model,
+        process(
+            7,
+            1,
+            NamespaceSet {
+                net: Some(number),
+                ..NamespaceSet::default()
+            },
+        ),
+    );
     model.relate(&[Relation {
         kind: NamespaceType::Net,
         inode: number,
         owner: Some(HOST_USER_NS),
         parent: None,
+        owner_uid: None,
     }]);
-    model.put(process(
-        7,
-        1,
-        NamespaceSet {
-            uts: Some(number),
-            ..NamespaceSet::default()
-        },
-    ));
+    put(
+        &mut model,
+        process(
+            7,
+            1,
+            NamespaceSet {
+                uts: Some(number),
+                ..NamespaceSet::default()
+            },
+        ),
+    );
     assert!(!model.is_related(NamespaceType::Uts, number));
     let update = told(&mut model);
     let namespace = update
@@ -208,7 +221,7 @@ fn a_large_host_is_told_in_parts() {
     for pid in 1..=5_000 {
         let mut process = process(pid, 0, initial());
         process.args = vec!["\"".repeat(4096)];
-        model.put(process);
+        put(&mut model, process);
     }
     let mut seen = 0;
     let mut parts = 0;

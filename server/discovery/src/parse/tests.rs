@@ -73,11 +73,54 @@ fn half_a_stat_is_none() {
 
 #[test]
 fn pids_at_every_level() {
-    let status = b"Name:\tNSpid:\t9\nNStgid:\t8589\t12\nNSpid:\t8589\t12\t1\nNSpgid:\t0\n";
-    assert_eq!(ns_pids(status), Some(vec![8589, 12, 1]));
-    assert_eq!(ns_pids(b"Name:\tx\n"), None);
-    assert_eq!(ns_pids(b"NSpid:\n"), None);
-    assert_eq!(ns_pids(b"NSpid:\tx\n"), None);
+    let file = b"Name:\tNSpid:\t9\nNStgid:\t8589\t12\nNSpid:\t8589\t12\t1\nNSpgid:\t0\n";
+    assert_eq!(status(file).pids, Some(vec![8589, 12, 1]));
+    for bad in [b"Name:\tx\n".as_slice(), b"NSpid:\n", b"NSpid:\tx\n"] {
+        assert_eq!(status(bad).pids, None, "{bad:?}");
+    }
+}
+
+#[test]
+fn what_confines_a_process() {
+    let whole = "Name:\tx\\nSeccomp:\t0\nCapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\n\
+                 CapEff:\t00000000a80425fb\nCapBnd:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\n\
+                 Seccomp_filters:\t1\n";
+    let security = Security {
+        effective: 0xa804_25fb,
+        bounding: 0x1ff_ffff_ffff,
+        no_new_privs: true,
+        seccomp: 2,
+    };
+    assert_eq!(status(whole.as_bytes()).security, Some(security));
+    let without = whole.replace("\nSeccomp:\t2", "");
+    let found = status(without.as_bytes()).security.expect("the others");
+    assert_eq!(found.seccomp, 0);
+    assert_eq!(status(b"CapEff:\t0\nCapBnd:\tx\n").security, None);
+}
+
+#[test]
+fn namespaces_mounted_on_files() {
+    let mountinfo = b"\
+        22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+        90 22 0:4 net:[4026532281] /run/netns/a\\040b rw shared:2 master:1 - nsfs nsfs rw\n\
+        91 22 0:4 net:[4026532281] /x rw - nsfs nsfs rw\n\
+        92 22 0:4 mnt:[4026532282] /mnt\\134 rw - nsfs nsfs rw\n\
+        93 22 254:1 /net:[4026532283] /fake rw - ext4 /dev/root rw\n\
+        94 22 0:9 net:[4026532284] /fake rw - fuse nsfs rw\n\
+        95 22 0:4 ";
+    let found: Vec<_> = mounted_namespaces(mountinfo).collect();
+    let net = NamespaceInode(4_026_532_281);
+    let expected: [(NamespaceType, NamespaceInode, &[u8]); 3] = [
+        (NamespaceType::Net, net, b"/run/netns/a b"),
+        (NamespaceType::Net, net, b"/x"),
+        (NamespaceType::Mnt, NamespaceInode(4_026_532_282), b"/mnt\\"),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(kind, inode, path)| (kind, inode, path.to_vec()))
+    );
+    assert_eq!(namespace_name(b"socket:[1234]"), None);
+    assert_eq!(namespace_name(b"/net:[1234]"), None);
 }
 
 #[test]
@@ -106,15 +149,6 @@ fn the_group_says_whose_it_is() {
         assert_eq!(of(&other), None, "{other}");
     }
     assert!(ours(format!("/{container}").as_bytes(), "/").is_some());
-}
-
-#[test]
-fn the_path_in_the_cgroup2_tree() {
-    let hybrid = b"4:memory:/x\n1:name=systemd:/init.scope\n0::/a b/c\n";
-    assert_eq!(cgroup2(hybrid), Some(b"/a b/c".as_slice()));
-    assert_eq!(cgroup2(b"0::/a (deleted)\n"), Some(b"/a".as_slice()));
-    assert_eq!(cgroup2(b"4:memory:/0::/x\n"), None);
-    assert_eq!(cgroup2(b""), None);
 }
 
 #[test]
@@ -195,8 +229,8 @@ fn only_numbers_are_processes() {
 proptest! {
     #[test]
     fn no_bytes_upset_a_parser(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let _ = (stat(&bytes), ns_pids(&bytes), namespace(&bytes), id_map(&bytes), pid(&bytes));
-        let _ = cgroup2(&bytes).and_then(|path| ours(path, "/a"));
+        let _ = (stat(&bytes), status(&bytes), namespace(&bytes), id_map(&bytes), pid(&bytes));
+        let _ = (ours(&bytes, "/a"), mounted_namespaces(&bytes).count());
     }
 
     #[test]

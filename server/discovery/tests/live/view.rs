@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use porthole_discovery::{Failure, Settings, observe};
-use porthole_protocol::id::{HostPid, NamespaceInode};
-use porthole_protocol::observation::{MESSAGE_LIMIT, Namespace, Process, Update};
+use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
+use porthole_protocol::observation::{MESSAGE_LIMIT, Namespace, Process, Sighting, Update};
 
 /// How long anything may take before a test fails. Long, for machines under load.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,6 +21,7 @@ pub(crate) struct View {
     bytes: Vec<u8>,
     pub(crate) processes: BTreeMap<HostPid, Process>,
     pub(crate) namespaces: BTreeMap<NamespaceInode, Namespace>,
+    pub(crate) containers: BTreeMap<ContainerId, Sighting>,
     pub(crate) notice: Option<String>,
 }
 
@@ -35,6 +36,7 @@ impl View {
             bytes: Vec::new(),
             processes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            containers: BTreeMap::new(),
             notice: None,
         }
     }
@@ -80,6 +82,7 @@ impl View {
         if update.full {
             self.processes.clear();
             self.namespaces.clear();
+            self.containers.clear();
         }
         for pid in update.processes_gone {
             assert!(
@@ -93,6 +96,14 @@ impl View {
                 "{inode} was never told"
             );
         }
+        for id in update.containers_gone {
+            assert!(
+                self.containers.remove(&id).is_some(),
+                "{id} was never told"
+            );
+        }
+        self.containers
+            .extend(update.containers.into_iter().map(|c| (c.id.clone(), c)));
         self.processes
             .extend(update.processes.into_iter().map(|p| (p.host_pid, p)));
         self.namespaces
@@ -103,6 +114,11 @@ impl View {
     /// A process.
     pub(crate) fn process(&self, pid: HostPid) -> Option<&Process> {
         self.processes.get(&pid)
+    }
+
+    /// The container that a process is in, as it was told.
+    pub(crate) fn container_of(&self, pid: HostPid) -> Option<&Sighting> {
+        self.containers.get(self.process(pid)?.container.as_ref()?)
     }
 
     /// The first of these arguments' processes below this one, itself included.
