@@ -47,18 +47,19 @@ pub async fn set_up(
         .field("code"));
     }
     state.access.succeeded("\0setup", from);
-    let password = state.access.passwords.hash(password).await?;
-    let account = state
-        .store
-        .create_first_account(NewAccount {
-            name,
-            role: Role::Admin,
-            password,
-        })
-        .await?;
+    let account = create_first(state, name, password).await?;
     state.access.setup.end();
     let secret = log_in(state, &account, Act::SetUp, None).await?;
     Ok((account, secret))
+}
+
+async fn create_first(state: &AppState, name: Owner, password: String) -> Result<Account, Refusal> {
+    let first = NewAccount {
+        name,
+        role: Role::Admin,
+        password: state.access.passwords.hash(password).await?,
+    };
+    Ok(state.store.create_first_account(first).await?)
 }
 
 fn check_name(field: &str, name: &Owner) -> Result<(), Refusal> {
@@ -77,15 +78,7 @@ pub async fn set_up_admin(state: &AppState, password: &Password) -> Result<(), R
         return Ok(());
     }
     let name = Owner::try_from(ADMIN.to_owned()).map_err(|_| Refusal::internal())?;
-    let password = state.access.passwords.hash(password.0.clone()).await?;
-    let account = state
-        .store
-        .create_first_account(NewAccount {
-            name,
-            role: Role::Admin,
-            password,
-        })
-        .await?;
+    let account = create_first(state, name, password.0.clone()).await?;
     tracing::info!(account = %account.name, "made with the password that was set");
     Ok(())
 }
