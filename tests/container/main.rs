@@ -3,6 +3,7 @@
 //! Each test has an instance of its own, and the harness fails it if anything of that is left.
 #![forbid(unsafe_code)]
 
+mod calls;
 mod confinement;
 mod endings;
 mod escape;
