@@ -73,33 +73,17 @@ impl Broker {
     }
 
     pub(super) fn act(&mut self, id: u64, incoming: Incoming) {
+        let ticket = |number| Ticket {
+            connection: id,
+            id: number,
+        };
         match incoming {
             Incoming::Request(number, request, descriptors) => {
-                let ticket = Ticket {
-                    connection: id,
-                    id: number,
-                };
-                self.request(ticket, request, descriptors);
+                self.request(ticket(number), request, descriptors);
             }
-            Incoming::Answer(number, reply) => {
-                self.reply(
-                    Ticket {
-                        connection: id,
-                        id: number,
-                    },
-                    reply,
-                    Vec::new(),
-                );
-            }
+            Incoming::Answer(number, reply) => self.reply(ticket(number), reply, Vec::new()),
             Incoming::LastAnswer(number, reply) => {
-                self.reply(
-                    Ticket {
-                        connection: id,
-                        id: number,
-                    },
-                    reply,
-                    Vec::new(),
-                );
+                self.reply(ticket(number), reply, Vec::new());
                 self.hang_up(id);
             }
             Incoming::Senseless(why) => {
