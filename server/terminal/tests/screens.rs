@@ -68,7 +68,10 @@ async fn a_quiet_sessions_screen_is_on_the_disk() {
         open(&session.files, None),
     );
     let seen = text(&with).await;
-    assert!(seen.contains("499999") && seen.contains("and on"), "{seen:?}");
+    assert!(
+        seen.contains("499999") && seen.contains("and on"),
+        "{seen:?}"
+    );
     assert_eq!(seen, text(&without).await);
 }
 
