@@ -279,10 +279,7 @@ fn a_name_is_taken_once() {
         error["message"].as_str().is_some_and(|m| m.contains("one")),
         "{error}"
     );
-    let list = porthole
-        .admin()
-        .get("/api/v1/containers?engine=porthole")
-        .ok();
+    let list = porthole.admin().get("/api/v1/containers?own=true").ok();
     assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
 }
 
@@ -500,7 +497,7 @@ fn a_keeper_that_dies_while_creating_leaves_nothing_half_made() {
     }
     // Whatever it says is there can be removed, and the harness sees that nothing else is.
     let list = wait_for("a list", PATIENCE, || {
-        let answer = porthole.admin().get("/api/v1/containers?engine=porthole");
+        let answer = porthole.admin().get("/api/v1/containers?own=true");
         (answer.status == 200).then(|| answer.json())
     });
     for container in list["items"].as_array().expect("items") {

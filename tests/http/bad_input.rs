@@ -6,10 +6,7 @@ use porthole_tests::{Instance, Terminal};
 use serde_json::{Value, json};
 
 fn containers(porthole: &Instance) -> usize {
-    let list = porthole
-        .admin()
-        .get("/api/v1/containers?engine=porthole")
-        .ok();
+    let list = porthole.admin().get("/api/v1/containers?own=true").ok();
     list["items"].as_array().map_or(0, Vec::len)
 }
 

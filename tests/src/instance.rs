@@ -477,9 +477,9 @@ impl Instance {
         if !self.builder.account {
             return;
         }
-        let Ok(answer) =
-            self.admin
-                .try_send("GET", "/api/v1/containers?engine=porthole&limit=1000", None)
+        let Ok(answer) = self
+            .admin
+            .try_send("GET", "/api/v1/containers?own=true&limit=1000", None)
         else {
             return;
         };

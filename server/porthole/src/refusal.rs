@@ -21,7 +21,7 @@ pub struct Refusal {
     /// For people: what happened, why, what to try.
     pub message: String,
     /// The field of the request that it is about.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// How far creating or joining had come.
     pub stage: Option<Stage>,
     /// What the kernel answered.
@@ -60,7 +60,7 @@ impl Refusal {
     /// The same, about this field.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
-        self.field = Some(field.into());
+        self.field = Some(field.into().into());
         self
     }
 
@@ -157,7 +157,7 @@ impl From<Failure> for Refusal {
             status,
             code,
             message: failure.message,
-            field: failure.field,
+            field: failure.field.map(String::into_boxed_str),
             stage: failure.stage,
             errno: failure.errno,
             exit_code: match failure.code {

@@ -180,7 +180,7 @@ export class Porthole {
   async stop() {
     const wrong = [];
     try {
-      const { items } = await this.api("GET", "/containers?engine=porthole&limit=1000");
+      const { items } = await this.api("GET", "/containers?own=true&limit=1000");
       for (const container of items) {
         this.#remember(container);
         await this.api("DELETE", `/containers/${container.id}?force=true`);

@@ -279,7 +279,7 @@ impl From<FindError> for Refusal {
         match error {
             FindError::NotFound(_) => Self::not_found("container_not_found", message),
             FindError::NotUnique(_) => Self::new(StatusCode::CONFLICT, "not_unique", message),
-            FindError::NotOwn(..) => Self::new(StatusCode::CONFLICT, "not_own", message),
+            FindError::NotOwn { .. } => Self::new(StatusCode::CONFLICT, "not_own", message),
         }
     }
 }

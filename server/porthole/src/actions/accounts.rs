@@ -188,7 +188,7 @@ pub async fn change_password(
         .hash(new)
         .await
         .map_err(|mut refusal| {
-            refusal.field = refusal.field.map(|_| "new".to_owned());
+            refusal.field = refusal.field.map(|_| "new".into());
             refusal
         })?;
     audit(

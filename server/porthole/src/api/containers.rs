@@ -24,6 +24,7 @@ const LISTED: Listed = Listed {
         "id",
         "name",
         "engine",
+        "own",
         "owner",
         "state",
         "pid",

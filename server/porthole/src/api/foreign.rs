@@ -18,6 +18,7 @@ pub struct ForeignView<'a> {
     id: &'a ContainerId,
     name: &'a str,
     engine: Engine,
+    own: bool,
     /// Nobody's: administrators alone change it.
     owner: Option<&'a str>,
     state: ContainerState,
@@ -44,6 +45,7 @@ pub fn foreign<'a>(container: &'a Foreign, reader: &Identity) -> ForeignView<'a>
         id: &container.id,
         name: &container.name,
         engine: container.engine,
+        own: false,
         owner: None,
         state: container.state,
         status: container.status(),

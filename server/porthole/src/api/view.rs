@@ -24,6 +24,8 @@ pub struct ContainerView<'a> {
     id: &'a ContainerId,
     name: &'a ContainerName,
     engine: Engine,
+    /// This Porthole made it.
+    own: bool,
     owner: &'a Owner,
     state: ContainerState,
     error: Option<&'a str>,
@@ -61,6 +63,7 @@ pub fn container<'a>(container: &'a Container, reader: &Identity) -> ContainerVi
         id: &container.id,
         name: &container.name,
         engine: container.engine,
+        own: true,
         owner: &container.owner,
         state: container.state,
         error: container.error.as_deref(),

@@ -11,6 +11,8 @@
 
 mod connection;
 mod logs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

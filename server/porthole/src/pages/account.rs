@@ -58,7 +58,7 @@ fn trouble(visit: &Visit, form: &'static str, typed: &str, refusal: Refusal) -> 
     show(visit, refusal.status, |settings| {
         settings.trouble = Trouble {
             form,
-            field: refusal.field.unwrap_or_default(),
+            field: refusal.field.unwrap_or_default().into(),
             message: sentence(&refusal.message),
             typed: typed.to_owned(),
         };

@@ -45,7 +45,8 @@ fn setup_page(
         user: typed.user.clone(),
         field: refusal
             .and_then(|refusal| refusal.field.clone())
-            .unwrap_or_default(),
+            .unwrap_or_default()
+            .into(),
         error: refusal.map_or_else(String::new, |refusal| sentence(&refusal.message)),
     };
     page(status, &setup)

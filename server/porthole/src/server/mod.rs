@@ -136,6 +136,16 @@ pub async fn ending(state: &AppState) {
 /// The state of a server for tests: a new database, no keeper, nothing listening.
 #[cfg(test)]
 pub(crate) fn test_state() -> (tempfile::TempDir, AppState, Asks) {
+    let (directory, state, asks, _) =
+        test_state_with(porthole_protocol::engines::Setting::default());
+    (directory, state, asks)
+}
+
+/// The same where root's policy enables these engines.
+#[cfg(test)]
+pub(crate) fn test_state_with(
+    engines: porthole_protocol::engines::Setting,
+) -> (tempfile::TempDir, AppState, Asks, Jobs) {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::create_dir_all(directory.path().join("server")).expect("made");
     let given = crate::settings::Given {
@@ -143,6 +153,8 @@ pub(crate) fn test_state() -> (tempfile::TempDir, AppState, Asks) {
         run: Some(directory.path().into()),
         ..Default::default()
     };
-    let (state, asks, _) = state(given.resolve().expect("settings")).expect("a state");
-    (directory, state, asks)
+    let mut settings = given.resolve().expect("settings");
+    settings.engines = engines;
+    let (state, asks, jobs) = state(settings).expect("a state");
+    (directory, state, asks, jobs)
 }

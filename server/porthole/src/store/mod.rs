@@ -9,6 +9,9 @@ mod audit;
 mod logins;
 mod schema;
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -51,6 +54,13 @@ pub enum StoreError {
     Ending,
 }
 
+/// Pages that the write-ahead log has when they are moved into the database: about a megabyte.
+const LOG_PAGES: u32 = 256;
+/// The log's own header, and a page with its header, see SQLite's "WAL-mode File Format".
+const LOG_HEADER: u64 = 32;
+/// See [`LOG_HEADER`].
+const LOG_PAGE: u64 = 24 + 4096;
+
 /// The database.
 #[derive(Clone)]
 pub struct Store {
@@ -68,8 +78,15 @@ impl Store {
         // Each commit reaches the disk before it is said to be done: a session's start is in the
         // audit trail before its shell exists, whatever happens to the machine.
         writer.pragma_update(None, "synchronous", "FULL")?;
+        writer.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         writer.pragma_update(None, "foreign_keys", true)?;
         schema::bring_up_to_date(&mut writer, path)?;
+        // Nobody else writes into the log meanwhile.
+        let alone = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Err(error) = make_room(path) {
+            tracing::warn!(%error, "no room was made for the database's log; writing to it is slower");
+        }
+        alone.rollback()?;
         let reader = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -136,6 +153,23 @@ fn now() -> i64 {
 
 fn timestamp(kept: i64) -> Timestamp {
     Timestamp(kept.try_into().unwrap_or(0))
+}
+
+/// Gives the write-ahead log the size that it will grow to. A write into a file that grows waits
+/// for the file system's own journal too, which takes several times as long.
+fn make_room(path: &Path) -> io::Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = File::options().write(true).open(log)?;
+    let size = log.metadata()?.len();
+    let wanted = LOG_HEADER + u64::from(LOG_PAGES) * LOG_PAGE;
+    // SQLite reads up to the first page whose checksum is wrong.
+    if let Some(lacking) = wanted.checked_sub(size) {
+        let zeros = vec![0; usize::try_from(lacking).unwrap_or(0)];
+        log.write_all_at(&zeros, size)?;
+        log.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

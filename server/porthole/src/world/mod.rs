@@ -35,14 +35,31 @@ pub enum FindError {
     )]
     NotUnique(String),
     /// It is another engine's.
-    #[error("The container \"{0}\" is not Porthole's own but {engine}'s.", engine = .1.words())]
-    NotOwn(String, Engine),
+    #[error("The container \"{name}\" was not made here{}.", by(*engine))]
+    NotOwn {
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        engine: Engine,
+    },
+}
+
+/// Who made what was not made here.
+fn by(engine: Engine) -> String {
+    match engine {
+        Engine::Porthole => " but by another Porthole".to_owned(),
+        Engine::None => ": its namespaces are some program's".to_owned(),
+        engine => format!(" but by {}", engine.words()),
+    }
 }
 
 impl FindError {
     /// Another engine's container is named where only Porthole's own will do.
     pub fn not_own(container: &Foreign) -> Self {
-        Self::NotOwn(shown(&container.name), container.engine)
+        Self::NotOwn {
+            name: shown(&container.name),
+            engine: container.engine,
+        }
     }
 }
 

@@ -254,7 +254,7 @@ fn anothers_container_is_known_by_whose_namespaces_it_is_in() {
     assert_eq!(isolation("lab", NamespaceType::Pid), Isolation::Own);
     assert_eq!(isolation("x", NamespaceType::Net), Isolation::Own);
     assert_eq!(world.any_containers().len(), 4);
-    assert!(matches!(world.find("lab"), Err(FindError::NotOwn(..))));
+    assert!(matches!(world.find("lab"), Err(FindError::NotOwn { .. })));
 
     // Whoever is not there any more is shared with nobody.
     world.observe(Update {
