@@ -338,7 +338,7 @@ fn what_keeps_it_from_starting_is_said_in_words() {
     std::fs::set_permissions(instance.path("policy.toml"), open).expect("mode");
     says(
         &instance.refused(),
-        &["policy.toml", "chmod go-w", "the keeper cannot run"],
+        &["policy.toml", "is not believed", "chmod go-w"],
     );
     std::fs::remove_file(instance.path("policy.toml")).expect("remove");
     // A second one of the same root.
