@@ -8,6 +8,9 @@ use porthole_protocol::frame::{CLIENT_FRAME_LIMIT, INPUT_WINDOW, OUTPUT_WINDOW};
 /// gets each chunk as it comes.
 pub(crate) const FRAME: usize = 16 * 1024;
 
+/// A session that has so much at once, in bytes, is in flood.
+pub(crate) const FLOOD: usize = 2 * 1024;
+
 /// Frames that wait for a viewer's socket. What does not fit stays in the journal.
 pub(crate) const OUTGOING: usize = 32;
 

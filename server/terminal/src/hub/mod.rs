@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Commands and frames come before output, and each turn moves one chunk at most and then lets
-//! other tasks run: so a flood delays neither what is typed into it nor another session.
+//! other tasks run, and no other session in flood before them: so floods delay neither what is
+//! typed into them nor another session, however many there are.
 
 mod commands;
 mod frames;
@@ -29,7 +30,7 @@ use porthole_journal::{Limit, Reader};
 use porthole_protocol::id::Seq;
 use porthole_protocol::journal::Stream;
 use porthole_protocol::session::{Exit, ExitKind, Size};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep};
 
 use crate::attached::Attached;
@@ -56,6 +57,8 @@ pub struct Hub {
     /// Whose chunks are on their way into the journal, where some are. Nothing is done before
     /// they are there but to take the next one.
     gathered: Option<Stream>,
+    /// Whether the last chunk was one of many.
+    floods: bool,
     recent: Recent,
     /// Set once all output is in the journal.
     exit: Option<Exit>,
@@ -186,6 +189,7 @@ impl Hub {
             end,
             kept_from,
             gathered: None,
+            floods: false,
             recent: Recent::new(end, state),
             exit,
             ending: None,
@@ -245,10 +249,22 @@ impl Hub {
                 self.serve();
             }
             if output {
-                // One chunk a turn: then whoever else has something to do.
-                tokio::task::yield_now().await;
+                self.give_way().await;
             }
         }
+    }
+
+    /// One chunk a turn: then whoever else has something to do. Sessions in flood take their turns
+    /// one after the other, each after everybody else: a key waits for one chunk, and not for one
+    /// of each of them.
+    async fn give_way(&self) {
+        static FLOODS: Semaphore = Semaphore::const_new(1);
+        // It is never closed.
+        let _turn = match self.floods {
+            true => FLOODS.acquire().await.ok(),
+            false => None,
+        };
+        tokio::task::yield_now().await;
     }
 
     async fn wait(&mut self) -> Event {

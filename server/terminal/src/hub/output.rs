@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Ending, Hub};
 use crate::attached::Attached;
 use crate::handle::{AttachError, Descriptors, notice};
-use crate::limits::{DISK_RETRY, DRAIN, HANG_UP_RETRY, MONITOR_RETRY, QUIET, RESIZE_STEP};
+use crate::limits::{DISK_RETRY, DRAIN, FLOOD, HANG_UP_RETRY, MONITOR_RETRY, QUIET, RESIZE_STEP};
 use crate::marks::{Recent, State};
 use crate::viewer;
 
@@ -64,13 +64,20 @@ impl Hub {
 
     fn pump_or_gather(&mut self, stream: Stream, gathers: bool) {
         self.gathered = None;
+        self.floods = false;
         let now_us = self.clock.now_us();
         let Some(attached) = &mut self.attached else {
             return;
         };
         match attached.pump(stream, gathers, now_us) {
-            Ok(Some(Pumped::Moved(_))) => self.moved(stream),
-            Ok(None) => self.gathered = Some(stream),
+            Ok(Some(Pumped::Moved(count))) => {
+                self.floods = count >= FLOOD;
+                self.moved(stream);
+            }
+            Ok(None) => {
+                self.floods = true;
+                self.gathered = Some(stream);
+            }
             Ok(Some(Pumped::WouldBlock)) => {}
             Ok(Some(Pumped::EndOfFile)) if self.tty => {
                 if self.ending.is_some() {
