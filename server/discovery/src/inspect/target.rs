@@ -208,18 +208,23 @@ fn held(kind: NamespaceType, inode: NamespaceInode, holder: &Holder) -> Result<O
         }
         Holder::Mount { pid, path } => mounted(*pid, path).map_err(|_| gone())?,
     };
-    let is_namespace = fstatfs(&found).is_ok_and(|system| system.f_type == NSFS)
+    let is_namespace = is_nsfs(found.as_fd())
         && fstat(&found).is_ok_and(|status| status.st_ino == inode.0)
         && namespace_name(found.as_fd()).is_some_and(|name| name == kind.name());
     if !is_namespace {
         return Err(gone());
     }
     open(
-        format!("/proc/self/fd/{}", number(found.as_fd())),
+        own_descriptor(found.as_fd()),
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )
     .map_err(Trouble::of(Step::OpenNamespace))
+}
+
+/// Whether something open is a namespace, of whatever type.
+pub(super) fn is_nsfs(open: BorrowedFd<'_>) -> bool {
+    fstatfs(open).is_ok_and(|system| system.f_type == NSFS)
 }
 
 /// What is mounted where a process sees this path.
@@ -238,15 +243,16 @@ fn mounted(pid: HostPid, path: &str) -> Result<OwnedFd, Errno> {
 /// The word before the inode in the name that the kernel gives an open namespace.
 fn namespace_name(open: BorrowedFd<'_>) -> Option<String> {
     let mut link = [0; 64];
-    let path = format!("/proc/self/fd/{}", number(open));
-    let length = readlinkat_raw(CWD, path, &mut link).ok()?;
+    let length = readlinkat_raw(CWD, own_descriptor(open), &mut link).ok()?;
     let text = std::str::from_utf8(&link[..length]).ok()?;
     Some(text.split_once(":[")?.0.to_owned())
 }
 
-fn number(open: BorrowedFd<'_>) -> i32 {
-    use std::os::fd::AsRawFd as _;
-    open.as_raw_fd()
+fn own_descriptor(open: BorrowedFd<'_>) -> String {
+    format!(
+        "/proc/self/fd/{}",
+        rustix::path::DecInt::from_fd(open).as_str()
+    )
 }
 
 fn namespace_link(at: BorrowedFd<'_>, path: &str) -> Option<NamespaceInode> {

@@ -195,13 +195,7 @@ fn monitor(
         })
     });
     match watched {
-        Ok(watched) => {
-            let watch = Watch::new(watched, listener, keeper)?;
-            // What starting has taken is not needed for watching, which is most of this
-            // process's life. Where the kernel keeps it, that is all.
-            let _ = porthole_sys::memory::let_go_of_instructions();
-            watch.run()?;
-        }
+        Ok(watched) => Watch::new(watched, listener, keeper)?.run()?,
         Err(failure) => {
             let _ = group.kill();
             let failed = FromMonitor::Failed(failure.clone());

@@ -277,6 +277,9 @@ impl<'a> Watch<'a> {
             ToMonitor::Attach => {
                 if let Some(reader) = descriptors.into_iter().next() {
                     self.attach(reader);
+                    // What starting took is not needed for waiting, which is all that is left
+                    // while somebody else reads. Where the kernel keeps it, it is only memory.
+                    let _ = porthole_sys::memory::let_go_of_instructions();
                 }
             }
             ToMonitor::Signal { signal } => {

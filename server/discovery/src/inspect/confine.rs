@@ -1,0 +1,146 @@
+//! Giving up what no reader needs, before anything is read.
+
+use std::collections::BTreeMap;
+
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+
+use super::{Step, Trouble};
+
+/// What readers need, and why.
+const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN // setns(2), an mqueue file system
+    .union(CapabilitySet::SYS_PTRACE) // /proc/PID/ns, root, fd and environ of others
+    .union(CapabilitySet::SYS_CHROOT) // setns(2) into a mount namespace
+    .union(CapabilitySet::DAC_READ_SEARCH) // groups' files, whoever's
+    .union(CapabilitySet::SETUID) // to be a container's root, who cannot see the host
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::KILL) // its visitor, by whatever user that is
+    .union(CapabilitySet::SYSLOG); // to say whether the kernel's log can be read outside
+
+/// Confines an inspection for good.
+pub(super) fn reader() -> Result<(), Trouble> {
+    set(KEPT).map_err(Trouble::of(Step::Confine))?;
+    set_no_new_privs(true).map_err(Trouble::of(Step::Confine))?;
+    load(&[BASIC, READING].concat())
+}
+
+/// Gives up every capability but these.
+pub(super) fn set(capabilities: CapabilitySet) -> Result<(), Errno> {
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: capabilities,
+            permitted: capabilities,
+            inheritable: CapabilitySet::empty(),
+        },
+    )
+}
+
+/// Confines whoever reads inside a container for good: it opens, reads, writes to its pipe and ends.
+pub(super) fn visitor() -> Result<(), Trouble> {
+    set(CapabilitySet::empty()).map_err(Trouble::of(Step::Confine))?;
+    load(BASIC)
+}
+
+fn load(calls: &[i64]) -> Result<(), Trouble> {
+    let failed = |_| Trouble::of(Step::Confine)(Errno::INVAL);
+    let program = compile(calls).map_err(failed)?;
+    seccompiler::apply_filter(&program).map_err(|_| Trouble::of(Step::Confine)(Errno::ACCESS))
+}
+
+fn compile(calls: &[i64]) -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    SeccompFilter::new(
+        rules,
+        SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned()),
+        SeccompAction::Allow,
+        TargetArch::try_from(std::env::consts::ARCH)?,
+    )?
+    .try_into()
+}
+
+/// Memory, descriptors, files to read, the end. Neither clone nor exec, no socket, no namespace.
+const BASIC: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_lseek,
+    libc::SYS_fcntl,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_clock_gettime,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getrandom,
+    libc::SYS_sched_yield,
+    libc::SYS_uname,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_restart_syscall,
+];
+
+/// What an inspection needs beside that.
+const READING: &[i64] = &[
+    libc::SYS_fstatfs,
+    libc::SYS_ioctl,
+    libc::SYS_ppoll,
+    libc::SYS_pipe2,
+    libc::SYS_setns,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_mq_getsetattr,
+    libc::SYS_socket,
+    libc::SYS_bind,
+    libc::SYS_getsockname,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    // For its visitors.
+    libc::SYS_clone,
+    libc::SYS_set_tid_address,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_close_range,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_getppid,
+    libc::SYS_prctl,
+    libc::SYS_keyctl,
+    libc::SYS_setgroups,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_capget,
+    libc::SYS_capset,
+    libc::SYS_seccomp,
+    libc::SYS_syslog,
+    libc::SYS_settimeofday,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_fork,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+];

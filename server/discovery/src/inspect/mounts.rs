@@ -1,0 +1,141 @@
+//! The mounts that a process sees, and who is in the same peer groups.
+
+use std::collections::{BTreeMap, HashMap};
+
+use porthole_protocol::id::NamespaceInode;
+use porthole_protocol::inspection::{
+    Mount, Mounts, PeerGroup, PeerMount, Propagation, PropagationKind,
+};
+use porthole_protocol::namespace::NamespaceType;
+use rustix::fs::CWD;
+
+use super::budget::Budget;
+use super::mountinfo::{self, Entry};
+use super::target::Process;
+use super::{Step, Trouble, scan};
+use crate::printable;
+
+/// A list of mounts is not read beyond this.
+const MOUNTINFO_LIMIT: usize = 16 * 1024 * 1024;
+
+/// In so many other mount namespaces members of peer groups are looked for.
+const SEARCHED: usize = 256;
+
+pub(super) fn read(process: &Process) -> Result<Mounts, Trouble> {
+    let namespace = process
+        .inode(NamespaceType::Mnt.name())
+        .ok_or(Trouble::ProcessGone(process.identity.pid))?;
+    let bytes = scan::whole(&process.directory, "mountinfo", MOUNTINFO_LIMIT)
+        .map_err(Trouble::at(Step::ReadProcess, process.path("mountinfo")))?;
+    let entries: Vec<Entry<'_>> = mountinfo::entries(&bytes).collect();
+    let order = mountinfo::tree(&entries);
+    let hidden = mountinfo::hidden(&entries, &order);
+    let mut budget = Budget::new();
+    let mounts = order
+        .iter()
+        .map(|(place, depth)| mount(&entries[*place], *depth, &hidden));
+    let mounts = budget.take(1, mounts);
+    let mut groups: BTreeMap<u64, Vec<PeerMount>> = entries
+        .iter()
+        .flat_map(|entry| [entry.shared, entry.master])
+        .flatten()
+        .map(|group| (group, Vec::new()))
+        .collect();
+    let (searched, not_searched) = members(namespace, &mut groups)?;
+    let groups: Vec<_> = groups.into_iter().collect();
+    let parts = groups.len();
+    // Filled one after another: an earlier group may leave nothing for later ones but their number.
+    let mut told = Vec::with_capacity(parts);
+    for (id, members) in groups {
+        let members = budget.take(4, members);
+        told.push(PeerGroup { id, members });
+    }
+    let groups = Budget::new().take(4, told);
+    Ok(Mounts {
+        process: process.identity.pid,
+        namespace,
+        mounts,
+        groups,
+        searched,
+        not_searched,
+    })
+}
+
+fn mount(entry: &Entry<'_>, depth: u32, hidden: &HashMap<u64, u64>) -> Mount {
+    let path = printable::line(&entry.path);
+    let altered = path.as_bytes() != entry.path;
+    Mount {
+        id: entry.id,
+        parent: entry.parent,
+        depth,
+        device: printable::line(entry.device),
+        root: printable::line(&entry.root),
+        path,
+        path_raw: altered.then(|| printable::line(entry.path_raw)),
+        fstype: printable::line(&entry.fstype),
+        source: printable::line(&entry.source),
+        options: words(entry.options),
+        super_options: words(&entry.super_options),
+        propagation: Propagation {
+            kind: match (entry.shared, entry.master) {
+                _ if entry.unbindable => PropagationKind::Unbindable,
+                (None, None) => PropagationKind::Private,
+                (Some(_), None) => PropagationKind::Shared,
+                (None, Some(_)) => PropagationKind::Slave,
+                (Some(_), Some(_)) => PropagationKind::SharedSlave,
+            },
+            group: entry.shared,
+            master: entry.master,
+            from: entry.from,
+        },
+        hidden_by: hidden.get(&entry.id).copied(),
+    }
+}
+
+fn words(options: &[u8]) -> Vec<String> {
+    options
+        .split(|byte| *byte == b',')
+        .filter(|word| !word.is_empty())
+        .map(|word| printable::line(&mountinfo::unescaped(word)))
+        .collect()
+}
+
+/// Looks for members of these groups in the other mount namespaces; in how many, and how many were
+/// left out.
+fn members(
+    own: NamespaceInode,
+    groups: &mut BTreeMap<u64, Vec<PeerMount>>,
+) -> Result<(u32, u32), Trouble> {
+    if groups.is_empty() {
+        return Ok((0, 0));
+    }
+    let (mut searched, mut left) = (0, 0);
+    for (namespace, process) in scan::leaders(NamespaceType::Mnt)? {
+        if namespace == own {
+            continue;
+        }
+        let path = format!("/proc/{process}/mountinfo");
+        let bytes = match scan::whole(CWD, path, MOUNTINFO_LIMIT) {
+            Ok(bytes) if (searched as usize) < SEARCHED => bytes,
+            _ => {
+                left += 1;
+                continue;
+            }
+        };
+        searched += 1;
+        for entry in mountinfo::entries(&bytes) {
+            let member = |receives| PeerMount {
+                namespace,
+                process,
+                path: printable::line(&entry.path),
+                receives,
+            };
+            for (group, receives) in [(entry.shared, false), (entry.master, true)] {
+                if let Some(members) = group.and_then(|group| groups.get_mut(&group)) {
+                    members.push(member(receives));
+                }
+            }
+        }
+    }
+    Ok((searched, left))
+}

@@ -1,0 +1,132 @@
+//! Asking the kernel about the network namespace that this process is in, by rtnetlink(7).
+
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
+use rustix::path::DecInt;
+
+use super::{Step, Trouble};
+
+/// Bytes of a message's header: its first four are the message's length.
+const HEADER: usize = 16;
+
+/// A connection to the kernel. It stays with the namespace that it was made in.
+pub(super) struct Netlink(Socket);
+
+impl Netlink {
+    pub(super) fn open() -> Result<Self, Trouble> {
+        Socket::new(NETLINK_ROUTE).map(Self).map_err(failed)
+    }
+
+    /// Everything that answers this request; and how many answers could not be understood, which a
+    /// newer kernel may send.
+    pub(super) fn dump(
+        &self,
+        request: RouteNetlinkMessage,
+    ) -> Result<(Vec<RouteNetlinkMessage>, usize), Trouble> {
+        self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
+        let (mut found, mut strange) = (Vec::new(), 0);
+        loop {
+            let (bytes, _) = self.0.recv_from_full().map_err(failed)?;
+            if bytes.is_empty() {
+                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+            }
+            for message in messages(&bytes) {
+                match NetlinkMessage::deserialize(message).map(|message| message.payload) {
+                    Ok(NetlinkPayload::InnerMessage(inner)) => found.push(inner),
+                    Ok(NetlinkPayload::Done(_)) => return Ok((found, strange)),
+                    Ok(NetlinkPayload::Error(error)) => {
+                        let code = error.code.map_or(0, std::num::NonZero::get);
+                        return Err(failed(io::Error::from_raw_os_error(code.abs())));
+                    }
+                    Ok(_) => {}
+                    Err(_) => strange += 1,
+                }
+            }
+        }
+    }
+
+    /// What the namespace here calls another one; `None` where it has no name for it.
+    pub(super) fn number_of(&self, namespace: BorrowedFd<'_>) -> Result<Option<i32>, Trouble> {
+        let number = DecInt::from_fd(namespace).as_str().parse().unwrap_or(0);
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(number));
+        self.send(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST)?;
+        let (bytes, _) = self.0.recv_from_full().map_err(failed)?;
+        match NetlinkMessage::deserialize(&bytes).map(|message| message.payload) {
+            Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(answer))) => Ok(answer
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    // -1 stands for none.
+                    NsidAttribute::Id(id) if *id >= 0 => Some(*id),
+                    _ => None,
+                })),
+            Ok(NetlinkPayload::Error(error)) => {
+                let code = error.code.map_or(0, std::num::NonZero::get);
+                Err(failed(io::Error::from_raw_os_error(code.abs())))
+            }
+            _ => Err(failed(io::ErrorKind::InvalidData.into())),
+        }
+    }
+
+    fn send(&self, request: RouteNetlinkMessage, flags: u16) -> Result<(), Trouble> {
+        let mut header = NetlinkHeader::default();
+        header.flags = flags;
+        header.sequence_number = 1;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.0.send(&bytes, 0).map(|_| ()).map_err(failed)
+    }
+}
+
+fn failed(error: io::Error) -> Trouble {
+    let errno = Errno::from_io_error(&error).unwrap_or(Errno::BADMSG);
+    Trouble::at(Step::Read, "netlink")(errno)
+}
+
+/// The messages of a datagram, each as long as it says.
+fn messages(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = u32::from_ne_bytes(rest.first_chunk()?.to_owned()) as usize;
+        let message = rest
+            .get(..length)
+            .filter(|message| message.len() >= HEADER)?;
+        // Each begins at a multiple of four.
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_as_long_as_they_say() {
+        let mut bytes = Vec::new();
+        for length in [17_u32, 16, 20] {
+            let mut one = vec![7; length.next_multiple_of(4) as usize];
+            one[..4].copy_from_slice(&length.to_ne_bytes());
+            bytes.extend(one);
+        }
+        let lengths: Vec<_> = messages(&bytes).map(<[u8]>::len).collect();
+        assert_eq!(lengths, [17, 16, 20]);
+        for bad in [0_u32, 15, 1000, u32::MAX] {
+            let mut bytes = vec![0; 32];
+            bytes[..4].copy_from_slice(&bad.to_ne_bytes());
+            assert_eq!(messages(&bytes).count(), 0, "{bad}");
+        }
+        assert_eq!(messages(&[1, 2]).count(), 0);
+    }
+}

@@ -1,0 +1,243 @@
+//! What a process is and may.
+
+use porthole_protocol::inspection::{
+    Bounded, Capabilities, Group, NamespaceFile, Process as Detail, ResourceLimit,
+};
+use porthole_protocol::namespace::NamespaceType;
+use rustix::fs::readlinkat;
+
+use super::budget::Budget;
+use super::target::Process;
+use super::users::Maps;
+use super::{Trouble, scan};
+use crate::{parse, printable};
+
+/// capabilities(7), by number (`linux/capability.h`).
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Environments are not read beyond this.
+const ENVIRONMENT_LIMIT: usize = 256 * 1024;
+
+pub(super) fn read(process: &Process, environment: bool) -> Result<Detail, Trouble> {
+    let status = Status(process.text("status")?);
+    let maps = Maps::of(process.identity.pid).unwrap_or_default();
+    let mut budget = Budget::new();
+    let groups = status.field("Groups").unwrap_or_default();
+    let groups = groups.split_whitespace().filter_map(|word| {
+        let outside = word.parse().ok()?;
+        Some(Group {
+            outside,
+            inside: parse::inside(&maps.groups, outside),
+        })
+    });
+    let set = |name| capabilities(status.hexadecimal(name).unwrap_or(0));
+    let number = |name: &str| process.text(name).ok()?.trim().parse().ok();
+    Ok(Detail {
+        process: process.identity,
+        capabilities: Capabilities {
+            inheritable: set("CapInh"),
+            permitted: set("CapPrm"),
+            effective: set("CapEff"),
+            bounding: set("CapBnd"),
+            ambient: set("CapAmb"),
+        },
+        seccomp: status.number("Seccomp"),
+        seccomp_filters: status.number("Seccomp_filters"),
+        no_new_privs: status.number::<u8>("NoNewPrivs").map(|set| set == 1),
+        groups: budget.take(2, groups),
+        umask: status
+            .field("Umask")
+            .and_then(|text| u16::from_str_radix(text, 8).ok()),
+        limits: process.text("limits")?.lines().filter_map(limit).collect(),
+        oom_score: number("oom_score"),
+        oom_score_adj: number("oom_score_adj"),
+        cwd: link(process, "cwd"),
+        exe: link(process, "exe"),
+        root: link(process, "root"),
+        environment: environment
+            .then(|| variables(process, &mut budget))
+            .flatten(),
+        label: label(process),
+        open_files: open_files(process),
+        namespaces: namespaces(process),
+    })
+}
+
+/// `/proc/PID/status`, proc_pid_status(5).
+#[derive(Debug)]
+pub(super) struct Status(pub(super) String);
+
+impl Status {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| {
+            let (title, value) = line.split_once(':')?;
+            (title == name).then(|| value.trim())
+        })
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.field(name)?.parse().ok()
+    }
+
+    pub(super) fn hexadecimal(&self, name: &str) -> Option<u64> {
+        u64::from_str_radix(self.field(name)?, 16).ok()
+    }
+}
+
+fn capabilities(set: u64) -> Vec<String> {
+    (0..64)
+        .filter(|number| set & (1 << number) != 0)
+        .map(|number| match CAPABILITIES.get(number) {
+            Some(name) => format!("CAP_{name}"),
+            None => format!("CAP_{number}"),
+        })
+        .collect()
+}
+
+/// `Max open files            1024                 524288               files     `: the name has 25
+/// columns and may hold blanks.
+fn limit(line: &str) -> Option<ResourceLimit> {
+    let (name, rest) = line.split_at_checked(25)?;
+    let mut words = rest.split_ascii_whitespace();
+    let value = |word: &str| word.parse::<u64>().ok();
+    let (soft, hard) = (words.next()?, words.next()?);
+    if soft == "Soft" {
+        return None;
+    }
+    Some(ResourceLimit {
+        name: name.trim().to_owned(),
+        soft: value(soft),
+        hard: value(hard),
+        unit: words.next().unwrap_or_default().to_owned(),
+    })
+}
+
+fn link(process: &Process, name: &str) -> Option<String> {
+    let target = readlinkat(&process.directory, name, Vec::with_capacity(256)).ok()?;
+    Some(printable::line(target.to_bytes()))
+}
+
+fn variables(process: &Process, budget: &mut Budget) -> Option<Bounded<String>> {
+    let bytes = scan::whole(&process.directory, "environ", ENVIRONMENT_LIMIT).ok()?;
+    let variables = bytes
+        .split(|byte| *byte == 0)
+        .filter(|variable| !variable.is_empty())
+        .map(printable::line);
+    Some(budget.take(1, variables))
+}
+
+fn label(process: &Process) -> Option<String> {
+    let bytes = process.file("attr/current").ok()?;
+    let text = printable::line(bytes.strip_suffix(b"\n").unwrap_or(&bytes));
+    let text = text.trim_end_matches(['\0', '\u{fffd}']);
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn open_files(process: &Process) -> Option<u32> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+    let flags = flags | rustix::fs::OFlags::CLOEXEC;
+    let mode = rustix::fs::Mode::empty();
+    let directory = rustix::fs::openat(&process.directory, "fd", flags, mode).ok()?;
+    let mut count = 0;
+    scan::names(&directory, |_| {
+        count += 1;
+        true
+    })
+    .ok()?;
+    Some(count)
+}
+
+fn namespaces(process: &Process) -> Vec<NamespaceFile> {
+    let own = NamespaceType::ALL.map(|kind| (kind.name(), kind));
+    let children = [
+        ("pid_for_children", NamespaceType::Pid),
+        ("time_for_children", NamespaceType::Time),
+    ];
+    own.into_iter()
+        .chain(children)
+        .map(|(name, kind)| NamespaceFile {
+            name: name.to_owned(),
+            kind,
+            inode: process.inode(name),
+            path: process.path(&format!("ns/{name}")),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told_apart_by_their_columns() {
+        let header =
+            "Limit                     Soft Limit           Hard Limit           Units     ";
+        assert_eq!(limit(header), None);
+        let files =
+            "Max open files            1024                 unlimited            files     ";
+        let found = limit(files).expect("a limit");
+        assert_eq!(found.name, "Max open files");
+        assert_eq!((found.soft, found.hard), (Some(1024), None));
+        assert_eq!(found.unit, "files");
+        let nice =
+            limit("Max nice priority         0                    0                              ");
+        assert_eq!(nice.map(|limit| limit.unit).as_deref(), Some(""));
+        assert_eq!(limit("é"), None);
+    }
+
+    #[test]
+    fn capabilities_have_names() {
+        assert_eq!(
+            capabilities(1 | 1 << 21 | 1 << 40 | 1 << 41),
+            [
+                "CAP_CHOWN",
+                "CAP_SYS_ADMIN",
+                "CAP_CHECKPOINT_RESTORE",
+                "CAP_41"
+            ]
+        );
+        assert!(capabilities(0).is_empty());
+    }
+}
