@@ -6,6 +6,7 @@
 mod calls;
 mod confinement;
 mod endings;
+mod engines;
 mod escape;
 mod foreign;
 mod joining;

@@ -28,6 +28,7 @@ const APPLETS: [&str; 24] = [
 #[derive(Debug)]
 pub struct DockerDaemon {
     place: Place,
+    dockerd: PathBuf,
     daemon: Child,
 }
 
@@ -184,8 +185,21 @@ impl DockerDaemon {
         program("Docker", &["/usr/bin/docker"])?;
         let dockerd = program("Docker daemon", &["/usr/sbin/dockerd", "/usr/bin/dockerd"])?;
         let place = Place::new("docker");
+        let daemon = Self::daemon(&dockerd, &place);
+        let docker = Self {
+            place,
+            dockerd,
+            daemon,
+        };
+        docker.wait_ready();
+        let image = docker.place.image();
+        docker.docker(&["import", &image.to_string_lossy(), IMAGE]);
+        Some(docker)
+    }
+
+    fn daemon(dockerd: &Path, place: &Place) -> Child {
         let log = fs::File::create(place.path("log")).expect("a log");
-        let daemon = Command::new(dockerd)
+        Command::new(dockerd)
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
             .args(["--storage-driver", "vfs"])
             .arg("--data-root")
@@ -202,15 +216,33 @@ impl DockerDaemon {
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .spawn()
-            .expect("dockerd");
-        let docker = Self { place, daemon };
+            .expect("dockerd")
+    }
+
+    fn wait_ready(&self) {
         wait_for("Docker answers", PATIENCE, || {
-            let answers = docker.try_docker(&["version"]).status.success();
+            let answers = self.try_docker(&["version"]).status.success();
             answers.then_some(())
         });
-        let image = docker.place.image();
-        docker.docker(&["import", &image.to_string_lossy(), IMAGE]);
-        Some(docker)
+    }
+
+    /// Ends the daemon, and with it what runs in its containers.
+    pub fn stop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.pid()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let begun = std::time::Instant::now();
+        while matches!(self.daemon.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+
+    /// Starts it again after [`DockerDaemon::stop`], and waits until it answers.
+    pub fn start_again(&mut self) {
+        self.daemon = Self::daemon(&self.dockerd, &self.place);
+        self.wait_ready();
     }
 
     /// The socket that it listens on.
@@ -298,15 +330,7 @@ impl Drop for DockerDaemon {
             self.try_docker(&["unpause", container]);
             self.try_docker(&["rm", "--force", "--volumes", container]);
         }
-        if let Some(pid) = Pid::from_raw(self.pid()) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let begun = std::time::Instant::now();
-        while matches!(self.daemon.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        self.stop();
     }
 }
 

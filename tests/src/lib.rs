@@ -6,6 +6,7 @@
 //! dropped ends everything that it started and fails the test if anything is left.
 #![forbid(unsafe_code)]
 
+pub mod broker;
 pub mod client;
 pub mod engines;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod terminal;
 
 use std::time::{Duration, Instant};
 
+pub use broker::Broker;
 pub use client::{Answer, Client};
 pub use events::Events;
 pub use instance::{Builder, Instance};

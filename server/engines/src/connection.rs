@@ -168,12 +168,6 @@ impl Told {
     /// What there is to tell.
     fn news(&mut self, known: &Known) -> Vec<FromBroker> {
         let mut news = Vec::new();
-        for engine in &known.engines {
-            if !self.engines.iter().any(|told| Arc::ptr_eq(told, engine)) {
-                news.push(FromBroker::Engine(Box::new(EngineState::clone(engine))));
-            }
-        }
-        self.engines.clone_from(&known.engines);
         for (key, container) in &known.containers {
             let told = self.containers.get(key);
             if !told.is_some_and(|told| Arc::ptr_eq(told, container)) {
@@ -190,6 +184,13 @@ impl Told {
             }
             stays
         });
+        // Last: an engine that answers is one whose containers have been told.
+        for engine in &known.engines {
+            if !self.engines.iter().any(|told| Arc::ptr_eq(told, engine)) {
+                news.push(FromBroker::Engine(Box::new(EngineState::clone(engine))));
+            }
+        }
+        self.engines.clone_from(&known.engines);
         news
     }
 }

@@ -229,7 +229,7 @@ bounded!(
 pub enum FromBroker {
     /// Who it is. The first message.
     Hello(Hello),
-    /// An engine is or has become this.
+    /// An engine is or has become this. Without trouble its containers have been told before.
     Engine(Box<EngineState>),
     /// A container is or has become this.
     Container(Box<EngineContainer>),

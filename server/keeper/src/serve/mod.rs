@@ -42,8 +42,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let server = accounts::server()?.context(
         "there is no account 'porthole' for the server to run as; make it: useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin porthole",
     )?;
-    let engines = Engines::settle(policy::read_engines(&places.policy)?, &server)?;
     let program = sealed()?;
+    let engines = Engines::settle(policy::read_engines(&places.policy)?, &server)?;
     // Its directory would keep a file system busy.
     std::env::set_current_dir("/")?;
     rustix::thread::set_name(c"porthole-serve")?;

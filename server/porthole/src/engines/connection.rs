@@ -51,6 +51,7 @@ enum Lost {
 /// Holds the connection for as long as the server runs, where root's policy enables engines.
 pub async fn run(state: AppState, mut jobs: Jobs) {
     let engines = &state.engines;
+    state.world.engines_are(engines.snapshot().availability.clone());
     if engines.possible().is_err() {
         return;
     }
@@ -61,8 +62,9 @@ pub async fn run(state: AppState, mut jobs: Jobs) {
             Ok((connection, hello)) => {
                 tracing::info!(pid = %hello.pid, "the engines broker is there");
                 (wait, told) = (FIRST_WAIT, false);
-                let lost = connection.serve(engines, hello, &mut jobs).await;
+                let lost = connection.serve(&state, hello, &mut jobs).await;
                 change(engines, |now| now.availability = Availability::Away);
+                state.world.engines_are(Availability::Away);
                 tracing::warn!(why = %lost, "the engines broker is away");
             }
             Err(why) => {
@@ -172,7 +174,11 @@ impl Connection {
         self.messages.recv().await.unwrap_or(Err(Lost::HungUp))
     }
 
-    async fn serve(mut self, engines: &Engines, hello: Hello, jobs: &mut Jobs) -> Lost {
+    /// Passes on what the broker tells, to whoever asks [`Engines`] and to the world, and what it
+    /// is asked, until the connection is lost.
+    async fn serve(mut self, state: &AppState, hello: Hello, jobs: &mut Jobs) -> Lost {
+        let (engines, world) = (&state.engines, &state.world);
+        world.engines(FromBroker::Hello(hello));
         // Gathered until it is whole: meanwhile what was known before is shown.
         let mut gathered = Some(Snapshot {
             availability: Availability::There,
@@ -184,16 +190,22 @@ impl Connection {
                 message = self.next() => match message {
                     Ok(FromBroker::Synced) => if let Some(whole) = gathered.take() {
                         change(engines, |now| *now = whole);
+                        world.engines(FromBroker::Synced);
+                        world.engines_are(Availability::There);
                     },
                     Ok(FromBroker::Reply { id, failure }) => {
                         if let Some(answer) = self.open.remove(&id) {
                             let _ = answer.send(failure.map_or(Ok(()), |why| Err(why.into())));
                         }
                     }
-                    Ok(message) => match &mut gathered {
-                        Some(gathered) => apply(gathered, message),
-                        None => change(engines, |now| apply(now, message)),
-                    },
+                    Ok(message) => {
+                        // The world first: who waits for a snapshot finds it there, too.
+                        world.engines(message.clone());
+                        match &mut gathered {
+                            Some(gathered) => apply(gathered, message),
+                            None => change(engines, |now| apply(now, message)),
+                        }
+                    }
                     Err(lost) => break lost,
                 },
                 Some(job) = jobs.0.recv() => if let Err(lost) = self.ask(job).await {
