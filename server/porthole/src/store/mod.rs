@@ -196,4 +196,31 @@ pub(crate) mod tests {
         };
         assert!(error.to_string().contains("newer version"), "{error}");
     }
+
+    #[tokio::test]
+    async fn the_log_has_its_room_from_the_start_and_is_read_after_a_power_cut() {
+        let (directory, store) = new_store();
+        let length = |directory: &Path| {
+            let log = std::fs::metadata(directory.join("porthole.db-wal"));
+            log.expect("the log").len()
+        };
+        let whole = LOG_HEADER + u64::from(LOG_PAGES) * LOG_PAGE;
+        assert_eq!(length(directory.path()), whole);
+        let note = |object: &str| {
+            let (account, object) = ("ada".to_owned(), object.to_owned());
+            store.audit(account, Act::SessionOpen, object, "{}".to_owned())
+        };
+        note("one").await.expect("written");
+        note("two").await.expect("written");
+        assert_eq!(length(directory.path()), whole, "it did not grow");
+        // What a machine finds that lost its power: the files as they are, and nothing in memory.
+        let after = tempfile::tempdir().expect("a temporary directory");
+        for name in ["porthole.db", "porthole.db-wal"] {
+            std::fs::copy(directory.path().join(name), after.path().join(name)).expect("copied");
+        }
+        let found = Store::open(&after.path().join("porthole.db")).expect("opens");
+        assert_eq!(found.audit_entries(10).expect("read").len(), 2);
+        assert_eq!(found.audit_verify().expect("read"), Ok(2));
+        assert_eq!(length(after.path()), whole);
+    }
 }
