@@ -7,6 +7,7 @@
 //! while it is parsed, so a value of one of these types is a valid one.
 #![forbid(unsafe_code)]
 
+pub mod capability;
 pub mod container;
 pub mod engine;
 pub mod engines;

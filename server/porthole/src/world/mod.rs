@@ -6,7 +6,9 @@
 
 mod any;
 mod changes;
+mod departed;
 mod foreign;
+mod managing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -19,9 +21,13 @@ use porthole_protocol::keeper::{Event, Hello};
 use porthole_protocol::observation::{Namespace, Process, Sighting, Update};
 use porthole_protocol::session::{Exit, Session};
 
+use crate::engines::Availability;
+
 pub use any::AnyContainer;
 pub use changes::{Change, Changes, Numbered, Replay};
+pub use departed::Departed;
 pub use foreign::{Foreign, Group};
+pub use managing::{EngineTrouble, Unmanaged};
 
 /// Why a reference names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +97,7 @@ struct State {
     images: BTreeMap<ImageName, Arc<Image>>,
     processes: HashMap<HostPid, Arc<Process>>,
     by_container: HashMap<ContainerId, BTreeSet<HostPid>>,
+    ended: departed::Ended,
     namespaces: HashMap<NamespaceInode, Arc<Namespace>>,
     /// What the observer recognised, and what has been made of it.
     sightings: BTreeMap<ContainerId, Sighting>,
@@ -99,6 +106,7 @@ struct State {
     by_engines: BTreeMap<ContainerId, Arc<EngineContainer>>,
     engines: BTreeMap<EndpointId, EngineState>,
     manages: bool,
+    asking: Availability,
     /// What the broker has told since it is there, until it has told everything.
     engines_told: Option<HashSet<ContainerId>>,
     /// Only sessions that somebody is at.
@@ -256,6 +264,11 @@ impl World {
     /// The process with this PID on the host.
     pub fn process(&self, pid: HostPid) -> Option<Arc<Process>> {
         self.read().processes.get(&pid).cloned()
+    }
+
+    /// The last process that had this PID on the host and has ended; with a start, that very one.
+    pub fn departed(&self, pid: HostPid, start_ticks: Option<u64>) -> Option<Departed> {
+        self.read().ended.find(pid, start_ticks)
     }
 
     /// The processes of a container, by host PID.
@@ -421,8 +434,10 @@ impl World {
     /// Takes note of what the observer saw.
     pub fn observe(&self, update: Update) {
         let mut state = self.write();
+        // Whoever is not told of again has ended while nobody looked.
+        let mut before = HashMap::new();
         if update.full {
-            state.processes.clear();
+            before = std::mem::take(&mut state.processes);
             state.by_container.clear();
             state.namespaces.clear();
             state.sightings.clear();
@@ -445,16 +460,24 @@ impl World {
         for pid in update.processes_gone {
             if let Some(process) = state.processes.remove(&pid) {
                 state.leave(&process, &mut touched);
+                state.ended.put(process.clone());
                 gone.push(process);
             }
         }
         let mut changed = Vec::with_capacity(update.processes.len());
         for process in update.processes {
             let process = Arc::new(process);
-            if let Some(before) = state.processes.insert(process.host_pid, process.clone())
-                && before.container != process.container
+            let told = state.processes.insert(process.host_pid, process.clone());
+            if let Some(told) = &told
+                && told.container != process.container
             {
-                state.leave(&before, &mut touched);
+                state.leave(told, &mut touched);
+            }
+            // Its number is another's now, or the same one's as before.
+            if let Some(last) = before.remove(&process.host_pid).or(told)
+                && last.start_ticks != process.start_ticks
+            {
+                state.ended.put(last);
             }
             if let Some(container) = &process.container {
                 touched.insert(container.clone());
@@ -465,6 +488,9 @@ impl World {
                     .insert(process.host_pid);
             }
             changed.push(process);
+        }
+        for (_, last) in before {
+            state.ended.put(last);
         }
         for inode in &update.namespaces_gone {
             state.namespaces.remove(inode);
