@@ -51,7 +51,9 @@ enum Lost {
 /// Holds the connection for as long as the server runs, where root's policy enables engines.
 pub async fn run(state: AppState, mut jobs: Jobs) {
     let engines = &state.engines;
-    state.world.engines_are(engines.snapshot().availability.clone());
+    state
+        .world
+        .engines_are(engines.snapshot().availability.clone());
     if engines.possible().is_err() {
         return;
     }

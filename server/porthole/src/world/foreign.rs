@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use porthole_protocol::container::{ContainerNamespace, ContainerState, IdRange, Timestamp};
 use porthole_protocol::engine::Engine;
-use porthole_protocol::engines::{EngineContainer, EngineState, FromBroker, RunState};
+use porthole_protocol::engines::{EngineContainer, FromBroker, RunState};
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
 use porthole_protocol::namespace::{Isolation, NamespaceSet, PerNamespace};
 use porthole_protocol::observation::{Namespace, Sighting};
@@ -308,15 +308,5 @@ impl World {
             }
             FromBroker::Reply { .. } => {}
         }
-    }
-
-    /// The engines that are asked, as they answer now.
-    pub fn engine_states(&self) -> Vec<EngineState> {
-        self.read().engines.values().cloned().collect()
-    }
-
-    /// Whether root lets engines be asked to change their containers.
-    pub fn manages_engines(&self) -> bool {
-        self.read().manages
     }
 }
