@@ -17,18 +17,33 @@
 //!   document  bounded, into the pipe
 //! ```
 
-use std::time::Instant;
-
 use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::inspection::{DOCUMENT_LIMIT, Document, Inspected, Subject, What};
 use porthole_protocol::keeper::{Failure, FailureCode};
 use porthole_protocol::namespace::NamespaceType;
-use porthole_sys::process::Forked;
+use porthole_sys::process::{Forked, SingleThreaded};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
+mod budget;
+mod cgroup;
+mod clocks;
+mod confine;
+mod interfaces;
+mod ipc;
+mod isolation;
+mod mountinfo;
+mod mounts;
 mod names;
+mod netlink;
+mod network;
+mod numbers;
+mod process;
+mod scan;
+mod sockets;
 mod target;
+mod users;
+mod visitor;
 
 use target::Target;
 
@@ -84,6 +99,9 @@ pub enum Trouble {
         /// What the kernel answered.
         errno: Errno,
     },
+    /// What read inside could not.
+    #[error("inside: {0}")]
+    Inside(String),
     /// What was read does not answer.
     #[error(
         "reading {0} inside did not come to an end in time: a file system of the container does not answer"
@@ -116,7 +134,7 @@ impl From<Trouble> for Failure {
             Trouble::ProcessGone(_) => FailureCode::ProcessNotFound,
             Trouble::NamespaceGone(..) => FailureCode::NamespaceNotFound,
             Trouble::Unfit(_) => FailureCode::Invalid,
-            Trouble::Refused { .. } => FailureCode::Unsupported,
+            Trouble::Refused { .. } | Trouble::Inside(_) => FailureCode::Unsupported,
             Trouble::Late(_) => FailureCode::Late,
         };
         let failure = Self::new(code, trouble.to_string());
@@ -131,8 +149,8 @@ impl From<Trouble> for Failure {
 ///
 /// For a process of its own with a single thread and no other descriptors, with root's
 /// capabilities, which it gives up.
-pub fn run(_forked: &Forked, subject: &Subject, what: What, pipe: &OwnedFd) -> bool {
-    let document = match read(subject, what) {
+pub fn run(forked: &Forked, subject: &Subject, what: What, pipe: &OwnedFd) -> bool {
+    let document = match read(forked.single_threaded(), subject, what) {
         Ok(inspected) => Document::Inspected(Box::new(inspected)),
         Err(trouble) => Document::Failed(trouble.into()),
     };
@@ -157,13 +175,27 @@ pub fn run(_forked: &Forked, subject: &Subject, what: What, pipe: &OwnedFd) -> b
     true
 }
 
-fn read(subject: &Subject, what: What) -> Result<Inspected, Trouble> {
-    let _since = Instant::now();
+fn read(alone: SingleThreaded, subject: &Subject, what: What) -> Result<Inspected, Trouble> {
+    confine::reader(what)?;
     let target = Target::open(subject)?;
     let inspected = match what {
+        What::Mounts => Inspected::Mounts(mounts::read(target.process()?)?),
+        What::Network => Inspected::Network(network::read(&target)?),
+        What::Wiring => Inspected::Wiring(network::wiring()?),
         What::Uts => Inspected::Uts(names::read(&target)?),
-        _ => return Err(Trouble::Unfit("this cannot be read yet")),
+        What::Ipc => Inspected::Ipc(ipc::read(&target)?),
+        What::User => Inspected::User(users::read(&target, alone)?),
+        What::Cgroup => Inspected::Cgroup(cgroup::read(target.process()?)?),
+        What::Time => Inspected::Time(clocks::read(&target)?),
+        What::Pid => Inspected::Pid(numbers::read(&target, alone)?),
+        What::Process { environment } => {
+            Inspected::Process(Box::new(process::read(target.process()?, environment)?))
+        }
+        What::Isolation => {
+            Inspected::Isolation(Box::new(isolation::read(target.process()?, alone)?))
+        }
     };
+    // What was read by a number was read of the process that had it all the while.
     target.verify()?;
     Ok(inspected)
 }

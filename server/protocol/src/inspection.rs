@@ -91,8 +91,7 @@ pub enum What {
 }
 
 impl What {
-    /// What is to be known of a namespace of this type. `None` for the two that only a process
-    /// shows: mounts and control groups.
+    /// What is to be known of a namespace of this type.
     pub const fn of_namespace(kind: NamespaceType) -> Self {
         match kind {
             NamespaceType::Mnt => Self::Mounts,
@@ -178,7 +177,7 @@ pub struct Mounts {
     pub process: HostPid,
     /// Its mount namespace.
     pub namespace: NamespaceInode,
-    /// In the order in which they were mounted, parents before children.
+    /// As a tree, depth first: each before those that are on it, siblings in the kernel's order.
     pub mounts: Bounded<Mount>,
     /// The peer groups that these mounts are in or receive from, each once, by number.
     pub groups: Bounded<PeerGroup>,

@@ -13,16 +13,22 @@
 //! | [`mount`] | mount_setattr(2): id-mapped mounts, attributes, propagation |
 //! | [`memfd`] | nothing: a sealed copy of our own program |
 //! | [`terminal`] | portable-pty, which hands out raw descriptors and reads the environment |
+//! | [`probe`] | settimeofday(2) and syslog(2) that only ask whether one may |
+//! | [`mqueue`] | what a POSIX message queue holds |
 //! | [`nsfs`] | how namespaces are related, ioctl_ns(2) |
 //! | [`packet`] | peer credentials of local sockets |
+//! | [`seccomp`] | seccomp(2) without no_new_privs; ptrace(2) to read another process's filters |
 //! | [`passing`] | dup2(2) and close_range(2) before exec: descriptors for the next program |
 pub mod memfd;
 pub mod memory;
 pub mod mount;
+pub mod mqueue;
 pub mod namespace;
 pub mod nsfs;
 pub mod packet;
 pub mod passing;
+pub mod probe;
 pub mod process;
+pub mod seccomp;
 pub mod signals;
 pub mod terminal;

@@ -28,6 +28,17 @@ pub fn owner_uid(ns: impl AsFd) -> io::Result<u32> {
     Ok(uid)
 }
 
+/// The type of the namespace `ns` is open on, as the one flag of clone(2) that makes such a one.
+pub fn kind(ns: impl AsFd) -> io::Result<u64> {
+    // SAFETY: the request takes no argument, so no memory of ours is read or written; the descriptor
+    // is open for as long as `ns` is borrowed.
+    let flag = unsafe { libc::ioctl(ns.as_fd().as_raw_fd(), libc::NS_GET_NSTYPE) };
+    if flag < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u64::from(flag.cast_unsigned()))
+}
+
 fn relation(ns: impl AsFd, request: libc::Ioctl) -> io::Result<OwnedFd> {
     // SAFETY: these requests take no argument, so no memory of ours is read or written; the
     // descriptor is open for as long as `ns` is borrowed.
@@ -49,6 +60,8 @@ mod tests {
     fn the_network_namespace_is_owned_by_a_user_namespace() {
         let net = File::open("/proc/self/ns/net").expect("procfs");
         let user = File::open("/proc/self/ns/user").expect("procfs");
+        assert_eq!(kind(&net).expect("a namespace"), libc::CLONE_NEWNET as u64);
+        assert!(kind(File::open("/dev/null").expect("a device")).is_err());
         let inode = |file: &File| file.metadata().expect("stat").ino();
         match owner(&net) {
             Ok(found) => assert_eq!(inode(&File::from(found)), inode(&user)),

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use porthole_protocol::inspection::What;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
 
 use super::{Step, Trouble};
 
@@ -19,8 +23,15 @@ const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN // setns(2), an mqueue file
     .union(CapabilitySet::SYSLOG); // to say whether the kernel's log can be read outside
 
 /// Confines an inspection for good.
-pub(super) fn reader() -> Result<(), Trouble> {
-    set(KEPT).map_err(Trouble::of(Step::Confine))?;
+///
+/// Only one that is to say whether a container could set the clock keeps what that takes, and the
+/// filter lets none of the calls through that do.
+pub(super) fn reader(what: What) -> Result<(), Trouble> {
+    let kept = match what {
+        What::Isolation => KEPT.union(CapabilitySet::SYS_TIME),
+        _ => KEPT,
+    };
+    set(kept).map_err(Trouble::of(Step::Confine))?;
     set_no_new_privs(true).map_err(Trouble::of(Step::Confine))?;
     load(&[BASIC, READING].concat())
 }
@@ -50,7 +61,19 @@ fn load(calls: &[i64]) -> Result<(), Trouble> {
 }
 
 fn compile(calls: &[i64]) -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        calls.iter().map(|call| (*call, Vec::new())).collect();
+    for (call, conditions) in ARGUMENTS {
+        let conditions = conditions
+            .iter()
+            .map(|(place, mask, value)| {
+                SeccompCondition::new(*place, Width::Qword, Is::MaskedEq(*mask), *value)
+            })
+            .collect::<Result<_, _>>()?;
+        if let Some(rules) = rules.get_mut(call) {
+            rules.push(SeccompRule::new(conditions)?);
+        }
+    }
     SeccompFilter::new(
         rules,
         SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned()),
@@ -59,6 +82,31 @@ fn compile(calls: &[i64]) -> Result<BpfProgram, seccompiler::BackendError> {
     )?
     .try_into()
 }
+
+/// An argument by its place, the bits of it that count, and what these must be.
+type Argument = (u8, u64, u64);
+
+/// Neither for writing nor to make or cut anything.
+const READ_ONLY: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
+
+/// All bits of an int; a pointer has more.
+const INT: u64 = 0xffff_ffff;
+
+/// Calls that are allowed with these arguments only.
+const ARGUMENTS: &[(i64, &[Argument])] = &[
+    (libc::SYS_openat, &[(2, READ_ONLY, 0)]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, &[(1, READ_ONLY, 0)]),
+    // The requests of nsfs, ioctl_nsfs(2).
+    (libc::SYS_ioctl, &[(1, 0xff00, 0xb700)]),
+    (libc::SYS_socket, &[(0, INT, libc::AF_NETLINK as u64)]),
+    // What `porthole_sys::probe` asks, and nothing that is done.
+    (
+        libc::SYS_settimeofday,
+        &[(0, u64::MAX, 0), (1, u64::MAX, 0)],
+    ),
+    (libc::SYS_syslog, &[(0, INT, 10)]),
+];
 
 /// Memory, descriptors, files to read, the end. Neither clone nor exec, no socket, no namespace.
 const BASIC: &[i64] = &[
@@ -97,6 +145,8 @@ const BASIC: &[i64] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_restart_syscall,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
 ];
 
 /// What an inspection needs beside that.

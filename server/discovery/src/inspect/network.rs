@@ -59,7 +59,7 @@ pub(super) fn read(target: &Target) -> Result<Network, Trouble> {
 
 pub(super) fn wiring() -> Result<Wiring, Trouble> {
     let (candidates, mut left_out) = candidates()?;
-    let host = scan::namespace_of(HostPid(1), NamespaceType::Net);
+    let host = scan::own(NamespaceType::Net);
     let mut unread = Vec::new();
     let mut all: Vec<(usize, Vec<Found>)> = Vec::new();
     for (place, candidate) in candidates.iter().enumerate() {
@@ -138,7 +138,7 @@ fn candidates() -> Result<(Vec<Candidate>, u64), Trouble> {
     for (inode, path) in mounted()? {
         found.entry(inode).or_default().1 = Some(path);
     }
-    let host = scan::namespace_of(HostPid(1), NamespaceType::Net);
+    let host = scan::own(NamespaceType::Net);
     let mut order: Vec<_> = found.into_iter().collect();
     order.sort_by_key(|(inode, _)| (Some(*inode) != host, *inode));
     let mut candidates = Vec::new();

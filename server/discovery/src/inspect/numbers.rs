@@ -18,7 +18,9 @@ const STATUS_LIMIT: usize = 1024 * 1024;
 
 pub(super) fn read(target: &Target, alone: SingleThreaded) -> Result<Pid, Trouble> {
     let (namespace, open) = target.namespace(NamespaceType::Pid)?;
-    let mut init = None;
+    let own = scan::own(NamespaceType::Pid);
+    // The host's first process may be one that cannot be looked into.
+    let mut init = (own == Some(namespace)).then_some(HostPid(1));
     let mut processes = 0;
     for pid in scan::pids()? {
         if scan::namespace_of(pid, NamespaceType::Pid) == Some(namespace) {
@@ -29,10 +31,7 @@ pub(super) fn read(target: &Target, alone: SingleThreaded) -> Result<Pid, Troubl
         }
     }
     let mut notes = Vec::new();
-    let own = scan::namespace_of(
-        HostPid(std::process::id().cast_signed()),
-        NamespaceType::Pid,
-    );
+
     let (pid_max, last_pid) = if own == Some(namespace) {
         let read = |name: &str| scan::host_text(&format!("/proc/sys/kernel/{name}")).ok();
         (

@@ -57,6 +57,11 @@ pub(super) fn namespace_of(pid: HostPid, kind: NamespaceType) -> Option<Namespac
     parse::namespace(&link[..length])
 }
 
+/// The namespace of this type that this process is in: until it has entered another, the host's.
+pub(super) fn own(kind: NamespaceType) -> Option<NamespaceInode> {
+    namespace_of(HostPid(std::process::id().cast_signed()), kind)
+}
+
 /// Every namespace of this type with a process in it, and the lowest number of those.
 pub(super) fn leaders(kind: NamespaceType) -> Result<BTreeMap<NamespaceInode, HostPid>, Trouble> {
     let mut leaders = BTreeMap::new();

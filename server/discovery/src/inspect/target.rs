@@ -9,6 +9,7 @@ use rustix::fs::{
     CWD, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat, openat2, readlinkat_raw,
 };
 use rustix::io::Errno;
+use rustix::path::DecInt;
 
 use super::{Step, Trouble};
 use crate::parse;
@@ -109,10 +110,12 @@ impl Target {
 impl Process {
     /// The process with this number, if it was started at this time.
     pub(super) fn open(identity: ProcessIdentity) -> Result<Self, Trouble> {
-        let gone = |_| Trouble::ProcessGone(identity.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            open(format!("/proc/{}", identity.pid), flags, Mode::empty()).map_err(gone)?;
+        let path = format!("/proc/{}", identity.pid);
+        let directory = open(path.as_str(), flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT | Errno::SRCH => Trouble::ProcessGone(identity.pid),
+            errno => Trouble::at(Step::ReadProcess, path)(errno),
+        })?;
         let process = Self {
             identity,
             directory,
@@ -208,18 +211,19 @@ fn held(kind: NamespaceType, inode: NamespaceInode, holder: &Holder) -> Result<O
         }
         Holder::Mount { pid, path } => mounted(*pid, path).map_err(|_| gone())?,
     };
-    let is_namespace = is_nsfs(found.as_fd())
-        && fstat(&found).is_ok_and(|status| status.st_ino == inode.0)
-        && namespace_name(found.as_fd()).is_some_and(|name| name == kind.name());
+    let is_namespace =
+        is_nsfs(found.as_fd()) && fstat(&found).is_ok_and(|status| status.st_ino == inode.0);
     if !is_namespace {
         return Err(gone());
     }
-    open(
-        own_descriptor(found.as_fd()),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(Trouble::of(Step::OpenNamespace))
+    let again = format!("/proc/self/fd/{}", DecInt::from_fd(&found).as_str());
+    let namespace = open(again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Trouble::of(Step::OpenNamespace))?;
+    if porthole_sys::nsfs::kind(&namespace).is_ok_and(|flag| flag == kind.clone_flag()) {
+        Ok(namespace)
+    } else {
+        Err(gone())
+    }
 }
 
 /// Whether something open is a namespace, of whatever type.
@@ -237,21 +241,6 @@ fn mounted(pid: HostPid, path: &str) -> Result<OwnedFd, Errno> {
         OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
         Mode::empty(),
         ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
-    )
-}
-
-/// The word before the inode in the name that the kernel gives an open namespace.
-fn namespace_name(open: BorrowedFd<'_>) -> Option<String> {
-    let mut link = [0; 64];
-    let length = readlinkat_raw(CWD, own_descriptor(open), &mut link).ok()?;
-    let text = std::str::from_utf8(&link[..length]).ok()?;
-    Some(text.split_once(":[")?.0.to_owned())
-}
-
-fn own_descriptor(open: BorrowedFd<'_>) -> String {
-    format!(
-        "/proc/self/fd/{}",
-        rustix::path::DecInt::from_fd(open).as_str()
     )
 }
 

@@ -60,10 +60,10 @@ const FILE_LIMIT: usize = 1024 * 1024;
 
 /// The inside, as the visitor sees it.
 #[derive(Debug)]
-pub(super) struct Inside {
-    root: OwnedFd,
+pub(super) struct Inside<'a> {
+    root: BorrowedFd<'a>,
     /// The file system of each mount there, by the mount's number.
-    mounts: HashMap<u64, String>,
+    mounts: &'a HashMap<u64, String>,
     /// The procfs there, once it has been looked for.
     proc: Proc,
 }
@@ -96,7 +96,7 @@ pub(super) struct Rights {
 pub(super) fn visit<T: Serialize + DeserializeOwned>(
     process: &Process,
     alone: SingleThreaded,
-    body: impl FnOnce(&Inside) -> T,
+    body: impl FnOnce(&Inside<'_>) -> T,
 ) -> Result<T, Trouble> {
     visit_with_rights(process, alone, |inside, _| body(inside))
 }
@@ -105,7 +105,7 @@ pub(super) fn visit<T: Serialize + DeserializeOwned>(
 pub(super) fn visit_with_rights<T: Serialize + DeserializeOwned>(
     process: &Process,
     alone: SingleThreaded,
-    body: impl FnOnce(&Inside, &Rights) -> T,
+    body: impl FnOnce(&Inside<'_>, &Rights) -> T,
 ) -> Result<T, Trouble> {
     let errand = Errand::prepare(process)?;
     let (answers, answer) = pipe_with(PipeFlags::CLOEXEC).map_err(Trouble::of(Step::Visit))?;
@@ -194,16 +194,13 @@ impl Errand {
             .collect();
         let status = Status(process.text("status")?);
         let capabilities = status.hexadecimal("CapEff").unwrap_or(0);
-        let own = |kind: NamespaceType| {
-            let pid = porthole_protocol::id::HostPid(std::process::id().cast_signed());
-            scan::namespace_of(pid, kind)
-        };
+
         let mut kinds = ThreadNameSpaceType::empty();
         for kind in NamespaceType::ALL {
             // One that is ours already need not be entered; the user namespace may not be.
             if process
                 .inode(kind.name())
-                .is_some_and(|inode| Some(inode) != own(kind))
+                .is_some_and(|inode| Some(inode) != scan::own(kind))
             {
                 let flag = u32::try_from(kind.clone_flag()).unwrap_or(0);
                 kinds |= ThreadNameSpaceType::from_bits_retain(flag);
@@ -223,10 +220,10 @@ impl Errand {
 
     /// The porter.
     fn run<T: Serialize>(
-        self,
+        &self,
         forked: &Forked,
         answer: &OwnedFd,
-        body: impl FnOnce(&Inside, &Rights) -> T,
+        body: impl FnOnce(&Inside<'_>, &Rights) -> T,
     ) -> Result<(), Trouble> {
         let failed = || Trouble::of(Step::Visit);
         // Nobody who sees it from now on may look into it (CVE-2016-9962).
@@ -266,7 +263,7 @@ impl Errand {
     }
 
     /// The visitor.
-    fn read<T>(self, body: impl FnOnce(&Inside, &Rights) -> T) -> Result<T, Trouble> {
+    fn read<T>(&self, body: impl FnOnce(&Inside<'_>, &Rights) -> T) -> Result<T, Trouble> {
         // No more than the process itself has, of what its root has here.
         let own = rustix::thread::capabilities(None).map_err(Trouble::of(Step::Confine))?;
         confine::set(self.capabilities & own.permitted).map_err(Trouble::of(Step::Confine))?;
@@ -276,8 +273,8 @@ impl Errand {
         };
         confine::visitor()?;
         let mut inside = Inside {
-            root: self.root,
-            mounts: self.mounts,
+            root: self.root.as_fd(),
+            mounts: &self.mounts,
             proc: Proc::Not(String::new(), None),
         };
         inside.proc = inside.find_proc();
@@ -298,7 +295,7 @@ fn outlived_by_porter(lives: BorrowedFd<'_>) -> bool {
     matches!(poll(&mut fds, Some(&now)), Ok(0))
 }
 
-impl Inside {
+impl Inside<'_> {
     /// The number of this process in the PID namespace that was entered: the last that was given.
     pub(super) fn own_pid(&self) -> i32 {
         std::process::id().cast_signed()
@@ -381,7 +378,7 @@ impl Inside {
         let resolve =
             ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match openat2(&self.root, "proc", flags, Mode::empty(), resolve) {
+        match openat2(self.root, "proc", flags, Mode::empty(), resolve) {
             Ok(open) => match self.fstype(open.as_fd()) {
                 Some(name) if name == "proc" => Proc::There(open),
                 name => Proc::Not("what is at /proc is no procfs".to_owned(), name),

@@ -1,0 +1,209 @@
+//! Processes that are gone or others, namespaces that are none, and what does not answer.
+
+use porthole_protocol::id::{HostPid, NamespaceInode};
+use porthole_protocol::inspection::{ProcessIdentity, Subject, What};
+use porthole_protocol::keeper::FailureCode;
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::Holder;
+use std::os::fd::AsRawFd as _;
+
+use crate::bench::{Room, identity, inode, looked_at, ourselves, refused, try_look};
+
+pub(crate) const ALL: &[crate::Scenario] = &[
+    ("who_is_gone_or_another_answers_nothing", gone),
+    ("what_is_no_namespace_is_not_opened", no_namespace),
+    ("what_cannot_be_known_of_it_is_refused", unfit),
+    ("a_visitor_has_nothing_of_the_host", visitor),
+];
+
+const ALL_OF_A_PROCESS: [What; 9] = [
+    What::Mounts,
+    What::Network,
+    What::Uts,
+    What::Ipc,
+    What::User,
+    What::Cgroup,
+    What::Time,
+    What::Pid,
+    What::Isolation,
+];
+
+fn gone() {
+    let room = Room::full();
+    let there = identity(room.pid);
+    let another = ProcessIdentity {
+        start_ticks: there.start_ticks + 1,
+        ..there
+    };
+    drop(room);
+    for what in ALL_OF_A_PROCESS {
+        for who in [
+            there,
+            another,
+            ProcessIdentity {
+                pid: HostPid(0),
+                start_ticks: 0,
+            },
+            ProcessIdentity {
+                pid: HostPid(-1),
+                start_ticks: 0,
+            },
+        ] {
+            let failure = refused(&Subject::Process(who), what);
+            assert_eq!(failure.code, FailureCode::ProcessNotFound, "{failure}");
+        }
+        // The number is ours, the time another's: as a number that was given again.
+        let mut reused = identity(std::process::id().cast_signed());
+        reused.start_ticks -= 1;
+        let failure = refused(&Subject::Process(reused), what);
+        assert_eq!(failure.code, FailureCode::ProcessNotFound, "{failure}");
+    }
+}
+
+fn no_namespace() {
+    let own = HostPid(std::process::id().cast_signed());
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("pipe");
+    let status = std::process::Command::new("mkfifo")
+        .arg(&path)
+        .status()
+        .expect("mkfifo");
+    assert!(status.success());
+    let held = std::fs::File::open("/proc/self/ns/uts").expect("a namespace");
+    let null = std::fs::File::open("/dev/null").expect("a device");
+    let (reader, _writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    let uts = inode(own.0, NamespaceType::Uts);
+    let descriptor = |fd| Holder::Descriptor { pid: own, fd };
+    let mount = |path: &str| Holder::Mount {
+        pid: own,
+        path: path.to_owned(),
+    };
+    let subject = |kind, inode, holder| Subject::Namespace {
+        kind,
+        inode,
+        holder,
+    };
+    let control = subject(NamespaceType::Uts, uts, descriptor(held.as_raw_fd()));
+    let _ = looked_at!(control, Uts);
+    for holder in [
+        descriptor(null.as_raw_fd()),
+        // Opening either for reading would wait for a writer.
+        descriptor(reader.as_raw_fd()),
+        mount(&path.display().to_string()),
+        descriptor(9999),
+        descriptor(-1),
+        mount("/proc/self/ns/uts"),
+        mount("/dev/null"),
+        mount("../../etc/passwd"),
+        mount(""),
+        mount("/nowhere\0"),
+        Holder::Descriptor {
+            pid: HostPid(0),
+            fd: 0,
+        },
+    ] {
+        let failure = refused(&subject(NamespaceType::Uts, uts, holder.clone()), What::Uts);
+        assert_eq!(
+            failure.code,
+            FailureCode::NamespaceNotFound,
+            "{holder:?}: {failure}"
+        );
+    }
+    let wrong = subject(NamespaceType::Net, uts, descriptor(held.as_raw_fd()));
+    assert_eq!(
+        refused(&wrong, What::Network).code,
+        FailureCode::NamespaceNotFound
+    );
+    let other = NamespaceInode(uts.0 + 1);
+    let wrong = subject(NamespaceType::Uts, other, descriptor(held.as_raw_fd()));
+    assert_eq!(
+        refused(&wrong, What::Uts).code,
+        FailureCode::NamespaceNotFound
+    );
+}
+
+fn unfit() {
+    let held = std::fs::File::open("/proc/self/ns/uts").expect("a namespace");
+    let own = HostPid(std::process::id().cast_signed());
+    let uts = Subject::Namespace {
+        kind: NamespaceType::Uts,
+        inode: inode(own.0, NamespaceType::Uts),
+        holder: Holder::Descriptor {
+            pid: own,
+            fd: held.as_raw_fd(),
+        },
+    };
+    for what in ALL_OF_A_PROCESS
+        .into_iter()
+        .filter(|what| *what != What::Uts)
+    {
+        assert_eq!(refused(&uts, what).code, FailureCode::Invalid, "{what:?}");
+        assert_eq!(
+            refused(&Subject::Host, what).code,
+            FailureCode::Invalid,
+            "{what:?}"
+        );
+    }
+    let _ = looked_at!(ourselves(), Network);
+}
+
+/// What somebody who is root inside could find of the visitor: seen by a program there that looks
+/// for it all the while.
+fn visitor() {
+    let mut room = Room::full();
+    let script = r#"
+import os, sys
+seen = set()
+while True:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            name = open(f"/proc/{pid}/comm").read().strip()
+        except OSError:
+            continue
+        if name != "porthole-visit":
+            continue
+        for what in ("root", "cwd", "exe"):
+            try:
+                os.readlink(f"/proc/{pid}/{what}")
+                seen.add(what)
+            except OSError:
+                pass
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                os.readlink(f"/proc/{pid}/fd/{fd}")
+                seen.add("fd")
+        except OSError:
+            pass
+        seen.add("seen")
+    if os.path.exists(sys.argv[1]):
+        print(",".join(sorted(seen)))
+        break
+"#;
+    let directory = tempfile::tempdir().expect("a directory");
+    let (program, over, out) = (
+        directory.path().join("look.py"),
+        directory.path().join("over"),
+        directory.path().join("out"),
+    );
+    std::fs::write(&program, script).expect("a program");
+    std::os::unix::fs::chown(directory.path(), Some(0), Some(0)).expect("ours");
+    room.sh(&format!(
+        "python3 {} {} > {} &",
+        program.display(),
+        over.display(),
+        out.display()
+    ));
+    for _ in 0..40 {
+        let looked = try_look(&room.subject(), What::Isolation);
+        assert!(looked.document.is_some() && looked.took.as_secs() < 3);
+    }
+    std::fs::write(&over, "").expect("a file");
+    crate::bench::wait_until("what it saw", || {
+        std::fs::read_to_string(&out).is_ok_and(|text| text.ends_with('\n'))
+    });
+    assert_eq!(
+        std::fs::read_to_string(&out).expect("a file").trim(),
+        "seen"
+    );
+}
