@@ -4,9 +4,9 @@
 //! No registry is reachable, so their one image is made here, from busybox. Where a machine lacks
 //! an engine, `start` says so on standard error and answers `None`: the test that needs it ends there.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -55,12 +55,15 @@ impl Place {
     fn new(engine: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Short: the path of a socket in it has a limit of 108 bytes.
+        let directory = tempfile::Builder::new()
+            .prefix("engine-")
+            .tempdir()
+            .expect("a directory");
+        // The users of a container with ids of its own must get to its root directory.
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("a mode");
         Self {
-            // Short: the path of a socket in it has a limit of 108 bytes.
-            directory: tempfile::Builder::new()
-                .prefix("engine-")
-                .tempdir()
-                .expect("a directory"),
+            directory,
             group: format!("porthole-test-{engine}-{}-{number}", std::process::id()),
         }
     }

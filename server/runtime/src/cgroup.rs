@@ -4,6 +4,9 @@
 //! cgroup2 tree   <serve's own group>/porthole-<instance>/<container>/        its init
 //!                                                       <container>/<session>/
 //! v1 trees       <serve's own group>/porthole-<instance>/<container>/        all of them
+//!
+//! cgroup2 tree   <another engine's container>/porthole-session-<session>/    a session there
+//! v1 trees       <another engine's container>/
 //! ```
 //! The cgroup2 tree says who belongs to what, freezes and kills, on every machine: where none is
 //! mounted we hold a mount of our own. Limits are set in it where it has the controller, else in
@@ -11,6 +14,7 @@
 //! controller is handed on below a container's, so it may hold processes and sessions' groups.
 
 mod detect;
+mod foreign;
 mod limits;
 
 use std::io::Read as _;
@@ -24,6 +28,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::step::{Step, StepError};
+
+pub use foreign::ForeignGroup;
 
 /// What a controller limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! setns(2) brings neither seccomp, nor no_new_privs, nor the bounding set of the process that it
 //! follows: each session sets them again, from here.
 
+pub(crate) mod foreign;
 mod seccomp;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -17,7 +18,7 @@ use crate::recorder::Recorder;
 use crate::step::{Step, StepError};
 
 /// Docker's default capabilities.
-const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+pub(crate) const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::FOWNER)
@@ -44,7 +45,7 @@ const CAPABILITY_NUMBERS: u32 = 64;
 pub(crate) fn confine(account: &Account, trace: &mut Recorder) -> Result<(), StepError> {
     limit_resources(trace)?;
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o022));
-    drop_bounding(trace)?;
+    drop_bounding(CAPABILITIES, trace)?;
     trace.step(
         Step::ClearAmbient,
         "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)",
@@ -111,18 +112,15 @@ fn limit_resources(trace: &mut Recorder) -> Result<(), StepError> {
     Ok(())
 }
 
-fn drop_bounding(trace: &mut Recorder) -> Result<(), StepError> {
+fn drop_bounding(kept: CapabilitySet, trace: &mut Recorder) -> Result<(), StepError> {
     let mut dropped = 0;
     trace.step(
         Step::DropBounding,
-        format!(
-            "prctl(PR_CAPBSET_DROP, …) for all but {:#x}",
-            CAPABILITIES.bits()
-        ),
+        format!("prctl(PR_CAPBSET_DROP, …) for all but {:#x}", kept.bits()),
         || {
             for number in 0..CAPABILITY_NUMBERS {
                 let one = CapabilitySet::from_bits_retain(1 << number);
-                if CAPABILITIES.contains(one) {
+                if kept.contains(one) {
                     continue;
                 }
                 match rustix::thread::remove_capability_from_bounding_set(one) {

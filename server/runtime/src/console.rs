@@ -103,12 +103,35 @@ pub(crate) fn terminal(
 
 /// A master is a character device 5:2 on a devpts, and nothing else is taken for one.
 pub(crate) fn check_master(master: &OwnedFd) -> Result<(), StepError> {
+    check_device(master)?;
+    check_terminals(master)
+}
+
+/// Where a devpts is not asked to have its own `ptmx`, as on the machine itself and in containers
+/// of other engines, the master may lie outside: the kernel takes the devpts beside it then. Its
+/// slave lies on that one.
+pub(crate) fn check_pair(master: &OwnedFd, slave: &OwnedFd) -> Result<(), StepError> {
+    check_device(master)?;
+    check_terminals(slave)
+}
+
+fn check_terminals(fd: &OwnedFd) -> Result<(), StepError> {
+    match is_terminals(fd) {
+        true => Ok(()),
+        false => Err(StepError::new(
+            (Step::CheckTerminal, "/dev/ptmx"),
+            Errno::NXIO,
+        )),
+    }
+}
+
+fn check_device(master: &OwnedFd) -> Result<(), StepError> {
     let refused = |errno| StepError::new((Step::CheckTerminal, "/dev/ptmx"), errno);
     let status = fstat(master).map_err(refused)?;
     let is_ptmx = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
         && major(status.st_rdev) == 5
         && minor(status.st_rdev) == 2;
-    if is_ptmx && is_terminals(master) {
+    if is_ptmx {
         Ok(())
     } else {
         Err(refused(Errno::NXIO))

@@ -50,6 +50,41 @@ impl Environment {
         Self(variables)
     }
 
+    /// For a process of `account` in another engine's container: `container` are the container's own
+    /// variables. `configured`: they are as an engine has them in its configuration, to which it
+    /// adds some, and where HOME holds for every user; else, as its init began with them.
+    pub(crate) fn foreign(
+        account: &Account,
+        tty: bool,
+        container: &BTreeMap<String, String>,
+        configured: bool,
+        asked: &BTreeMap<EnvName, Argument>,
+    ) -> Self {
+        let mut variables = container.clone();
+        if configured {
+            let mut default = |name: &str, value: &str| {
+                variables
+                    .entry(name.to_owned())
+                    .or_insert_with(|| value.to_owned());
+            };
+            default("PATH", SEARCH_PATH);
+            default(
+                "HOSTNAME",
+                &rustix::system::uname().nodename().to_string_lossy(),
+            );
+            default("HOME", &account.home);
+        } else {
+            variables.insert("HOME".to_owned(), account.home.clone());
+        }
+        if tty {
+            variables.insert("TERM".to_owned(), TERMINAL.to_owned());
+        }
+        for (name, value) in asked {
+            variables.insert(name.as_str().to_owned(), value.as_str().to_owned());
+        }
+        Self(variables)
+    }
+
     /// Where its commands are looked for.
     pub(crate) fn search_path(&self) -> &str {
         self.0.get("PATH").map_or(SEARCH_PATH, String::as_str)

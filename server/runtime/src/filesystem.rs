@@ -7,6 +7,7 @@
 
 mod device;
 mod masks;
+pub(crate) mod toolbox;
 
 use std::os::fd::OwnedFd;
 

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use porthole_protocol::container::{Argument, Image, ImageName};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 
+use crate::foreign::toolbox::DIRECTORY as TOOLBOX;
 use crate::step::{Step, StepError};
 
 /// The file in a container's directory that says which layers it was made of.
@@ -185,8 +186,12 @@ impl Images {
             .map(|made| made.generation.clone())
             .collect();
         let containers = self.directory.with_file_name("containers");
-        for container in fs::read_dir(containers).into_iter().flatten().flatten() {
-            if let Ok(generation) = fs::read_to_string(container.path().join(GENERATION)) {
+        let containers = fs::read_dir(containers).into_iter().flatten().flatten();
+        let sessions = self.directory.with_file_name("sessions");
+        let sessions = fs::read_dir(sessions).into_iter().flatten().flatten();
+        let toolboxes = sessions.map(|session| session.path().join(TOOLBOX));
+        for directory in containers.map(|c| c.path()).chain(toolboxes) {
+            if let Ok(generation) = fs::read_to_string(directory.join(GENERATION)) {
                 used.insert(generation.trim().to_owned());
             }
         }

@@ -11,6 +11,7 @@
 //!   is the command's parent now
 //! ```
 
+mod foreign;
 mod joiner;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,8 +19,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use porthole_protocol::container::{ContainerSpec, IdRange};
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
-use porthole_protocol::session::{SessionSpec, Tried};
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
+use porthole_protocol::session::{FidelityLine, JoinedNamespace, SessionSpec, Tried, Whose};
 use porthole_protocol::trace::Actor;
 use porthole_sys::packet::Packet;
 use porthole_sys::process::{Clone, SingleThreaded, clone};
@@ -27,6 +28,7 @@ use porthole_sys::signals;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
+use crate::cgroup::Entrance;
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
 use crate::{Cgroups, Console, Images, Recorder, observe};
@@ -75,17 +77,54 @@ pub struct Joined {
     pub command: Vec<String>,
     /// Shells that were looked for before.
     pub tried: Vec<Tried>,
+    /// The namespaces that it is in.
+    pub joined: PerNamespace<JoinedNamespace>,
+    /// How it compares with the container's init, where Porthole did not make that.
+    pub fidelity: Vec<FidelityLine>,
+    /// The container's init.
+    pub target: OwnedFd,
 }
 
-/// Namespaces that a session may be left out of. Without the others it would be the machine's own
-/// superuser, or see the machine's files or processes.
-const LEAVABLE: [NamespaceType; 5] = [
-    NamespaceType::Uts,
-    NamespaceType::Ipc,
-    NamespaceType::Net,
-    NamespaceType::Cgroup,
-    NamespaceType::Time,
-];
+pub use foreign::{JoinForeign, join_foreign};
+
+/// What a container's init is known by.
+#[derive(Debug, Clone, Copy)]
+struct Identity<'a> {
+    host_pid: HostPid,
+    start_ticks: u64,
+    /// The namespaces that it must be found in.
+    namespaces: &'a NamespaceSet,
+}
+
+/// Where a joiner goes.
+struct Visit<'a> {
+    spec: &'a SessionSpec,
+    namespaces: &'a NamespaceSet,
+    whose: joiner::Whose<'a>,
+}
+
+impl Visit<'_> {
+    /// Whether a session is to be in the container's namespace of this type.
+    fn enters(&self, kind: NamespaceType) -> bool {
+        let chosen = self.spec.join.as_ref();
+        chosen.is_none_or(|chosen| chosen.contains(&kind))
+    }
+
+    /// Whether the container's files are the session's.
+    fn has_files(&self) -> bool {
+        self.enters(NamespaceType::Mnt)
+    }
+
+    /// The namespaces to enter: those that were chosen and that we are not in already. (Entering
+    /// the user namespace that one is in is refused by setns(2), for all that were asked for with it.)
+    fn kinds(&self, own: &NamespaceSet) -> Vec<NamespaceType> {
+        NamespaceType::ALL
+            .into_iter()
+            .filter(|kind| self.namespaces.get(*kind) != own.get(*kind))
+            .filter(|kind| self.enters(*kind))
+            .collect()
+    }
+}
 
 /// Namespaces of the machine that this session would be in although its container is not: whoever
 /// may not use the machine's namespaces may not open it.
@@ -102,23 +141,26 @@ pub fn left_out(spec: &SessionSpec) -> Vec<NamespaceType> {
 /// Runs a command in a container. Called in the session's monitor, which must be a subreaper with
 /// one thread: a forked joiner does the work, and is gone when this returns.
 pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
-    if let Some(kind) = left_out(join.spec)
-        .iter()
-        .find(|kind| !LEAVABLE.contains(kind))
-    {
-        return Err(Failure::new(
-            FailureCode::Invalid,
-            format!("a session joins at least mnt, pid and user; {kind} is missing"),
-        )
-        .field("join")
-        .stage(Stage::Request));
-    }
     crate::confinement::prepare();
     let alone =
         SingleThreaded::verify().map_err(|error| StepError::new(Step::CountThreads, error))?;
-    let target = identify(join, trace)?;
+    let identity = Identity {
+        host_pid: join.host_pid,
+        start_ticks: join.start_ticks,
+        namespaces: join.namespaces,
+    };
+    let target = identify(identity, trace)?;
+    let visit = Visit {
+        spec: join.spec,
+        namespaces: join.namespaces,
+        whose: joiner::Whose::Own(join.container),
+    };
     join.cgroups.create_session(join.id, join.session)?;
-    let answer = start(join, alone, &target, trace);
+    let answer = join
+        .cgroups
+        .entrance(join.id, Some(join.session))
+        .map_err(Failure::from)
+        .and_then(|entrance| start(&visit, &entrance, alone, target, trace));
     if answer.is_err() {
         // Nothing of it may stay; the failure that is told is the first one.
         let _ = join.cgroups.kill_session(join.id, join.session);
@@ -129,8 +171,8 @@ pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
 
 /// Finds the container's init again: by number, then made sure of by what does not come back when
 /// a number does.
-fn identify(join: &Join<'_>, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
-    let pid = join.host_pid;
+fn identify(identity: Identity<'_>, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
+    let pid = identity.host_pid;
     let gone = |why: &str| {
         Failure::new(
             FailureCode::WrongState,
@@ -147,11 +189,11 @@ fn identify(join: &Join<'_>, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
         Err(error) if error.is(Errno::SRCH) => return Err(gone("its init has ended")),
         answer => answer?,
     };
-    if observe::start_ticks(pid).ok() != Some(join.start_ticks) {
+    if observe::start_ticks(pid).ok() != Some(identity.start_ticks) {
         return Err(gone("its init's number is another process's now"));
     }
     match observe::namespaces(pid) {
-        Ok(found) if found == *join.namespaces => {}
+        Ok(found) if found == *identity.namespaces => {}
         Ok(_) => return Err(gone("its init is in other namespaces now")),
         Err(_) => return Err(gone("its init is ending")),
     }
@@ -165,20 +207,20 @@ fn identify(join: &Join<'_>, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
 }
 
 fn start(
-    join: &Join<'_>,
+    visit: &Visit<'_>,
+    entrance: &Entrance,
     alone: SingleThreaded,
-    target: &OwnedFd,
+    target: OwnedFd,
     trace: &mut Recorder,
 ) -> Result<Joined, Failure> {
-    let entrance = join.cgroups.entrance(join.id, Some(join.session))?;
     let own = observe::namespaces(HostPid(std::process::id().cast_signed()))?;
     let (ours, theirs) =
         Packet::pair(false).map_err(|error| StepError::new(Step::MakeChannel, error))?;
     let errand = joiner::Errand {
-        join,
-        entrance: &entrance,
-        target,
-        kinds: joiner::kinds(join, &own),
+        visit,
+        entrance,
+        target: &target,
+        kinds: visit.kinds(&own),
     };
     let helper = trace.forked(Actor::Joiner, None);
     let how = Clone {
@@ -218,6 +260,38 @@ fn start(
         tty_name: spawned.tty_name,
         command: spawned.command,
         tried: spawned.tried,
+        joined: joined(visit, host_pid, &own),
+        fidelity: Vec::new(),
+        target,
+    })
+}
+
+/// In which namespaces a session is: as it is found, or where it has ended already, as it was to be.
+fn joined(
+    visit: &Visit<'_>,
+    command: HostPid,
+    own: &NamespaceSet,
+) -> PerNamespace<JoinedNamespace> {
+    let found = observe::namespaces(command).ok();
+    let has_own_files =
+        matches!(&visit.whose, joiner::Whose::Foreign(abroad) if abroad.has_own_files());
+    PerNamespace::build(|kind| {
+        let ours = *own.get(kind);
+        let session = kind == NamespaceType::Mnt && has_own_files;
+        let meant = match visit.enters(kind) {
+            _ if session => None,
+            true => *visit.namespaces.get(kind),
+            false => ours,
+        };
+        let inode = found.map_or(meant, |found| *found.get(kind));
+        let whose = if session {
+            Whose::Session
+        } else if inode == ours {
+            Whose::Host
+        } else {
+            Whose::Container
+        };
+        JoinedNamespace { inode, whose }
     })
 }
 

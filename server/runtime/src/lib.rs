@@ -14,6 +14,7 @@ mod console;
 mod ending;
 mod environment;
 mod filesystem;
+mod foreign;
 pub mod identity;
 pub mod image;
 pub mod init;
@@ -32,13 +33,14 @@ mod wire;
 
 use std::os::fd::OwnedFd;
 
-pub use cgroup::Cgroups;
+pub use cgroup::{Cgroups, ForeignGroup};
 pub use confinement::confine_server;
 pub use ending::{LastWord, Status};
+pub use foreign::toolbox::remove as remove_toolbox;
 pub use identity::allocate_ids;
 pub use image::Images;
 pub use init::init_main;
-pub use join::{Join, Joined, join};
+pub use join::{Join, JoinForeign, Joined, join, join_foreign};
 pub use launch::{Launch, Launched, launch};
 pub use recorder::Recorder;
 pub use root::{create_root, remove_root};

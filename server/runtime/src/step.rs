@@ -109,6 +109,7 @@ steps! {
     SetUser, Confine, "setting the user";
     SetCapabilities, Confine, "setting capabilities";
     NoNewPrivileges, Confine, "giving up new privileges";
+    SetLabel, Confine, "setting the label of the next program";
     LoadFilter, Confine, "loading the system call filter";
     OpenWorkdir, Exec, "opening the working directory";
     EnterWorkdir, Exec, "entering the working directory";

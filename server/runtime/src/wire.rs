@@ -77,7 +77,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const OPENING: Duration = Duration::from_secs(5);
 
 /// Waits until there is something to receive.
-fn await_message(channel: &Packet, until: Instant) -> Result<(), Failure> {
+pub(crate) fn await_message(channel: &Packet, until: Instant) -> Result<(), Failure> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = Timespec {

@@ -200,6 +200,9 @@ impl Broker {
     }
 
     fn forget(&self, id: &SessionId) {
+        if let Err(failure) = self.kill_foreign(id) {
+            log!("keeper", "session {}: {failure}", id.short());
+        }
         let directory = monitor::directory(&self.ground.places, &Target::Session(id.clone()));
         if let Err(error) = std::fs::remove_dir_all(&directory)
             && error.kind() != io::ErrorKind::NotFound

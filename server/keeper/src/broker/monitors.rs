@@ -4,11 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use porthole_protocol::container::NamespaceChoice;
-use porthole_protocol::id::ContainerId;
+use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::keeper::{Failure, FailureCode, Reply, Stage};
 use porthole_protocol::monitor::{FromMonitor, ToMonitor, VERSION};
 use porthole_protocol::namespace::PerNamespace;
 use porthole_protocol::session::Target;
+use porthole_runtime::Cgroups;
 use porthole_sys::packet::Packet;
 
 use super::{Broker, Link, MESSAGES_AT_ONCE, Source, identity};
@@ -104,6 +105,24 @@ impl Broker {
     fn try_join(&mut self, joining: &Joining) -> Result<(), Failure> {
         let [journal, index] = self.take_journal(joining.ticket)?;
         let target = Target::Session(joining.session.clone());
+        let assignment = match &joining.spec.foreign {
+            Some(foreign) => Assignment::Foreign {
+                joining,
+                foreign,
+                privileged: self.policy.join_privileged,
+            },
+            None => self.own_assignment(joining)?,
+        };
+        let directory = monitor::directory(&self.ground.places, &target);
+        std::fs::create_dir(&directory)
+            .map_err(|error| io_failure(&error, "the session's directory cannot be made"))?;
+        let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
+            .map_err(|error| io_failure(&error, "no monitor can be started"))?;
+        self.link(target, packet, Some(child.pidfd))
+            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
+    }
+
+    fn own_assignment<'a>(&'a self, joining: &'a Joining) -> Result<Assignment<'a>, Failure> {
         let (Some((config, _)), Some(run)) = (
             self.ledger.stored(&joining.spec.container),
             self.ledger.run(&joining.spec.container),
@@ -113,18 +132,11 @@ impl Broker {
                 "the container does not run",
             ));
         };
-        let directory = monitor::directory(&self.ground.places, &target);
-        std::fs::create_dir(&directory)
-            .map_err(|error| io_failure(&error, "the session's directory cannot be made"))?;
-        let assignment = Assignment::Session {
+        Ok(Assignment::Session {
             joining,
             config,
             run,
-        };
-        let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
-            .map_err(|error| io_failure(&error, "no monitor can be started"))?;
-        self.link(target, packet, Some(child.pidfd))
-            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
+        })
     }
 
     fn take_journal(&mut self, ticket: Ticket) -> Result<[OwnedFd; 2], Failure> {
@@ -202,6 +214,7 @@ impl Broker {
     pub(super) fn kill(&self, target: &Target) {
         let killed = match target {
             Target::Init(id) => self.ground.cgroups.kill(id),
+            Target::Session(id) if self.ledger.is_foreign(id) => self.kill_foreign(id),
             Target::Session(id) => match self.ledger.container_of(id) {
                 Some(container) => self.ground.cgroups.kill_session(container, id),
                 None => Ok(()),
@@ -276,5 +289,17 @@ impl Broker {
         let failure = store::read(&directory.join("failure.json")).ok().flatten();
         let effects = self.ledger.monitor_gone(target, exit, failure, Self::now());
         self.perform(effects);
+    }
+
+    /// Kills a session in another engine's container, whose monitor has written down where it is.
+    pub(super) fn kill_foreign(&self, id: &SessionId) -> Result<(), Failure> {
+        let target = Target::Session(id.clone());
+        let path = monitor::directory(&self.ground.places, &target).join(monitor::foreign::GROUP);
+        match store::read::<String>(&path) {
+            Ok(Some(group)) => Cgroups::kill_foreign(&group),
+            // It has not come as far as that.
+            Ok(None) => Ok(()),
+            Err(error) => Err(io_failure(&error, "where the session is cannot be read")),
+        }
     }
 }

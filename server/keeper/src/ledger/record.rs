@@ -62,6 +62,9 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StoredSession {
     pub(crate) boot: String,
+    /// Whether its container is another engine's.
+    #[serde(default)]
+    pub(crate) foreign: bool,
     pub(crate) session: Session,
 }
 
@@ -124,6 +127,8 @@ pub(crate) enum Then {
 pub(crate) struct HeldSession {
     pub(crate) id: SessionId,
     pub(crate) container: ContainerId,
+    /// Whether that is another engine's, of which nothing is held here.
+    pub(crate) foreign: bool,
     pub(crate) life: SessionLife,
     pub(crate) monitor: bool,
     /// Who waits until it has ended.

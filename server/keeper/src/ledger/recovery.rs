@@ -107,7 +107,8 @@ impl Ledger {
             };
         };
         let container = stored.session.container.clone();
-        if !self.containers.contains_key(&container) {
+        let foreign = stored.foreign;
+        if !foreign && !self.containers.contains_key(&container) {
             return vec![Effect::Forget(found.id)];
         }
         let ended = stored.session.exit.is_some();
@@ -116,6 +117,7 @@ impl Ledger {
             HeldSession {
                 id: found.id.clone(),
                 container,
+                foreign,
                 life: SessionLife::Open(Box::new(stored)),
                 monitor,
                 waiting: Vec::new(),
@@ -132,11 +134,13 @@ impl Ledger {
     /// A monitor was found of a session that no record speaks of: a keeper went while it was being
     /// opened. `container` is what the monitor said.
     pub(crate) fn recover_opening(&mut self, id: &SessionId, container: &ContainerId, now: Now) {
+        let foreign = !self.containers.contains_key(container);
         self.sessions
             .entry(id.clone())
             .or_insert_with(|| HeldSession {
                 id: id.clone(),
                 container: container.clone(),
+                foreign,
                 life: SessionLife::Opening(None),
                 monitor: true,
                 waiting: Vec::new(),

@@ -22,14 +22,10 @@ impl Ledger {
         owner: Owner,
         now: Now,
     ) -> Result<Vec<Effect>, Failure> {
-        let held = self.container(&spec.container)?;
-        if held.run().is_none() {
-            return Err(wrong_state(format!(
-                "the container {} does not run; start it first",
-                held.config.name
-            )));
+        match &spec.foreign {
+            Some(foreign) => self.check_foreign(&spec, foreign)?,
+            None => self.check_container(&spec)?,
         }
-        self.check_policy(held)?;
         self.check_session(&spec)?;
         self.check_new(&id)?;
         let joining = Joining {
@@ -43,6 +39,7 @@ impl Ledger {
             HeldSession {
                 id,
                 container: joining.spec.container.clone(),
+                foreign: joining.spec.foreign.is_some(),
                 life: SessionLife::Opening(Some(ticket)),
                 monitor: true,
                 waiting: Vec::new(),
@@ -53,6 +50,18 @@ impl Ledger {
             },
         );
         Ok(vec![Effect::Join(Box::new(joining))])
+    }
+
+    /// A container of our own must run, and be allowed still.
+    fn check_container(&self, spec: &SessionSpec) -> Result<(), Failure> {
+        let held = self.container(&spec.container)?;
+        if held.run().is_none() {
+            return Err(wrong_state(format!(
+                "the container {} does not run; start it first",
+                held.config.name
+            )));
+        }
+        self.check_policy(held)
     }
 
     fn check_new(&self, id: &SessionId) -> Result<(), Failure> {
@@ -97,6 +106,7 @@ impl Ledger {
         held.deadline = None;
         held.life = SessionLife::Open(Box::new(StoredSession {
             boot,
+            foreign: held.foreign,
             session: *session.clone(),
         }));
         // Whoever waits comes first, as with containers.
@@ -105,12 +115,12 @@ impl Ledger {
         effects.push(Effect::Tell(Event::Session(session)));
         effects.push(Effect::SaveSession(id.clone()));
         // Its container may have ended while it was being opened.
-        let container = held.container.clone();
-        if self
-            .containers
-            .get(&container)
-            .is_none_or(|held| held.run().is_none())
-        {
+        let container = (!held.foreign).then(|| held.container.clone());
+        let ended = container.is_some_and(|container| {
+            let held = self.containers.get(&container);
+            held.is_none_or(|held| held.run().is_none())
+        });
+        if ended {
             effects.push(Effect::Send(Target::Session(id.clone()), ToMonitor::End));
         }
         effects
@@ -240,7 +250,8 @@ impl Ledger {
         let live: Vec<SessionId> = self
             .sessions
             .values()
-            .filter(|held| held.container == *container && held.monitor && !held.has_ended())
+            .filter(|held| held.container == *container && !held.foreign)
+            .filter(|held| held.monitor && !held.has_ended())
             .filter(|held| held.session().is_some())
             .map(|held| held.id.clone())
             .collect();
@@ -326,5 +337,10 @@ impl Ledger {
     /// Which container a session is in.
     pub(crate) fn container_of(&self, id: &SessionId) -> Option<&ContainerId> {
         Some(&self.sessions.get(id)?.container)
+    }
+
+    /// Whether a session is in a container of another engine's.
+    pub(crate) fn is_foreign(&self, id: &SessionId) -> bool {
+        self.sessions.get(id).is_some_and(|held| held.foreign)
     }
 }

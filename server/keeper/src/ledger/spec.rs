@@ -7,7 +7,7 @@ use porthole_protocol::container::{
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::NamespaceType;
-use porthole_protocol::session::{SessionSpec, Size};
+use porthole_protocol::session::{Foreign, SessionSpec, Size};
 
 use super::Ledger;
 use super::record::Held;
@@ -262,14 +262,87 @@ impl Ledger {
         }
     }
 
+    /// Checks what a session in another engine's container is asked to be, as far as that can be
+    /// told without looking at the container: the session's monitor checks the rest.
+    pub(super) fn check_foreign(
+        &self,
+        spec: &SessionSpec,
+        foreign: &Foreign,
+    ) -> Result<(), Failure> {
+        if !self.policy.join_foreign {
+            return Err(Failure::new(
+                FailureCode::Forbidden,
+                format!(
+                    "root's policy does not allow joining containers that Porthole did not make; root allows it by join_foreign = true in {}",
+                    crate::policy::PATH
+                ),
+            )
+            .stage(Stage::Request));
+        }
+        let own =
+            self.containers.contains_key(&spec.container)
+                || self.containers.values().filter_map(Held::run).any(|run| {
+                    run.host_pid == foreign.pid && run.start_ticks == foreign.start_ticks
+                });
+        if own {
+            return Err(Failure::new(
+                FailureCode::Forbidden,
+                "this container is one of Porthole's own; open a session in it as such",
+            )
+            .field("container")
+            .stage(Stage::Request));
+        }
+        if foreign.pid.0 <= 1 {
+            return Err(Failure::new(
+                FailureCode::Forbidden,
+                "the machine's own init is in no container",
+            )
+            .stage(Stage::Request));
+        }
+        let same = |kind| foreign.namespaces.get(kind) == self.host.get(kind);
+        if NamespaceType::ALL.into_iter().all(same) {
+            return Err(Failure::new(
+                FailureCode::Forbidden,
+                "this process is in none but the machine's own namespaces: a session there would be a shell of the machine's",
+            )
+            .stage(Stage::Request));
+        }
+        if let Some(toolbox) = &foreign.toolbox {
+            if spec.join.is_some() {
+                return Err(invalid(
+                    "join",
+                    "a toolbox joins every namespace but mnt; leave join or toolbox out",
+                ));
+            }
+            let image = self.images.iter().find(|image| image.name == toolbox.image);
+            match image.map(|image| &image.unavailable) {
+                None => {
+                    return Err(Failure::new(
+                        FailureCode::ImageNotFound,
+                        format!("there is no image {}", toolbox.image),
+                    )
+                    .field("toolbox"));
+                }
+                Some(Some(why)) => {
+                    return Err(
+                        Failure::new(FailureCode::Unsupported, why.clone()).field("toolbox")
+                    );
+                }
+                Some(None) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what a session is asked to be.
     pub(super) fn check_session(&self, spec: &SessionSpec) -> Result<(), Failure> {
         Size::new(spec.size.cols, spec.size.rows)
             .map_err(|why| invalid("cols", why.to_string()))?;
         let words: usize = spec.command.iter().map(|w| w.as_str().len() + 1).sum();
-        let variables: usize = spec
-            .env
-            .iter()
+        let given = spec.foreign.iter().flat_map(|foreign| &foreign.env);
+        let variables: usize = given
+            .flatten()
+            .chain(&spec.env)
             .map(|(name, value)| name.as_str().len() + value.as_str().len() + 2)
             .sum();
         let json = serde_json::to_vec(spec).map_or(usize::MAX, |json| json.len());

@@ -3,16 +3,16 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use porthole_protocol::id::{ContainerId, ContainerPid, HostPid};
+use porthole_protocol::id::{ContainerPid, HostPid};
 use porthole_protocol::journal::Mark;
-use porthole_protocol::keeper::Failure;
+use porthole_protocol::keeper::{Failure, FailureCode};
 use porthole_protocol::monitor::Started;
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::session::{Session, Size, Target};
-use porthole_runtime::{Console, Join, LastWord, Launch, Recorder};
+use porthole_runtime::{Console, ForeignGroup, Join, Joined, LastWord, Launch, Recorder};
 
 use super::output::Output;
-use super::{Assignment, Ground, directory, io_failure};
+use super::{Assignment, Ground, directory, foreign, io_failure};
 use crate::clock;
 use crate::ledger::{Config, Joining, Run};
 
@@ -23,17 +23,19 @@ pub(super) struct Begun {
     pub(super) started: Started,
     pub(super) size: Size,
     pub(super) last_word: Option<LastWord>,
+    /// For a session in another engine's container: that container's init.
+    pub(super) container: Option<OwnedFd>,
 }
 
 pub(super) fn begin(
     ground: &Ground,
     assignment: &Assignment<'_>,
-    container: &ContainerId,
+    found: Option<&ForeignGroup>,
     trace: &mut Recorder,
 ) -> Result<Begun, Failure> {
     match assignment {
         Assignment::Container { config, shared } => {
-            ground.cgroups.create(container, &config.spec.limits)?;
+            ground.cgroups.create(&config.id, &config.spec.limits)?;
             launch(ground, config, shared, trace)
         }
         Assignment::Session {
@@ -41,9 +43,22 @@ pub(super) fn begin(
             config,
             run,
         } => {
-            ground.cgroups.create_session(container, &joining.session)?;
+            ground
+                .cgroups
+                .create_session(&config.id, &joining.session)?;
             join(ground, joining, config, run, trace)
         }
+        Assignment::Foreign {
+            joining,
+            foreign,
+            privileged,
+        } => match found {
+            Some(group) => foreign::begin(ground, (joining, foreign, *privileged), group, trace),
+            None => Err(Failure::new(
+                FailureCode::Internal,
+                "the session's group was not looked for",
+            )),
+        },
     }
 }
 
@@ -91,6 +106,7 @@ fn launch(
         console: launched.console,
         size: Size::DEFAULT,
         last_word: launched.last_word,
+        container: None,
     })
 }
 
@@ -116,9 +132,14 @@ fn join(
         },
         trace,
     )?;
+    Ok(session(joining, joined))
+}
+
+/// What a joiner has started, as it is told.
+pub(super) fn session(joining: &Joining, joined: Joined) -> Begun {
     let session = Session {
         id: joining.session.clone(),
-        container: config.id.clone(),
+        container: joining.spec.container.clone(),
         owner: joining.owner.clone(),
         command: joined.command,
         tty: joining.spec.tty,
@@ -129,10 +150,11 @@ fn join(
         tty_name: joined.tty_name.clone(),
         started_at: clock::wall(),
         tried: joined.tried,
-        joined: None,
-        fidelity: Vec::new(),
+        joined: Some(joined.joined),
+        fidelity: joined.fidelity,
     };
-    Ok(Begun {
+    let foreign = joining.spec.foreign.is_some();
+    Begun {
         started: Started {
             host_pid: joined.host_pid,
             container_pid: joined.container_pid,
@@ -145,7 +167,8 @@ fn join(
         console: joined.console,
         size: joining.spec.size,
         last_word: None,
-    })
+        container: foreign.then_some(joined.target),
+    }
 }
 
 pub(super) fn output(

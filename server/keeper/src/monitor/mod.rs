@@ -7,6 +7,7 @@
 
 mod begin;
 mod exit;
+pub(crate) mod foreign;
 mod group;
 mod output;
 mod watch;
@@ -19,7 +20,7 @@ use nix::sys::signal::SigSet;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::monitor::FromMonitor;
 use porthole_protocol::namespace::PerNamespace;
-use porthole_protocol::session::Target;
+use porthole_protocol::session::{Foreign, Target};
 use porthole_protocol::trace::Actor;
 use porthole_runtime::{Cgroups, Images, Recorder};
 use porthole_sys::packet::{Listener, Packet};
@@ -27,7 +28,6 @@ use porthole_sys::process::{Child, Clone, SingleThreaded, Standard, redirect};
 use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
 
 use self::begin::{Begun, begin, output};
-use self::group::Group;
 use self::watch::{Watch, Watched};
 use crate::ledger::{Config, Joining, Run};
 use crate::log::log;
@@ -57,13 +57,22 @@ pub(crate) enum Assignment<'a> {
         config: &'a Config,
         run: &'a Run,
     },
+    /// A session in another engine's container.
+    Foreign {
+        joining: &'a Joining,
+        foreign: &'a Foreign,
+        /// Whether policy allows one that holds hardly anything back.
+        privileged: bool,
+    },
 }
 
 impl Assignment<'_> {
     fn target(&self) -> Target {
         match self {
             Self::Container { config, .. } => Target::Init(config.id.clone()),
-            Self::Session { joining, .. } => Target::Session(joining.session.clone()),
+            Self::Session { joining, .. } | Self::Foreign { joining, .. } => {
+                Target::Session(joining.session.clone())
+            }
         }
     }
 }
@@ -154,23 +163,18 @@ fn monitor(
 ) -> io::Result<()> {
     let target = assignment.target();
     detach(&ground.places, &target)?;
-    let (container, session) = match assignment {
-        Assignment::Container { config, .. } => (&config.id, None),
-        Assignment::Session {
-            joining, config, ..
-        } => (&config.id, Some(&joining.session)),
-    };
-    let group = Group {
-        cgroups: &ground.cgroups,
-        container,
-        session,
-    };
     let directory = directory(&ground.places, &target);
     let keeper = Packet::from_fd(inherited.keeper.as_fd().try_clone_to_owned()?)?;
     let listener = Listener::from_fd(inherited.listener.as_fd().try_clone_to_owned()?)?;
     listener.make_own()?;
     let mut trace = Recorder::new(Actor::Monitor);
-    let begun = begin(ground, assignment, container, &mut trace);
+    let found = foreign::find_group(ground, assignment, &directory);
+    let of_foreign = found.as_ref().ok().and_then(Option::as_ref);
+    let group = foreign::group_of(ground, assignment, of_foreign);
+    let begun = match &found {
+        Ok(found) => begin(ground, assignment, found.as_ref(), &mut trace),
+        Err(failure) => Err(failure.clone()),
+    };
     // Without it only a page is empty.
     if let Err(error) = store::replace(&directory.join("trace.json"), &trace.into_trace()) {
         log!("monitor", "trace.json: {error}");
@@ -182,6 +186,7 @@ fn monitor(
             started,
             size,
             last_word,
+            container,
         } = begun;
         let output = output(console, size, inherited.journal, inherited.index)?;
         Ok(Watched {
@@ -189,6 +194,7 @@ fn monitor(
             started,
             pidfd,
             last_word,
+            container,
             output,
             directory: directory.clone(),
             group,

@@ -13,6 +13,7 @@ mod reading;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -22,6 +23,7 @@ use porthole_protocol::session::{Exit, Target};
 use porthole_runtime::{LastWord, Status};
 use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::signals;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 use serde::Serialize;
 
@@ -51,11 +53,15 @@ const FORGOTTEN_MS: u64 = 1_000;
 /// How long to wait after the journal could not be written, or a terminal was at its end.
 const RETRY_MS: u64 = 500;
 
+/// How long a container's init is waited for whose processes have all been killed.
+const CONTAINER_END: Duration = Duration::from_millis(300);
+
 const PROCESS: u64 = 0;
 const CHILDREN: u64 = 1;
 const LISTENER: u64 = 2;
 const KEEPER: u64 = 3;
 const READER: u64 = 4;
+const CONTAINER: u64 = 5;
 const STREAMS: u64 = 8;
 
 /// What a monitor watches.
@@ -65,6 +71,8 @@ pub(super) struct Watched<'a> {
     pub(super) pidfd: OwnedFd,
     /// Where the process is our init: what ended the command behind it.
     pub(super) last_word: Option<LastWord>,
+    /// Another engine's container that the process is in: its init.
+    pub(super) container: Option<OwnedFd>,
     pub(super) output: Output,
     /// Where `exit.json` is written.
     pub(super) directory: PathBuf,
@@ -84,6 +92,8 @@ pub(super) struct Watch<'a> {
     /// When streams that could not be read are to be tried again.
     retry_at: Option<u64>,
     ended_by_someone: bool,
+    /// Another engine's container, in which it is.
+    container_ended: bool,
     exit: Option<Exit>,
     drain: Drain,
     released: bool,
@@ -123,6 +133,9 @@ impl<'a> Watch<'a> {
         poll.add(&children, CHILDREN, READ)?;
         poll.add(&listener, LISTENER, READ)?;
         poll.add(&keeper, KEEPER, READ)?;
+        if let Some(container) = &watched.container {
+            poll.add(container, CONTAINER, READ)?;
+        }
         let mut watch = Self {
             watched,
             poll,
@@ -133,6 +146,7 @@ impl<'a> Watch<'a> {
             awaited: Vec::new(),
             retry_at: None,
             ended_by_someone: false,
+            container_ended: false,
             exit: None,
             drain: Drain::NotYet,
             released: false,
@@ -155,6 +169,7 @@ impl<'a> Watch<'a> {
                     LISTENER => self.accept(),
                     KEEPER => self.hear_keeper(),
                     READER => self.hear_reader(),
+                    CONTAINER => self.container_ended(),
                     _ => {
                         if let Some(stream) = u8::try_from(number - STREAMS)
                             .ok()
@@ -337,6 +352,29 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// What joined another engine's container does not outlive it, whichever namespaces it is in.
+    fn container_ended(&mut self) {
+        if let Some(container) = self.watched.container.take() {
+            self.poll.remove(&container);
+        }
+        self.container_ended = true;
+        if let Err(failure) = self.watched.group.kill() {
+            log!("monitor", "{:?}: {failure}", self.watched.target);
+        }
+    }
+
+    /// Whether the process was killed because its container ends. The kernel kills all of a PID
+    /// namespace before that namespace's init is seen to have ended.
+    fn ended_with_container(&mut self, status: Status) -> bool {
+        if let (Status::Signal(9), Some(container)) = (status, &self.watched.container)
+            && !self.ended_by_someone
+            && ends_within(container, CONTAINER_END)
+        {
+            self.container_ended();
+        }
+        self.container_ended
+    }
+
     /// Reaps whatever was left to us; in a container without PID namespace that may be anything.
     fn reap(&mut self) {
         while let Ok(Some(_)) = self.children.read_signal() {}
@@ -356,7 +394,10 @@ impl<'a> Watch<'a> {
             None => status,
         };
         let left_behind = self.watched.group.left_behind();
-        let exit = exit::describe(status, self.ended_by_someone, left_behind, clock::wall());
+        let mut exit = exit::describe(status, self.ended_by_someone, left_behind, clock::wall());
+        if self.ended_with_container(status) {
+            exit.reason = "its container has ended".to_owned();
+        }
         self.poll.remove(&self.watched.pidfd);
         // Before anybody is told, so that nobody is ever told otherwise.
         if let Err(error) = store::write(&self.watched.directory.join("exit.json"), &exit) {
@@ -381,6 +422,16 @@ impl<'a> Watch<'a> {
             self.lose_reader();
         }
     }
+}
+
+/// Whether the process of a pidfd ends within this time.
+fn ends_within(pidfd: &OwnedFd, limit: Duration) -> bool {
+    let limit = Timespec {
+        tv_sec: 0,
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    let mut watched = [PollFd::new(pidfd, PollFlags::IN)];
+    rustix::event::poll(&mut watched, Some(&limit)).is_ok_and(|ready| ready > 0)
 }
 
 /// Sends a message to somebody who must not be waited for. `false` where it could not be sent.

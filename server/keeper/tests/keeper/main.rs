@@ -2,6 +2,7 @@
 //! journal, and keepers and monitors that are killed in between. Needs root and busybox; skips
 //! loudly without.
 
+mod foreign;
 mod life;
 mod place;
 mod reading;

@@ -16,15 +16,15 @@ const LEAF: &str = "porthole-serve";
 
 /// A mounted tree, as `/proc/self/mountinfo` has it.
 #[derive(Debug, PartialEq, Eq)]
-struct Mounted {
-    point: String,
+pub(super) struct Mounted {
+    pub(super) point: String,
     /// Which group is at the mount point.
-    root: String,
+    pub(super) root: String,
     /// `None`: cgroup2. Else the controllers of a v1 tree.
-    controllers: Option<Vec<String>>,
+    pub(super) controllers: Option<Vec<String>>,
 }
 
-fn mounted(mountinfo: &str) -> Vec<Mounted> {
+pub(super) fn mounted(mountinfo: &str) -> Vec<Mounted> {
     mountinfo
         .lines()
         .filter_map(|line| {
@@ -88,7 +88,7 @@ fn open_tree(place: &str) -> Result<OwnedFd, StepError> {
 }
 
 /// A mount of the cgroup2 tree that is attached nowhere and held by its descriptor.
-fn mount_unified() -> Result<OwnedFd, Failure> {
+pub(super) fn mount_unified() -> Result<OwnedFd, Failure> {
     let mount = || {
         let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_create(&context)?;

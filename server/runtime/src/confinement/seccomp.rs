@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::OnceLock;
 
+use porthole_sys::seccomp::{Filter, Instruction};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, sock_filter,
@@ -41,6 +42,20 @@ pub(crate) fn prepare() {
 pub(super) fn filter() -> &'static BpfProgram {
     static FILTER: OnceLock<BpfProgram> = OnceLock::new();
     FILTER.get_or_init(|| compile(answer).unwrap_or_else(|_| refuse_everything()))
+}
+
+/// The same as it is loaded without no_new_privs.
+pub(super) fn own() -> Filter {
+    let instructions = filter().iter().map(|i| Instruction {
+        code: i.code,
+        jt: i.jt,
+        jf: i.jf,
+        k: i.k,
+    });
+    Filter {
+        instructions: instructions.collect(),
+        log: false,
+    }
 }
 
 /// Loads the filter into this process for good. Sets no_new_privs.

@@ -1,11 +1,15 @@
 //! The joiner: a process that enters a container, becomes as confined as its init is, starts the
 //! command and is gone.
 
+mod foreign;
+
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 
+use porthole_protocol::container::ContainerSpec;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
+use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::session::Tried;
 use porthole_sys::packet::Packet;
 use porthole_sys::process::{Forked, Words, exit, spawn_leader};
@@ -15,7 +19,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use super::Join;
+use super::Visit;
 use crate::account::{self, Account};
 use crate::cgroup::Entrance;
 use crate::console::{self, Far};
@@ -29,9 +33,11 @@ use crate::{Console, confinement, passage};
 /// Shells to look for after the user's own.
 const SHELLS: [&str; 3] = ["bash", "ash", "sh"];
 
+pub(super) use foreign::Abroad;
+
 /// What it is sent for.
 pub(super) struct Errand<'a> {
-    pub(super) join: &'a Join<'a>,
+    pub(super) visit: &'a Visit<'a>,
     pub(super) entrance: &'a Entrance,
     /// The container's init.
     pub(super) target: &'a OwnedFd,
@@ -39,17 +45,12 @@ pub(super) struct Errand<'a> {
     pub(super) kinds: Vec<NamespaceType>,
 }
 
-/// The namespaces to enter: those that were chosen and that we are not in already. (Entering the
-/// user namespace that one is in is refused by setns(2), for all that were asked for with it.)
-pub(super) fn kinds(join: &Join<'_>, own: &NamespaceSet) -> Vec<NamespaceType> {
-    NamespaceType::ALL
-        .into_iter()
-        .filter(|kind| join.namespaces.get(*kind) != own.get(*kind))
-        .filter(|kind| {
-            let chosen = join.spec.join.as_ref();
-            chosen.is_none_or(|chosen| chosen.contains(kind))
-        })
-        .collect()
+/// Whose container it goes to.
+pub(super) enum Whose<'a> {
+    /// Porthole's own.
+    Own(&'a ContainerSpec),
+    /// Another engine's.
+    Foreign(&'a Abroad),
 }
 
 /// What was started.
@@ -91,39 +92,82 @@ fn start(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<Started, Failure> {
-    let join = errand.join;
-    let spec = join.spec;
     signals::reset();
+    match &errand.visit.whose {
+        Whose::Own(container) => at_home(errand, container, forked, channel, trace),
+        Whose::Foreign(abroad) => foreign::start(errand, abroad, forked, channel, trace),
+    }
+}
+
+/// In a container of Porthole's own.
+fn at_home(
+    errand: &Errand<'_>,
+    container: &ContainerSpec,
+    forked: &Forked,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Started, Failure> {
+    let spec = errand.visit.spec;
     let kept = [channel.as_fd(), errand.target.as_fd()];
     passage::leave_the_machine(errand.entrance, &kept, forked, trace)?;
     passage::clear_groups(trace)?;
-    enter(errand, trace)?;
-    let root = trace.step(Step::OpenRoot, "open(\"/\", O_PATH|O_DIRECTORY)", || {
+    enter(errand.target, &errand.kinds, trace)?;
+    let root = open_root(trace)?;
+    // What the container says of itself holds where its files are.
+    let has_files = errand.visit.has_files();
+    let of_container = Some(container).filter(|_| has_files);
+    let user = of_container.and_then(|container| container.user.as_ref());
+    let account = account::look_up(&root, spec.user.as_ref().or(user))?;
+    let output = open_output(errand, &account, channel, trace)?;
+    let nothing = BTreeMap::new();
+    let variables = of_container.map_or(&nothing, |container| &container.env);
+    let environment = Environment::new(&account, spec.tty, &[variables, &spec.env]);
+    confinement::confine(&account, trace)?;
+    let workdir = of_container.and_then(|container| container.workdir.as_ref());
+    let workdir = spec.workdir.as_ref().or(workdir);
+    passage::enter_workdir(&root, workdir.map(|path| path.as_str()), trace)?;
+    let choice = choose(errand, &account, &environment)?;
+    launch(output, choice, &account, &environment, forked, trace)
+}
+
+fn open_root(trace: &mut Recorder) -> Result<OwnedFd, StepError> {
+    trace.step(Step::OpenRoot, "open(\"/\", O_PATH|O_DIRECTORY)", || {
         open(
             "/",
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )
-    })?;
-    let user = spec.user.as_ref().or(join.container.user.as_ref());
-    let account = account::look_up(&root, user)?;
-    let output = if spec.tty {
-        Output::Tty(open_terminal(errand, &account, channel, trace)?)
-    } else {
-        let both = console::pipes(&account, trace)?;
-        wire::hand_over(channel, &both.near, None)?;
-        Output::Pipes(both.far)
-    };
-    let environment = Environment::new(&account, spec.tty, &[&join.container.env, &spec.env]);
-    confinement::confine(&account, trace)?;
-    let workdir = spec.workdir.as_ref().or(join.container.workdir.as_ref());
-    passage::enter_workdir(&root, workdir.map(|path| path.as_str()), trace)?;
-    let choice = choose(errand, &account, &environment)?;
+    })
+}
+
+/// What the command reads and writes; the near ends go to the monitor.
+fn open_output(
+    errand: &Errand<'_>,
+    account: &Account,
+    channel: &Packet,
+    trace: &mut Recorder,
+) -> Result<Output, Failure> {
+    if errand.visit.spec.tty {
+        return Ok(Output::Tty(open_terminal(errand, account, channel, trace)?));
+    }
+    let both = console::pipes(account, trace)?;
+    wire::hand_over(channel, &both.near, None)?;
+    Ok(Output::Pipes(both.far))
+}
+
+fn launch(
+    output: Output,
+    choice: Choice,
+    account: &Account,
+    environment: &Environment,
+    forked: &Forked,
+    trace: &mut Recorder,
+) -> Result<Started, Failure> {
     let pid = match output {
         Output::Tty(terminal) => {
-            start_on_terminal(terminal, &choice, &account, &environment, forked, trace)?
+            start_on_terminal(terminal, &choice, account, environment, forked, trace)?
         }
-        Output::Pipes(far) => start_on_pipes(&far, &choice, &environment, trace)?,
+        Output::Pipes(far) => start_on_pipes(&far, &choice, environment, trace)?,
     };
     Ok(Started {
         pid,
@@ -138,23 +182,23 @@ enum Output {
     Pipes(Far),
 }
 
-fn enter(errand: &Errand<'_>, trace: &mut Recorder) -> Result<(), StepError> {
-    if errand.kinds.is_empty() {
+fn enter(target: &OwnedFd, kinds: &[NamespaceType], trace: &mut Recorder) -> Result<(), StepError> {
+    if kinds.is_empty() {
         return Ok(());
     }
-    let flags = u32::try_from(crate::plan::flags(&errand.kinds)).unwrap_or(0);
+    let flags = u32::try_from(crate::plan::flags(kinds)).unwrap_or(0);
     trace.step(
         Step::SetNamespaces,
-        format!("setns(pidfd, {})", crate::plan::flag_names(&errand.kinds)),
+        format!("setns(pidfd, {})", crate::plan::flag_names(kinds)),
         || {
             move_into_thread_name_spaces(
-                errand.target.as_fd(),
+                target.as_fd(),
                 ThreadNameSpaceType::from_bits_retain(flags),
             )
         },
     )?;
-    trace.entered(errand.kinds.iter().copied());
-    if errand.kinds.contains(&NamespaceType::User) {
+    trace.entered(kinds.iter().copied());
+    if kinds.contains(&NamespaceType::User) {
         // Before a terminal is opened, or it would belong to an id that has no name here.
         passage::become_root(trace)?;
     }
@@ -168,15 +212,22 @@ fn open_terminal(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<Terminal, Failure> {
-    let size = errand.join.spec.size;
+    let size = errand.visit.spec.size;
     wire::send(channel, &Report::Opening, &[])?;
     let terminal = trace.step(
         (Step::OpenTerminal, "/dev/ptmx"),
         format!("openpty({}×{})", size.cols, size.rows),
         || Terminal::open(size.cols, size.rows),
     )?;
-    console::check_master(&terminal.master)?;
-    let slave = console::peer(&terminal.master, trace)?;
+    let own = matches!(errand.visit.whose, Whose::Own(_)) && errand.visit.has_files();
+    let slave = if own {
+        console::check_master(&terminal.master)?;
+        console::peer(&terminal.master, trace)?
+    } else {
+        let slave = console::peer(&terminal.master, trace)?;
+        console::check_pair(&terminal.master, &slave)?;
+        slave
+    };
     console::own(&slave, account, trace)?;
     let master = terminal
         .master
@@ -207,7 +258,7 @@ fn choose(
     environment: &Environment,
 ) -> Result<Choice, Failure> {
     let command: Vec<String> = errand
-        .join
+        .visit
         .spec
         .command
         .iter()

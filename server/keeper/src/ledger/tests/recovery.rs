@@ -147,6 +147,7 @@ fn a_session_is_recovered_as_what_it_has_become() {
     let id = world.create(PLAIN).id;
     world.run(&id, 100);
     let stored = |number: u8, boot: &str| StoredSession {
+        foreign: false,
         boot: boot.to_owned(),
         session: session(&id, number, 1),
     };

@@ -1,0 +1,271 @@
+//! Joining a container that Porthole did not make: what its own engine's exec would do.
+
+use std::path::Path;
+
+use porthole_protocol::id::{HostPid, SessionId};
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
+use porthole_protocol::session::{Aspect, FidelityLine, Foreign, SessionSpec};
+use porthole_protocol::trace::Actor;
+use porthole_sys::process::SingleThreaded;
+use porthole_sys::seccomp::Filter;
+use porthole_sys::signals;
+use rustix::fs::{Mode, OFlags, open};
+
+use super::joiner::{Abroad, Whose};
+use super::{Identity, Joined, Visit, identify, left_out, start};
+use crate::foreign::facts::Facts;
+use crate::foreign::fidelity::Comparison;
+use crate::foreign::filters::{self, Cache, Unread};
+use crate::foreign::manner::{Manner, Own};
+use crate::foreign::{danger, toolbox};
+use crate::step::{Step, StepError};
+use crate::{ForeignGroup, Images, Recorder, observe};
+
+/// What is needed to run something in a container that Porthole did not make.
+#[derive(Debug)]
+pub struct JoinForeign<'a> {
+    /// The session.
+    pub session: &'a SessionId,
+    /// What to run.
+    pub spec: &'a SessionSpec,
+    /// The container.
+    pub foreign: &'a Foreign,
+    /// Its group there, which is made here and must be removed by the caller, also after a failure.
+    pub group: &'a ForeignGroup,
+    /// Whether a container that holds hardly anything back may be joined.
+    pub privileged: bool,
+    /// The images, for a toolbox.
+    pub images: &'a Images,
+    /// The session's own directory, which exists.
+    pub directory: &'a Path,
+    /// Where filters that have been read are kept: a directory of root's that is made if it is not
+    /// there, and emptied at boot.
+    pub cache: &'a Path,
+}
+
+/// What was read of init.
+struct Read {
+    facts: Facts,
+    filters: Result<Vec<Filter>, Unread>,
+    own: Facts,
+    host: NamespaceSet,
+}
+
+/// Runs a command in another engine's container. Called in the session's monitor, as
+/// [`join`](super::join).
+pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
+    crate::confinement::prepare();
+    let alone =
+        SingleThreaded::verify().map_err(|error| StepError::new(Step::CountThreads, error))?;
+    check_frozen(join.group)?;
+    let pid = join.foreign.pid;
+    let identity = Identity {
+        host_pid: pid,
+        start_ticks: join.foreign.start_ticks,
+        namespaces: &join.foreign.namespaces,
+    };
+    let target = identify(identity, trace)?;
+    let root = open_root(pid, trace)?;
+    let read = read(join, alone, trace)?;
+    // What was opened and read was this process's if it is there still.
+    let again = observe::namespaces(pid).ok();
+    let there =
+        signals::send(&target, 0).is_ok() && again.as_ref() == Some(&join.foreign.namespaces);
+    if !there {
+        return Err(gone());
+    }
+    check_danger(join, &read)?;
+    let left_out = left_out(join.spec)
+        .into_iter()
+        .filter(|kind| join.foreign.namespaces.get(*kind) != read.host.get(*kind))
+        .collect();
+    let manner = Manner::of(
+        &read.facts,
+        &read.filters,
+        join.spec,
+        left_out,
+        &Own::of(&read.own),
+    );
+    let fidelity = compare(join, &read, &manner)?;
+    let mut home = None;
+    let mut overlays = None;
+    if let Some(wanted) = &join.foreign.toolbox {
+        let own_users = join.foreign.namespaces.user != read.host.user;
+        let made = toolbox::make(
+            alone,
+            &wanted.image,
+            join.images,
+            join.directory,
+            (pid, &read.facts),
+            own_users,
+            trace,
+        )?;
+        overlays = Some(made.0);
+        home = Some(made.1);
+    }
+    // Back to the machine's mounts: the joiner begins there.
+    drop(home);
+    let abroad = Abroad {
+        manner,
+        root,
+        overlays,
+    };
+    join.group.create()?;
+    let entrance = join.group.entrance()?;
+    let visit = Visit {
+        spec: join.spec,
+        namespaces: &join.foreign.namespaces,
+        whose: Whose::Foreign(&abroad),
+    };
+    let mut joined = start(&visit, &entrance, alone, target, trace)?;
+    joined.fidelity = fidelity;
+    Ok(joined)
+}
+
+fn gone() -> Failure {
+    Failure::new(
+        FailureCode::WrongState,
+        "the container does not run any more: its init has ended",
+    )
+    .stage(Stage::Identity)
+}
+
+fn check_frozen(group: &ForeignGroup) -> Result<(), Failure> {
+    if group.is_frozen() {
+        return Err(Failure::new(
+            FailureCode::WrongState,
+            "the container is paused: a process that joins it would stand still too, and what filters its system calls cannot be read; unpause it first",
+        )
+        .stage(Stage::Identity));
+    }
+    Ok(())
+}
+
+fn open_root(pid: HostPid, trace: &mut Recorder) -> Result<std::os::fd::OwnedFd, Failure> {
+    let path = format!("/proc/{pid}/root");
+    let opened = trace.step(
+        (Step::OpenRoot, &path),
+        format!("open({path:?}, O_PATH|O_DIRECTORY)"),
+        || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            open(path.as_str(), flags, Mode::empty())
+        },
+    );
+    opened.map_err(|error| {
+        if error.is(rustix::io::Errno::NOENT) {
+            gone()
+        } else {
+            error.into()
+        }
+    })
+}
+
+fn read(
+    join: &JoinForeign<'_>,
+    alone: SingleThreaded,
+    trace: &mut Recorder,
+) -> Result<Read, Failure> {
+    let pid = join.foreign.pid;
+    let facts = Facts::read(pid)?;
+    let filters = match facts.status.seccomp {
+        2 => filters::read(
+            alone,
+            pid,
+            join.foreign.start_ticks,
+            facts.status.filters,
+            Cache(join.cache),
+        ),
+        _ => Ok(Vec::new()),
+    };
+    let own_pid = HostPid(std::process::id().cast_signed());
+    trace.seen(
+        Actor::Monitor,
+        Some(own_pid),
+        format!("read(\"/proc/{pid}/…\"): status, limits, environ, id maps, label"),
+        0,
+    );
+    if let Ok(filters) = &filters
+        && !filters.is_empty()
+    {
+        trace.seen(
+            Actor::Monitor,
+            Some(own_pid),
+            format!("ptrace(PTRACE_SECCOMP_GET_FILTER, {pid}), or as read before"),
+            i64::try_from(filters.len()).unwrap_or(i64::MAX),
+        );
+    }
+    Ok(Read {
+        facts,
+        filters,
+        own: Facts::read(own_pid)?,
+        host: observe::namespaces(own_pid)?,
+    })
+}
+
+fn check_danger(join: &JoinForeign<'_>, read: &Read) -> Result<(), Failure> {
+    let forbidden =
+        |message: String| Failure::new(FailureCode::Forbidden, message).stage(Stage::Identity);
+    let namespaces = &join.foreign.namespaces;
+    if namespaces == &read.host {
+        return Err(forbidden(
+            "this process is in none but the machine's own namespaces: a session there would be a shell of the machine's".to_owned(),
+        ));
+    }
+    let joins_something = NamespaceType::ALL.into_iter().any(|kind| {
+        let chosen = join.spec.join.as_ref();
+        namespaces.get(kind) != read.host.get(kind)
+            && chosen.is_none_or(|chosen| chosen.contains(&kind))
+    });
+    if !joins_something {
+        return Err(Failure::new(
+            FailureCode::Invalid,
+            "the container has none of these namespaces of its own: the session would be a shell of the machine's",
+        )
+        .field("join")
+        .stage(Stage::Identity));
+    }
+    // Whoever leaves namespaces out is confined by Porthole's own measure.
+    if join.privileged || !left_out(join.spec).is_empty() {
+        return Ok(());
+    }
+    match danger::reason(&read.facts, namespaces, &read.host) {
+        None => Ok(()),
+        Some(why) => Err(forbidden(format!(
+            "this container holds hardly anything back: {why}. Whoever joins it as its init is can be root of the machine; root's policy allows it by join_privileged = true"
+        ))),
+    }
+}
+
+/// The lines, where nothing in them is refused.
+fn compare(
+    join: &JoinForeign<'_>,
+    read: &Read,
+    manner: &Manner,
+) -> Result<Vec<FidelityLine>, Failure> {
+    let comparison = Comparison {
+        facts: &read.facts,
+        filters: &read.filters,
+        manner,
+        spec: join.spec,
+        missing: join.group.missing(),
+        cgroup: join.group.container_path(),
+    };
+    let lines = comparison.lines();
+    let refused = comparison.refused(&lines);
+    if refused.is_empty() {
+        return Ok(lines);
+    }
+    let names: Vec<_> = refused.into_iter().map(Aspect::name).collect();
+    let names = names.join(", ");
+    let mut failure = Failure::new(
+        FailureCode::LessConfined,
+        format!(
+            "the session would be, or may be, less confined than its container: {names}; see the lines, and ask again with what you accept"
+        ),
+    )
+    .field("accept")
+    .stage(Stage::Confine);
+    failure.fidelity = lines.into();
+    Err(failure)
+}
