@@ -37,8 +37,11 @@ pub(crate) async fn accept(broker: &Arc<Broker>, listener: UnixListener) {
             Ok((stream, _)) => {
                 let broker = broker.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = serve(&broker, stream).await {
-                        tracing::warn!(%error, "a connection of the server");
+                    match serve(&broker, stream).await {
+                        Err(error) if !is_hang_up(&error) => {
+                            tracing::warn!(%error, "a connection of the server");
+                        }
+                        _ => {}
                     }
                     drop(place);
                 });
@@ -49,6 +52,12 @@ pub(crate) async fn accept(broker: &Arc<Broker>, listener: UnixListener) {
             }
         }
     }
+}
+
+/// Whoever reads a log leaves when it pleases, and a server may be killed at any moment.
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
 async fn serve(broker: &Arc<Broker>, mut stream: UnixStream) -> io::Result<()> {
@@ -68,12 +77,7 @@ async fn serve(broker: &Arc<Broker>, mut stream: UnixStream) -> io::Result<()> {
         Open::Follow { version } => Err(io::Error::other(format!(
             "the server is of version {version}, this broker of version {VERSION}"
         ))),
-        Open::Logs { container, part } => match logs::serve(broker, stream, &container, part).await
-        {
-            // Whoever reads a log leaves when it pleases.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            sent => sent,
-        },
+        Open::Logs { container, part } => logs::serve(broker, stream, &container, part).await,
     }
 }
 
@@ -84,10 +88,7 @@ async fn follow(broker: &Arc<Broker>, stream: UnixStream) -> io::Result<()> {
     // the connection is over.
     tokio::select! {
         ended = take(broker, read, replies) => ended,
-        ended = tell(broker, write, done) => match ended {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            ended => ended,
-        },
+        ended = tell(broker, write, done) => ended,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | Role | What it is |
 //! |---|---|
-//! | `serve` | opens the listeners, starts and restarts the other two, adopts what they leave |
+//! | `serve` | opens the listeners, starts and restarts the keeper and the server, adopts what they leave |
 //! | `keeper` | the one that is asked: makes, starts and ends containers and sessions |
 //! | `init` | PID 1 of a container |
 //!

@@ -29,9 +29,13 @@ pub(super) struct Engines {
 
 impl Engines {
     /// What becomes of what the policy says, on this machine. Told in a line.
-    pub(super) fn settle(rules: policy::Engines, server: &Account) -> anyhow::Result<Self> {
+    pub(super) fn settle(
+        rules: policy::Engines,
+        server: &Account,
+        account: Option<Account>,
+    ) -> anyhow::Result<Self> {
         let enabled = !rules.endpoints.is_empty();
-        let account = if enabled { accounts::engines()? } else { None };
+        let account = account.filter(|_| enabled);
         let trouble = (enabled && account.is_none()).then(|| {
             format!(
                 "There is no account '{name}' for the engines broker to run as, so no engine is asked; make it and start Porthole again: useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin {name}",
@@ -135,6 +139,35 @@ mod tests {
             setting,
             account: None,
         }
+    }
+
+    #[test]
+    fn there_is_a_broker_only_where_engines_are_enabled_and_it_has_an_account() {
+        let account = |uid| Account { uid, gid: uid };
+        let settle = |enabled: bool, own| {
+            let endpoints = enabled.then(|| Endpoint {
+                engine: Engine::Docker,
+                socket: "/run/docker.sock".to_owned(),
+            });
+            let rules = policy::Engines {
+                endpoints: endpoints.into_iter().collect(),
+                manage: false,
+            };
+            Engines::settle(rules, &account(7), own).expect("settled")
+        };
+        let there = settle(true, Some(account(8)));
+        assert_eq!(
+            (there.account, there.setting.trouble),
+            (Some(account(8)), None)
+        );
+        let off = settle(false, Some(account(8)));
+        assert_eq!((off.account, off.setting.trouble), (None, None));
+        let none = settle(true, None);
+        assert_eq!(none.account, None, "not as the server's account instead");
+        let told: Setting = serde_json::from_str(&none.told).expect("a setting");
+        let trouble = told.trouble.expect("a sentence");
+        assert!(trouble.contains("useradd") && trouble.contains("porthole-engines"));
+        assert_eq!(told.server, 7);
     }
 
     #[test]

@@ -43,7 +43,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "there is no account 'porthole' for the server to run as; make it: useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin porthole",
     )?;
     let program = sealed()?;
-    let engines = Engines::settle(policy::read_engines(&places.policy)?, &server)?;
+    let engines = Engines::settle(
+        policy::read_engines(&places.policy)?,
+        &server,
+        accounts::engines()?,
+    )?;
     // Its directory would keep a file system busy.
     std::env::set_current_dir("/")?;
     rustix::thread::set_name(c"porthole-serve")?;
