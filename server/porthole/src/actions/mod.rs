@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod ceilings;
 pub mod containers;
+pub mod foreign;
 mod namespaces;
 pub mod sessions;
 

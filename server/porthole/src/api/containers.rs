@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use porthole_protocol::container::{Container, ContainerSpec};
+use porthole_protocol::container::ContainerSpec;
 use porthole_protocol::session::Target;
 use porthole_protocol::trace::Trace;
 use serde::{Deserialize, Deserializer};
@@ -17,6 +17,8 @@ use super::list::{Listed, Page};
 use super::{foreign, view};
 use crate::access::{Identity, TheAnyContainer, TheContainer};
 use crate::actions::containers;
+use crate::actions::foreign::{self as actions, Deed};
+use crate::world::AnyContainer;
 use crate::{AppState, Refusal};
 
 const LISTED: Listed = Listed {
@@ -39,8 +41,14 @@ const LISTED: Listed = Listed {
     sort: "-created_at",
 };
 
-fn shown(container: &Container, reader: &Identity) -> Response {
-    Json(view::container(container, reader)).into_response()
+/// Does it, and shows the container as it is then.
+async fn done(
+    (state, identity): (AppState, Identity),
+    container: &AnyContainer,
+    deed: Deed,
+) -> Result<Json<Value>, Refusal> {
+    let now = actions::act(&state, &identity, container, deed).await?;
+    Ok(Json(foreign::any(&now, &identity)?))
 }
 
 /// All containers.
@@ -98,10 +106,10 @@ pub struct Removal {
 pub async fn remove(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     Asked(Removal { force }): Asked<Removal>,
 ) -> Result<StatusCode, Refusal> {
-    containers::remove(&state, &identity, &container, force).await?;
+    actions::remove(&state, &identity, &container, force).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -114,11 +122,10 @@ pub struct Nothing {}
 pub async fn start(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     SentOr(Nothing {}): SentOr<Nothing>,
-) -> Result<Response, Refusal> {
-    let started = containers::start(&state, &identity, &container).await?;
-    Ok(shown(&started, &identity))
+) -> Result<Json<Value>, Refusal> {
+    done((state, identity), &container, Deed::Start).await
 }
 
 /// How long SIGTERM has, in seconds.
@@ -142,22 +149,20 @@ fn seconds<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::E
 pub async fn stop(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     SentOr(Timeout { timeout }): SentOr<Timeout>,
-) -> Result<Response, Refusal> {
-    let stopped = containers::stop(&state, &identity, &container, timeout).await?;
-    Ok(shown(&stopped, &identity))
+) -> Result<Json<Value>, Refusal> {
+    done((state, identity), &container, Deed::Stop(timeout)).await
 }
 
 /// Stops a container and starts it again.
 pub async fn restart(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     SentOr(Timeout { timeout }): SentOr<Timeout>,
-) -> Result<Response, Refusal> {
-    let restarted = containers::restart(&state, &identity, &container, timeout).await?;
-    Ok(shown(&restarted, &identity))
+) -> Result<Json<Value>, Refusal> {
+    done((state, identity), &container, Deed::Restart(timeout)).await
 }
 
 /// A signal by name or number.
@@ -207,11 +212,30 @@ fn signal<'de, D: Deserializer<'de>>(input: D) -> Result<u8, D::Error> {
 pub async fn kill(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     SentOr(Kill { signal }): SentOr<Kill>,
-) -> Result<Response, Refusal> {
-    let killed = containers::kill(&state, &identity, &container, signal).await?;
-    Ok(shown(&killed, &identity))
+) -> Result<Json<Value>, Refusal> {
+    done((state, identity), &container, Deed::Kill(signal)).await
+}
+
+/// Freezes a container's processes.
+pub async fn pause(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheAnyContainer(container): TheAnyContainer,
+    SentOr(Nothing {}): SentOr<Nothing>,
+) -> Result<Json<Value>, Refusal> {
+    done((state, identity), &container, Deed::Pause).await
+}
+
+/// Lets them run again.
+pub async fn unpause(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheAnyContainer(container): TheAnyContainer,
+    SentOr(Nothing {}): SentOr<Nothing>,
+) -> Result<Json<Value>, Refusal> {
+    done((state, identity), &container, Deed::Unpause).await
 }
 
 /// Waits for a container's end.

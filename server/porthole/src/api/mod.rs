@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod attach;
 pub mod body;
 pub mod containers;
+mod engine_logs;
 pub mod events;
 pub mod foreign;
 pub mod lines;
@@ -74,6 +75,8 @@ fn container_routes(routes: Routes) -> Routes {
                 .post("/stop", ChangeContainer, containers::stop)
                 .post("/kill", ChangeContainer, containers::kill)
                 .post("/restart", ChangeContainer, containers::restart)
+                .post("/pause", ChangeContainer, containers::pause)
+                .post("/unpause", ChangeContainer, containers::unpause)
                 .post("/wait", SeeContainer, containers::wait)
                 .get("/processes", SeeContainer, processes::of_container)
                 .get("/trace", LookIntoContainer, containers::trace)

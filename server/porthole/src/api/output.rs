@@ -17,10 +17,12 @@ use porthole_protocol::session::Target;
 use serde::{Deserialize, Deserializer};
 
 use super::body::Asked;
+use super::engine_logs;
 use super::lines::{Lines, Plain};
-use crate::access::{Identity, TheContainer, TheSession};
+use crate::access::{Identity, TheAnyContainer, TheSession};
 use crate::hubs::{self, journal_failed};
 use crate::server::sse;
+use crate::world::AnyContainer;
 use crate::{AppState, Refusal};
 
 /// Read at once.
@@ -99,7 +101,7 @@ fn stream<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Output>, D::Erro
 pub async fn logs(
     State(state): State<AppState>,
     identity: Identity,
-    TheContainer(container): TheContainer,
+    TheAnyContainer(container): TheAnyContainer,
     headers: HeaderMap,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Refusal> {
@@ -107,6 +109,19 @@ pub async fn logs(
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|accept| accept.contains("text/event-stream"));
+    let container = match container {
+        AnyContainer::Own(own) => own,
+        AnyContainer::Foreign(foreign) => {
+            let wanted = engine_logs::Wanted {
+                follow: wanted.follow,
+                since: wanted.since,
+                tail: wanted.tail,
+                only: wanted.stream,
+                events,
+            };
+            return engine_logs::answer((&state, &identity), &foreign, &wanted).await;
+        }
+    };
     let target = Target::Init(container.id.clone());
     let Some(reader) = open(&state, &target).await? else {
         return Ok(if events {

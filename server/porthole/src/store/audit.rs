@@ -40,6 +40,12 @@ pub enum Act {
     ContainerStop,
     /// A container was to be sent a signal.
     ContainerKill,
+    /// Another engine's container was to be stopped and started.
+    ContainerRestart,
+    /// A container's processes were to be frozen.
+    ContainerPause,
+    /// They were to run again.
+    ContainerUnpause,
     /// A container was to be removed.
     ContainerRemove,
     /// A session was to be opened. On disk before its shell exists.
@@ -68,6 +74,9 @@ impl Act {
             Self::ContainerStart => "container_start",
             Self::ContainerStop => "container_stop",
             Self::ContainerKill => "container_kill",
+            Self::ContainerRestart => "container_restart",
+            Self::ContainerPause => "container_pause",
+            Self::ContainerUnpause => "container_unpause",
             Self::ContainerRemove => "container_remove",
             Self::SessionOpen => "session_open",
             Self::SessionEnd => "session_end",
