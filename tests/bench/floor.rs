@@ -99,8 +99,17 @@ impl Floor {
 
     /// So many sleeping processes more, until the answer is dropped.
     pub(crate) fn crowd(&self, processes: usize) -> anyhow::Result<Crowd> {
+        self.until_dropped(&["crowd", &processes.to_string()])
+    }
+
+    /// A process born and one ended every so many milliseconds, until the answer is dropped.
+    pub(crate) fn churn(&self, gap: u32) -> anyhow::Result<Crowd> {
+        self.until_dropped(&["churn", &gap.to_string(), BUSYBOX])
+    }
+
+    fn until_dropped(&self, arguments: &[&str]) -> anyhow::Result<Crowd> {
         let mut child = self
-            .command(&["crowd", &processes.to_string()])
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -114,7 +123,7 @@ impl Floor {
     }
 }
 
-/// Sleeping processes.
+/// Processes that are nothing but there.
 pub(crate) struct Crowd(Child);
 
 impl Drop for Crowd {

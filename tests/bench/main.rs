@@ -2,7 +2,8 @@
 //! measured in the same run. Absolute times drift from machine to machine and from hour to hour;
 //! the ratios to the floor are what counts.
 //!
-//! `BENCH="NAME…"` measures these only: start, output, echo, many, scan, memory, lists, changes.
+//! `BENCH="NAME…"` measures these only: start, output, echo, many, scan, observer, memory, lists,
+//! changes.
 //! Everything runs against a real `porthole serve` with directories and a port of its own, with
 //! as many containers as its limits ask for, and is removed afterwards.
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod http;
 mod lists;
 mod many;
 mod memory;
+mod observer;
 mod output;
 mod report;
 mod scan;
@@ -41,7 +43,7 @@ struct Bench {
 type Measurement = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
 /// In this order: what leaves something behind in the server's memory comes after its measurement.
-const MEASUREMENTS: [Measurement; 8] = [
+const MEASUREMENTS: [Measurement; 9] = [
     ("memory", memory::measure),
     ("start", start::measure),
     ("output", output::measure),
@@ -50,10 +52,14 @@ const MEASUREMENTS: [Measurement; 8] = [
     ("lists", lists::measure),
     ("many", many::measure),
     ("scan", scan::measure),
+    ("observer", observer::measure),
 ];
 
 fn main() -> anyhow::Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted == [observer::ALONE] {
+        return observer::observe();
+    }
     for name in &wanted {
         if !MEASUREMENTS.iter().any(|(known, _)| known == name) {
             let known: Vec<&str> = MEASUREMENTS.iter().map(|(known, _)| *known).collect();

@@ -10,6 +10,7 @@
  *   raw sync N GAP_MS DIRECTORY    until a page appended to a file is on the disk
  *   raw scan N all|ns             reading every process of /proc, or only its namespaces
  *   raw crowd N                   N sleeping processes until standard input ends
+ *   raw churn GAP_MS BUSYBOX      one born and one ended every so often, until standard input ends
  *
  * Times are microseconds, one a line. Exits with 1 and a sentence if anything fails.
  */
@@ -17,6 +18,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <net/if.h>
 #include <poll.h>
 #include <pty.h>
@@ -446,29 +448,135 @@ static void look(int directory, const char *name, size_t size)
 	close(fd);
 }
 
+/* PF_KTHREAD of linux/sched.h, from what look() has read of stat. */
+static int is_kernels(void)
+{
+	unsigned flags;
+	char *name = strrchr(buffer, ')');
+	return name && sscanf(name, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & 0x200000;
+}
+
+/* The links of all descriptors. */
+static void descriptors(int directory)
+{
+	struct dirent *entry;
+	int fd = openat(directory, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *table = fd < 0 ? NULL : fdopendir(fd);
+	if (!table)
+		return;
+	while ((entry = readdir(table)))
+		if (entry->d_name[0] != '.' && readlinkat(fd, entry->d_name, buffer, 64) < 0)
+			break;
+	closedir(table);
+}
+
+/* Whether this namespace is seen for the first time in a scan. */
+static int is_new(const char *link, unsigned long *seen, size_t size)
+{
+	const char *digits = strchr(link, '[');
+	unsigned long inode = digits ? strtoul(digits + 1, NULL, 10) : 0;
+	size_t at = inode % size;
+	while (seen[at] && seen[at] != inode)
+		at = (at + 1) % size;
+	if (!inode || seen[at] == inode)
+		return 0;
+	seen[at] = inode;
+	return 1;
+}
+
+/* What a namespace hangs from, the maps of a user namespace, and the mounts of a mount namespace. */
+static void namespace(int directory, const char *link)
+{
+	uid_t uid;
+	struct stat s;
+	int fd = openat(directory, link, O_RDONLY | O_CLOEXEC), owner, parent;
+	if (fd < 0)
+		return;
+	must(fstat(fd, &s) == 0, "fstat");
+	if ((owner = ioctl(fd, NS_GET_USERNS)) >= 0 && fstat(owner, &s) == 0)
+		close(owner);
+	if (!strcmp(link, "ns/pid") && (parent = ioctl(fd, NS_GET_PARENT)) >= 0 && fstat(parent, &s) == 0)
+		close(parent);
+	if (!strcmp(link, "ns/user")) {
+		must(ioctl(fd, NS_GET_OWNER_UID, &uid) == 0, "NS_GET_OWNER_UID");
+		look(directory, "uid_map", sizeof buffer);
+		look(directory, "gid_map", sizeof buffer);
+	}
+	close(fd);
+	if (strcmp(link, "ns/mnt") || (fd = openat(directory, "mountinfo", O_RDONLY | O_CLOEXEC)) < 0)
+		return;
+	while (read(fd, buffer, sizeof buffer) > 0)
+		;
+	close(fd);
+}
+
 static void scan(int all)
 {
+	static unsigned long seen[1 << 16];
 	static const char *const links[] = {"ns/mnt", "ns/uts", "ns/ipc", "ns/pid", "ns/net", "ns/user", "ns/cgroup", "ns/time"};
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 	must(proc != NULL, "/proc");
+	memset(seen, 0, sizeof seen);
 	while ((entry = readdir(proc))) {
 		struct stat s;
+		size_t wanted = 8;
 		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
 			continue;
 		int fd = openat(dirfd(proc), entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		for (size_t i = 0; i < 8; i++)
-			if (readlinkat(fd, links[i], buffer, 64) < 0)
-				break;
 		if (all) {
 			must(fstat(fd, &s) == 0 || errno, "fstat");
 			look(fd, "stat", sizeof buffer);
-			look(fd, "cmdline", 4096);
+			if (is_kernels())
+				wanted = 1;
+		}
+		for (size_t i = 0; i < wanted; i++) {
+			ssize_t length = readlinkat(fd, links[i], buffer, 64);
+			if (length < 0)
+				break;
+			buffer[length] = 0;
+			if (all && is_new(buffer, seen, sizeof seen / sizeof *seen))
+				namespace(fd, links[i]);
+		}
+		if (all && wanted > 1) {
+			look(fd, "status", sizeof buffer);
 			look(fd, "cgroup", sizeof buffer);
+			look(fd, "cmdline", 4096);
+			descriptors(fd);
 		}
 		close(fd);
 	}
 	closedir(proc);
+}
+
+/* Every so many milliseconds a process that executes a program is born, and one ends. */
+static void churn(int gap, const char *busybox)
+{
+	enum { LIVING = 20 };
+	pid_t living[LIVING] = {0};
+	puts("ready");
+	fflush(stdout);
+	for (int i = 0;; i = (i + 1) % LIVING) {
+		struct pollfd ended = {0, POLLIN, 0};
+		if (poll(&ended, 1, gap) != 0)
+			break;
+		if (living[i] > 0) {
+			kill(living[i], SIGKILL);
+			waitpid(living[i], NULL, 0);
+		}
+		living[i] = fork();
+		must(living[i] >= 0, "fork");
+		if (living[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			execl(busybox, "sleep", "1000", (char *)NULL);
+			_exit(127);
+		}
+	}
+	for (int i = 0; i < LIVING; i++)
+		if (living[i] > 0) {
+			kill(living[i], SIGKILL);
+			waitpid(living[i], NULL, 0);
+		}
 }
 
 static void crowd(int n)
@@ -517,6 +625,8 @@ int main(int argc, char **argv)
 		}
 	else if (!strcmp(what, "crowd") && argc == 3)
 		crowd(n);
+	else if (!strcmp(what, "churn") && argc == 4)
+		churn(n, argv[3]);
 	else {
 		fprintf(stderr, "raw: see the head of raw.c\n");
 		return 2;

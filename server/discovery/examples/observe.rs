@@ -1,10 +1,19 @@
 //! Prints what the observer tells of this host, one update a line, until it is ended:
-//! `observe [cgroup base]`.
+//! `observe [cgroup base]`. With `observe --stdin [cgroup base]` it is the observer alone, and
+//! standard input is the socket that it tells it over.
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 fn main() -> std::io::Result<()> {
-    let settings = porthole_discovery::Settings::new(std::env::args().nth(1));
+    let mut args = std::env::args().skip(1).peekable();
+    let alone = args.next_if(|arg| arg == "--stdin").is_some();
+    let mut settings = porthole_discovery::Settings::new(args.next());
+    if alone {
+        settings.correction = std::time::Duration::from_secs(1);
+        let stream = std::io::stdin().as_fd().try_clone_to_owned()?;
+        return porthole_discovery::observe(stream, &settings).map_err(std::io::Error::other);
+    }
     let (ours, theirs) = UnixStream::pair()?;
     let observer = std::thread::spawn(move || porthole_discovery::observe(ours.into(), &settings));
     print(theirs)?;

@@ -10,7 +10,10 @@ fn main() {
     for _ in 0..times {
         let begun = Instant::now();
         match porthole_discovery::scan_once(&settings) {
-            Ok(found) => println!("{found} {:.3}", begun.elapsed().as_secs_f64() * 1e3),
+            Ok(scan) => {
+                let took = begun.elapsed().as_secs_f64() * 1e3;
+                println!("{} {took:.3}", scan.processes());
+            }
             Err(failure) => {
                 eprintln!("scan: {failure}");
                 std::process::exit(1);

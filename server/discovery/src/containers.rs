@@ -4,9 +4,9 @@
 //! and a PID namespace of its own.
 //!
 //! - **By its group.** Whoever is in the group is in the container. Its init is the eldest there
-//!   that has left the PID or the mount namespace of what is around it: that leaves out who was
-//!   put into the group from outside, and finds PID 1 of the container's own PID namespace where
-//!   it has one, and the first process where it shares one with the host or a pod.
+//!   that has left the PID or the mount namespace of what is around it, which leaves out who was
+//!   put into the group from outside; or the child of that one that is PID 1 in the same mounts,
+//!   for then it is only the stage of a runtime that made it, or unshare(1).
 //! - **By its namespaces**, engine `none`: a PID namespace that no group accounts for, if its first
 //!   process has a mount namespace of its own too. Without its own mounts it cannot even have its
 //!   own `/proc`, and is no place that one could be in: browsers make PID namespaces like that for
@@ -105,12 +105,10 @@ impl Containers {
         let ids = self.name(&search);
         self.places.clear();
         for known in processes.values() {
-            let place = known.place();
-            if !self.places.contains_key(&place) {
+            self.places.entry(known.place()).or_insert_with(|| {
                 let node = search.innermost(known);
-                self.places
-                    .insert(place, node.and_then(|at| ids[at].clone()));
-            }
+                node.and_then(|at| ids[at].clone())
+            });
         }
         self.foreign.clear();
         self.inits.clear();
@@ -348,10 +346,11 @@ impl<'a> Search<'a> {
         for (_, at) in order {
             let around = self.nodes[at].around;
             let outside = self.namespaces_of(around);
-            let init = members[at]
+            let eldest = members[at]
                 .iter()
                 .min_by_key(|known| seniority(&known.process, &outside))
                 .copied();
+            let init = eldest.map(|eldest| made_by(eldest, &members[at]).unwrap_or(eldest));
             self.nodes[at].init = init;
             let Some(init) = init else { continue };
             self.nodes[at].supervisor = self.supervisor_of(init, None);
@@ -396,7 +395,7 @@ impl<'a> Search<'a> {
             let around = self.combine(self.group_of(first), self.owner_above(inode));
             let outside = self.namespaces_of(around);
             let mnt = first.process.namespaces.mnt;
-            if mnt.is_none() || mnt == outside.mnt {
+            if mnt.is_none() || (mnt == outside.mnt && !self.is_maker(around, first)) {
                 self.owners.insert(inode, around);
                 continue;
             }
@@ -409,6 +408,23 @@ impl<'a> Search<'a> {
             });
             self.owners.insert(inode, Some(self.nodes.len() - 1));
         }
+    }
+
+    /// Whether the first process of this container has made the mounts that it is in for this one:
+    /// who leaves the mount and the PID namespace at once is itself in the new mounts, and only its
+    /// children are in the new PID namespace.
+    fn is_maker(&self, at: Option<usize>, first: &Known) -> bool {
+        let Some(maker) = at.and_then(|at| self.nodes[at].init) else {
+            return false;
+        };
+        let maker = &maker.process;
+        let beside = |other: &Known| {
+            let other = &other.process;
+            other.namespaces.mnt == maker.namespaces.mnt
+                && other.namespaces.pid == maker.namespaces.pid
+                && other.host_pid != maker.host_pid
+        };
+        first.process.parent == Some(maker.host_pid) && !self.processes.values().any(beside)
     }
 
     /// Which of them lie in which.
@@ -502,6 +518,22 @@ impl<'a> Search<'a> {
         }
         supervisor(&parent.command, &parent.args)
     }
+}
+
+/// The child of a container's eldest process that is PID 1 where that one is not, in the same
+/// mounts.
+fn made_by<'a>(eldest: &Known, members: &[&'a Known]) -> Option<&'a Known> {
+    let eldest = &eldest.process;
+    let children = members.iter().filter(|known| {
+        let child = &known.process;
+        child.parent == Some(eldest.host_pid)
+            && child.pids.len() > eldest.pids.len()
+            && child.pids.last() == Some(&1)
+            && child.namespaces.mnt == eldest.namespaces.mnt
+    });
+    children
+        .min_by_key(|known| (known.process.start_ticks, known.process.host_pid))
+        .copied()
 }
 
 /// The least is the first process of a container, around which these are the namespaces.

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::Process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, fstatfs, openat, openat2, readlinkat_raw};
 use rustix::io::{Errno, read};
@@ -154,10 +155,11 @@ impl Holders {
 
 /// Looks for the namespaces that a process has open. Answers how many links that were.
 pub(crate) fn look_at_descriptors(host: &mut Host, pid: HostPid) -> usize {
-    let me = std::process::id().cast_signed();
-    // Threads of the kernel have none, and our own are open for a moment.
-    if pid.0 == me || host.model.process(pid).is_none_or(|p| p.security.is_none()) {
-        return 0;
+    // Threads of the kernel and zombies have none, and our own are open for a moment.
+    let has_some = |process: &Process| process.security.is_some() && process.state != 'Z';
+    if pid == host.reader.me || !host.model.process(pid).is_some_and(has_some) {
+        host.model.hold(pid, Vec::new());
+        return 1;
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(table) = openat(

@@ -12,6 +12,9 @@ use crate::model::Model;
 use crate::procfs::{Look, Reader, Reading};
 use crate::{Failure, Step};
 
+/// After so many processes it is time to ask the helper for more arguments.
+pub(crate) const ARGUMENTS_EVERY: usize = 32;
+
 /// The readers and what they have read.
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -50,9 +53,11 @@ impl Host {
 
     /// Reads every process and what each holds.
     pub(crate) fn scan(&mut self) -> Result<(), Failure> {
-        for pid in self.list()? {
-            self.read(pid, Cause::None);
-            holders::look_at_descriptors(self, pid);
+        for some in self.list()?.chunks(ARGUMENTS_EVERY) {
+            for pid in some {
+                self.read(*pid, Cause::None);
+                holders::look_at_descriptors(self, *pid);
+            }
             self.run_arguments(Instant::now());
         }
         let mounts: Vec<_> = self.model.mount_namespaces().collect();

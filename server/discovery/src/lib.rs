@@ -109,12 +109,23 @@ pub fn observe(stream: OwnedFd, settings: &Settings) -> Result<(), Failure> {
     observer::Observer::new(stream, settings)?.run()
 }
 
-/// Reads the whole host once, as an observer does when it begins, and answers how many processes
-/// it found. For measuring.
-pub fn scan_once(settings: &Settings) -> Result<usize, Failure> {
+/// A host that was read once.
+#[derive(Debug)]
+pub struct Scan(host::Host);
+
+impl Scan {
+    /// How many processes there were.
+    pub fn processes(&self) -> usize {
+        self.0.model.pids().count()
+    }
+}
+
+/// Reads the whole host once, as an observer does when it begins. For measuring: what it costs to
+/// forget all of it comes when the answer is dropped.
+pub fn scan_once(settings: &Settings) -> Result<Scan, Failure> {
     let mut host = host::Host::open(settings.cgroup_base.clone())?;
     host.scan()?;
     host.wait_for_arguments()?;
-    let _ = host.model.take_update();
-    Ok(host.model.pids().count())
+    host.model.settle();
+    Ok(Scan(host))
 }

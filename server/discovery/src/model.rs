@@ -310,9 +310,9 @@ impl Model {
         }
         let inodes: BTreeSet<_> = before.iter().chain(&held).map(|h| h.inode).collect();
         for inode in inodes {
-            let here = held.iter().filter(|h| h.inode == inode);
+            let mut here = held.iter().filter(|h| h.inode == inode);
             let fds: Vec<i32> = here.clone().map(|h| h.fd).collect();
-            if let Some(held) = here.last() {
+            if let Some(held) = here.next() {
                 self.entry(held.kind, inode).open.insert(pid, fds);
             } else if let Some(entry) = self.namespaces.get_mut(&inode) {
                 entry.open.remove(&pid);
@@ -334,9 +334,9 @@ impl Model {
         }
         let inodes: BTreeSet<_> = before.iter().chain(&mounted).map(|m| m.inode).collect();
         for inode in inodes {
-            let here = mounted.iter().filter(|m| m.inode == inode);
+            let mut here = mounted.iter().filter(|m| m.inode == inode);
             let paths: Vec<String> = here.clone().map(|m| m.path.clone()).collect();
-            if let Some(mounted) = here.last() {
+            if let Some(mounted) = here.next() {
                 self.entry(mounted.kind, inode).mounted.insert(mnt, paths);
             } else if let Some(entry) = self.namespaces.get_mut(&inode) {
                 entry.mounted.remove(&mnt);
@@ -375,7 +375,7 @@ impl Model {
     }
 
     /// Finds out which containers there are, if that may have changed.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if !std::mem::take(&mut self.moved) {
             return;
         }

@@ -20,7 +20,7 @@ use rustix::net::{RecvFlags, recv};
 use crate::events::{Event, Events, Taken};
 use crate::freezer::Freezer;
 use crate::holders::Holders;
-use crate::host::{Cause, Host, at};
+use crate::host::{ARGUMENTS_EVERY, Cause, Host, at};
 use crate::outbox::Outbox;
 use crate::{Failure, Settings, Step};
 
@@ -115,8 +115,10 @@ impl Observer {
 
     /// Observes until the receiver hangs up.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
-        for pid in self.host.list()? {
-            self.read(pid, Cause::None);
+        for some in self.host.list()?.chunks(ARGUMENTS_EVERY) {
+            for pid in some {
+                self.read(*pid, Cause::None);
+            }
             self.host.run_arguments(Instant::now());
         }
         self.holders.doubt(&self.host);

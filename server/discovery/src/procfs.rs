@@ -76,6 +76,8 @@ pub(crate) struct IdMaps {
 #[derive(Debug)]
 pub(crate) struct Reader {
     proc: OwnedFd,
+    /// This process.
+    pub(crate) me: HostPid,
     buffer: Vec<u8>,
     /// Those of kthreadd, the parent of the kernel's threads, once it has been read.
     of_kernel: Option<NamespaceSet>,
@@ -93,6 +95,7 @@ impl Reader {
         let proc = open("/proc", flags, Mode::empty())?;
         Ok(Self {
             proc,
+            me: HostPid(std::process::id().cast_signed()),
             buffer: vec![0; BUFFER],
             of_kernel: None,
             groups: Groups::new(cgroup_base),
@@ -160,7 +163,15 @@ impl Reader {
                 mnt: read(NamespaceType::Mnt),
                 ..of_kernel
             },
-            _ => PerNamespace::build(read),
+            // Whose mount namespace shows shows the others that the kernel has; a zombie has left
+            // all, and of one that may not be asked no link may be read.
+            _ => match read(NamespaceType::Mnt) {
+                Some(mnt) => PerNamespace::build(|kind| match kind {
+                    NamespaceType::Mnt => Some(mnt),
+                    _ => read(kind),
+                }),
+                None => NamespaceSet::default(),
+            },
         };
         let mut process = Process {
             host_pid: pid,

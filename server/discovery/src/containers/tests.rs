@@ -248,6 +248,30 @@ fn bare_namespaces_nest_by_their_pids() {
 }
 
 #[test]
+fn who_makes_namespaces_is_in_some_of_them_already() {
+    // unshare -mp: the container's first process is its child.
+    let mut scene = Scene::new();
+    scene.process(10, "/docker/<A>", &[10], (1, 31));
+    scene.process(11, "/docker/<A>", &[11, 1], (30, 31));
+    scene.change(11, |p| p.parent = Some(HostPid(10)));
+    scene.nested(30, 1);
+    assert_eq!(scene.find(), ["docker:A(11)"]);
+    // unshare -mp unshare -mp: the first of the outer one has the mounts of the inner one.
+    let mut scene = Scene::new();
+    scene.process(10, "/user.slice", &[10], (1, 31));
+    scene.process(11, "/user.slice", &[11, 1], (30, 41));
+    scene.process(12, "/user.slice", &[12, 2, 1], (40, 41));
+    scene.change(12, |p| p.parent = Some(HostPid(11)));
+    scene.nested(30, 1);
+    scene.nested(40, 30);
+    let both = ["none:none-11-11(11)", "none:none-12-12(12) in none-11-11"];
+    assert_eq!(scene.find(), both);
+    // With somebody else in these mounts they are the outer one's.
+    scene.process(13, "/user.slice", &[13, 3], (30, 41));
+    assert_eq!(scene.find(), ["none:none-11-11(11)"]);
+}
+
+#[test]
 fn a_browsers_sandbox_is_no_container() {
     let mut scene = Scene::new();
     scene.process(10, "/user.slice", &[10, 1], (30, 2));

@@ -287,7 +287,7 @@ proptest! {
     )) {
         let path = format!("/{}", words.join("/"));
         for level in levels(path.as_bytes(), None) {
-            prop_assert!(!level.id.as_str().contains('/') && !level.id.as_str().contains(".."));
+            prop_assert!(!level.id.as_str().contains('/') && level.id.as_str() != "..");
         }
     }
 }

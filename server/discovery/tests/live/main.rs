@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use porthole_discovery::Settings;
 use porthole_protocol::id::HostPid;
 use porthole_protocol::namespace::NamespaceType;
-use view::{Kept, PATIENCE, View};
+use view::{Kept, PATIENCE, View, program};
 
 /// Skips loudly where this machine cannot do what the test is about.
 macro_rules! needs_root {
@@ -24,6 +24,10 @@ macro_rules! needs_root {
         }
     };
 }
+
+mod containers;
+mod holders;
+mod trouble;
 
 fn start() -> View {
     View::start(Settings::new(None))
@@ -224,11 +228,11 @@ fn a_container_is_seen_from_both_sides() {
 }
 
 #[test]
-fn two_thousand_short_processes_leave_no_ghost() {
+fn five_thousand_short_processes_leave_no_ghost() {
     needs_root!();
     let mut view = start();
     settled(&mut view);
-    let script = "i=0; while [ $i -lt 2000 ]; do /bin/true; i=$((i+1)); done; exec sleep 1000";
+    let script = "i=0; while [ $i -lt 5000 ]; do /bin/true; i=$((i+1)); done; exec sleep 1000";
     let mut shell = spawn("sh", &["-c", script]);
     let pid = shell.pid();
     view.until("the shell is done", |view| {
@@ -443,14 +447,11 @@ fn it_ends_when_the_receiver_hangs_up() {
 #[test]
 fn without_events_it_looks_every_second_and_says_so() {
     needs_root!();
-    let program = std::env::current_exe().expect("this program");
-    let program = program
-        .ancestors()
-        .nth(2)
-        .expect("target")
-        .join("examples/observe");
     let mut command = Command::new("unshare");
-    command.arg("--net").arg(&program).stdout(Stdio::piped());
+    command
+        .arg("--net")
+        .arg(program("observe"))
+        .stdout(Stdio::piped());
     let mut observer = Kept(command.spawn().expect("spawned"));
     let lines = std::io::BufReader::new(observer.0.stdout.take().expect("piped"));
     let (sender, updates) = std::sync::mpsc::channel();

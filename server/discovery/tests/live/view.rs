@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -39,6 +40,29 @@ impl View {
             containers: BTreeMap::new(),
             notice: None,
         }
+    }
+
+    /// Starts an observer as a process of its own, which reads arguments by a helper, and corrects
+    /// itself every second.
+    pub(crate) fn alone() -> (Self, Kept) {
+        let (ours, theirs) = UnixStream::pair().expect("socketpair");
+        let mut command = std::process::Command::new(program("observe"));
+        let stdin = std::os::fd::OwnedFd::from(theirs);
+        let child = command
+            .arg("--stdin")
+            .stdin(stdin)
+            .spawn()
+            .expect("spawned");
+        let view = Self {
+            stream: Some(ours),
+            observer: None,
+            bytes: Vec::new(),
+            processes: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            notice: None,
+        };
+        (view, Kept(child))
     }
 
     /// Takes updates until `condition` holds of what is known, and answers how long that took.
@@ -97,10 +121,7 @@ impl View {
             );
         }
         for id in update.containers_gone {
-            assert!(
-                self.containers.remove(&id).is_some(),
-                "{id} was never told"
-            );
+            assert!(self.containers.remove(&id).is_some(), "{id} was never told");
         }
         self.containers
             .extend(update.containers.into_iter().map(|c| (c.id.clone(), c)));
@@ -142,6 +163,13 @@ impl View {
         let observer = self.observer.take().expect("running");
         observer.join().expect("the observer does not panic")
     }
+}
+
+/// An example of this crate, which cargo builds with the tests.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("this program");
+    let target = test.ancestors().nth(2).expect("target");
+    target.join("examples").join(name)
 }
 
 /// A process that ends with the test.

@@ -1,0 +1,129 @@
+//! Namespaces that no process is in.
+
+use porthole_protocol::id::NamespaceInode;
+use porthole_protocol::observation::Holder;
+
+use super::*;
+
+fn inode(path: &str) -> NamespaceInode {
+    let link = std::fs::read_link(path).expect("a namespace");
+    let link = link.to_string_lossy().into_owned();
+    let digits = link.split_once('[').expect("a number").1;
+    NamespaceInode(digits.trim_end_matches(']').parse().expect("a number"))
+}
+
+/// Soon after each correction.
+fn often() -> View {
+    let mut settings = Settings::new(None);
+    settings.correction = Duration::from_millis(500);
+    View::start(settings)
+}
+
+#[test]
+fn a_descriptor_keeps_a_namespace() {
+    needs_root!();
+    let mut view = often();
+    settled(&mut view);
+    // A network and a user namespace that belong to a user namespace of another user.
+    let flags = ["--reuid=302000", "--regid=302000", "--clear-groups"];
+    let mut args = flags.to_vec();
+    args.extend(["unshare", "-Ur", "unshare", "-Urn", "sleep", "1000"]);
+    let maker = spawn("setpriv", &args);
+    let made = maker.pid();
+    view.until("it is made", |view| {
+        view.process(made).is_some_and(|p| p.command == "sleep")
+    });
+    let link = |kind| format!("/proc/{made}/ns/{kind}");
+    let (net, user) = (inode(&link("net")), inode(&link("user")));
+    let script = "exec 8<$0 9<$1; read line; exec sleep 1000";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, &link("net"), &link("user")]);
+    let mut holder = Kept(command.stdin(Stdio::piped()).spawn().expect("spawned"));
+    let pid = holder.pid();
+    let begun = Instant::now();
+    while !Path::new(&format!("/proc/{pid}/fd/9")).exists() {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(maker);
+    drop(holder.0.stdin.take());
+    view.until("it is told as held", |view| {
+        view.namespaces
+            .get(&net)
+            .is_some_and(|n| n.processes == 0 && !n.holders.is_empty())
+            && view.namespaces.get(&user).is_some_and(|n| n.processes == 0)
+    });
+    let found = &view.namespaces[&net];
+    assert_eq!(found.holders, [Holder::Descriptor { pid, fd: 8 }]);
+    assert_eq!((found.owner, found.leader), (Some(user), None));
+    let owner = &view.namespaces[&user];
+    assert_eq!(owner.holders, [Holder::Descriptor { pid, fd: 9 }]);
+    assert_eq!((owner.owner_uid, owner.children), (Some(302_000), 1));
+    // Around it is one that nobody is in and nobody holds.
+    let middle = &view.namespaces[&owner.parent.expect("nested")];
+    assert_eq!((middle.processes, middle.holders.len()), (0, 0));
+    assert_eq!((middle.children, middle.owner_uid), (1, Some(302_000)));
+    let middle = middle.inode;
+    drop(holder);
+    view.until("all of it is gone", |view| {
+        [net, user, middle]
+            .iter()
+            .all(|inode| !view.namespaces.contains_key(inode))
+    });
+}
+
+#[test]
+fn who_has_its_own_host_open_is_told_too() {
+    needs_root!();
+    let mut view = often();
+    settled(&mut view);
+    let holder = spawn("sh", &["-c", "exec 9</proc/self/ns/net; exec sleep 1000"]);
+    let pid = holder.pid();
+    let net = inode("/proc/self/ns/net");
+    let holds = |view: &View| {
+        let holder = Holder::Descriptor { pid, fd: 9 };
+        view.namespaces[&net].holders.contains(&holder)
+    };
+    view.until("it holds the host's", |view| holds(view));
+    drop(holder);
+    view.until("it does no more", |view| !holds(view));
+}
+
+#[test]
+fn a_mount_keeps_a_namespace() {
+    needs_root!();
+    let mut view = often();
+    settled(&mut view);
+    // In mounts of its own, so that the host is left alone.
+    let script = "mount --make-rprivate / && mount -t tmpfs tmpfs /run && \
+                  ip netns add porthole-a && exec sleep 1000";
+    let place = spawn("unshare", &["--mount", "sh", "-c", script]);
+    let pid = place.pid();
+    view.until("it is made", |view| {
+        view.process(pid).is_some_and(|p| p.command == "sleep")
+    });
+    let target = pid.to_string();
+    let inside = |args: &[&str]| {
+        let mut all = vec!["--target", &target, "--mount"];
+        all.extend(args);
+        output("nsenter", &all)
+    };
+    let number = inside(&["stat", "--format=%i", "/run/netns/porthole-a"]);
+    let net = NamespaceInode(number.trim().parse().expect("an inode"));
+    let took = view.until("it is told as mounted", |view| {
+        view.namespaces
+            .get(&net)
+            .is_some_and(|n| !n.holders.is_empty())
+    });
+    eprintln!("a mounted namespace was told {took:?} after its mount");
+    let found = &view.namespaces[&net];
+    let path = "/run/netns/porthole-a".to_owned();
+    assert_eq!(found.holders, [Holder::Mount { pid, path }]);
+    assert_eq!((found.kind, found.processes), (NamespaceType::Net, 0));
+    assert_eq!(found.owner, Some(inode("/proc/self/ns/user")));
+    assert!(!found.initial);
+    // Neither it nor `ip netns exec` makes a container.
+    assert_eq!(view.process(pid).expect("told").container, None);
+    inside(&["ip", "netns", "del", "porthole-a"]);
+    view.until("it is gone", |view| !view.namespaces.contains_key(&net));
+}
