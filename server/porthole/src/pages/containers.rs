@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::view::container::{ContainerPage, LogsPage, Tab, TerminalPage};
 use super::view::containers::{ContainersPage, Listing};
 use super::{Visit, page};
-use crate::Refusal;
-use crate::access::{TheAnyContainer, TheContainer};
-use crate::actions::containers as actions;
+use crate::access::TheAnyContainer;
+use crate::actions::foreign::{self as actions, Deed};
 use crate::headers::TERMINAL_POLICY;
+use crate::world::AnyContainer;
 
 /// SIGKILL.
 const KILL: u8 = 9;
@@ -92,35 +92,47 @@ pub(super) async fn terminal(
     response
 }
 
-fn address(container: &TheContainer) -> String {
-    let any = container.0.clone().into();
-    format!("/containers/{}", super::view::reference(&any))
+async fn act(visit: Visit, TheAnyContainer(container): TheAnyContainer, deed: Deed) -> Response {
+    let done = actions::act(&visit.state, &visit.who, &container, deed).await;
+    visit.done(done.map(drop), &address(&container))
 }
 
-fn nothing<T>(result: Result<T, Refusal>) -> Result<(), Refusal> {
-    result.map(drop)
+fn address(container: &AnyContainer) -> String {
+    format!("/containers/{}", super::view::reference(container))
 }
 
 /// Starts it.
-pub(super) async fn start(visit: Visit, container: TheContainer) -> Response {
-    let done = actions::start(&visit.state, &visit.who, &container.0).await;
-    visit.done(nothing(done), &address(&container))
+pub(super) async fn start(visit: Visit, container: TheAnyContainer) -> Response {
+    act(visit, container, Deed::Start).await
 }
 
-/// Stops it: SIGTERM, and SIGKILL after ten seconds.
-pub(super) async fn stop(visit: Visit, container: TheContainer) -> Response {
-    let done = actions::stop(&visit.state, &visit.who, &container.0, None).await;
-    visit.done(nothing(done), &address(&container))
+/// Stops it: SIGTERM, or what its engine was told, and SIGKILL after ten seconds.
+pub(super) async fn stop(visit: Visit, container: TheAnyContainer) -> Response {
+    act(visit, container, Deed::Stop(None)).await
+}
+
+/// Stops it and starts it again.
+pub(super) async fn restart(visit: Visit, container: TheAnyContainer) -> Response {
+    act(visit, container, Deed::Restart(None)).await
+}
+
+/// Freezes its processes.
+pub(super) async fn pause(visit: Visit, container: TheAnyContainer) -> Response {
+    act(visit, container, Deed::Pause).await
+}
+
+/// Lets them run again.
+pub(super) async fn unpause(visit: Visit, container: TheAnyContainer) -> Response {
+    act(visit, container, Deed::Unpause).await
 }
 
 /// Kills it at once.
-pub(super) async fn kill(visit: Visit, container: TheContainer) -> Response {
-    let done = actions::kill(&visit.state, &visit.who, &container.0, KILL).await;
-    visit.done(nothing(done), &address(&container))
+pub(super) async fn kill(visit: Visit, container: TheAnyContainer) -> Response {
+    act(visit, container, Deed::Kill(KILL)).await
 }
 
 /// Removes it, killing it first where it runs: the page has asked.
-pub(super) async fn remove(visit: Visit, container: TheContainer) -> Response {
-    let done = actions::remove(&visit.state, &visit.who, &container.0, true).await;
+pub(super) async fn remove(visit: Visit, TheAnyContainer(container): TheAnyContainer) -> Response {
+    let done = actions::remove(&visit.state, &visit.who, &container, true).await;
     visit.gone(done, &address(&container), "/containers")
 }

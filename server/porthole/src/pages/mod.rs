@@ -33,6 +33,10 @@ use view::{Scene, html, words};
 pub use visit::Visit;
 
 /// Adds the pages' routes.
+///
+/// Where a terminal is opened from: `/containers/{ref}/terminal?join=net,pid` asks for those of the
+/// eight alone, and `/processes/{pid}/terminal?join=net` for those of any process, be it in a
+/// container or not.
 pub fn routes(routes: Routes) -> Routes {
     use Permission::{Create, Public, See, SignedIn};
     routes
@@ -64,6 +68,9 @@ fn container_routes(routes: Routes) -> Routes {
         .post("/start", ChangeContainer, containers::start)
         .post("/stop", ChangeContainer, containers::stop)
         .post("/kill", ChangeContainer, containers::kill)
+        .post("/restart", ChangeContainer, containers::restart)
+        .post("/pause", ChangeContainer, containers::pause)
+        .post("/unpause", ChangeContainer, containers::unpause)
         .post("/remove", ChangeContainer, containers::remove)
 }
 
