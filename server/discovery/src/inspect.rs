@@ -104,9 +104,9 @@ pub enum Trouble {
     Inside(String),
     /// What was read does not answer.
     #[error(
-        "reading {0} inside did not come to an end in time: a file system of the container does not answer"
+        "what was read inside did not answer in time: a file system there hangs, such as one of FUSE whose daemon does not answer"
     )]
-    Late(String),
+    Late,
 }
 
 impl Trouble {
@@ -135,7 +135,7 @@ impl From<Trouble> for Failure {
             Trouble::NamespaceGone(..) => FailureCode::NamespaceNotFound,
             Trouble::Unfit(_) => FailureCode::Invalid,
             Trouble::Refused { .. } | Trouble::Inside(_) => FailureCode::Unsupported,
-            Trouble::Late(_) => FailureCode::Late,
+            Trouble::Late => FailureCode::Late,
         };
         let failure = Self::new(code, trouble.to_string());
         match trouble {

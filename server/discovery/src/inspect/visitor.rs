@@ -120,7 +120,7 @@ pub(super) fn visit_with_rights<T: Serialize + DeserializeOwned>(
     drop(answer);
     let outcome = hear(&answers);
     end(&porter);
-    outcome?.map_err(|message| Trouble::Inside(message))
+    outcome?.map_err(Trouble::Inside)
 }
 
 fn errno_of(error: &io::Error) -> Errno {
@@ -134,13 +134,12 @@ fn end(porter: &Child) {
 
 /// Reads until the pipe ends, or it is too late.
 fn hear<T: DeserializeOwned>(answers: &OwnedFd) -> Result<Result<T, String>, Trouble> {
-    let late = || Trouble::Late("what shows there only".to_owned());
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
         let mut fds = [PollFd::new(answers, PollFlags::IN)];
         match poll(&mut fds, Some(&PATIENCE)) {
-            Ok(0) => return Err(late()),
+            Ok(0) => return Err(Trouble::Late),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Trouble::of(Step::Read)(errno)),
         }
@@ -317,53 +316,48 @@ impl Inside<'_> {
                 };
             }
         };
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        // Read-only parts of a container's /proc are mounts of it upon itself: of procfs too.
+        let (directories, name) = file.rsplit_once('/').unwrap_or(("", file));
+        let mut inner: Option<OwnedFd> = None;
+        for directory in directories.split('/').filter(|name| !name.is_empty()) {
+            let at = inner.as_ref().unwrap_or(proc);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match openat2(at, directory, flags, Mode::empty(), BELOW) {
+                Ok(open) => match self.fstype(open.as_fd()) {
+                    Some(fstype) if fstype == "proc" => inner = Some(open),
+                    fstype => return masked(fstype),
+                },
+                Err(errno) => return Found::not(in_words(errno)),
+            }
+        }
+        self.plain(inner.as_ref().unwrap_or(proc), name)
+    }
+
+    /// A file in a directory of procfs.
+    fn plain(&self, at: &OwnedFd, name: &str) -> Found {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        // Nothing that is mounted over a part of it: what opens is a file of procfs.
-        match openat2(
-            proc,
-            file,
-            flags,
-            Mode::empty(),
-            resolve | ResolveFlags::NO_XDEV,
-        ) {
+        let open = |resolve| openat2(at, name, flags, Mode::empty(), resolve);
+        // Nothing that is mounted over it: what opens is a file of procfs.
+        match open(BELOW | ResolveFlags::NO_XDEV) {
             Ok(open) => Found {
                 text: text_of(&open),
                 through: None,
             },
-            Err(Errno::XDEV) => self.covered(proc, file, flags, resolve),
-            Err(errno) => Found {
-                text: Err(in_words(errno)),
-                through: None,
-            },
-        }
-    }
-
-    /// A file with something mounted over it: lxcfs and its like are read, since that is what
-    /// programs see; nothing else is opened.
-    fn covered(&self, proc: &OwnedFd, file: &str, flags: OFlags, resolve: ResolveFlags) -> Found {
-        let path = openat2(
-            proc,
-            file,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            resolve,
-        );
-        let fstype = path.ok().and_then(|open| self.fstype(open.as_fd()));
-        let is_fuse = fstype
-            .as_deref()
-            .is_some_and(|name| name.starts_with("fuse"));
-        let text = if is_fuse {
-            openat2(proc, file, flags, Mode::empty(), resolve)
-                .map_err(in_words)
-                .and_then(|open| text_of(&open))
-        } else {
-            Err("masked: something else is mounted over it".to_owned())
-        };
-        Found {
-            text,
-            through: Some(fstype.unwrap_or_else(|| "unknown".to_owned())),
+            Err(Errno::XDEV) => {
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let path = openat2(at, name, flags, Mode::empty(), BELOW);
+                match path.ok().and_then(|path| self.fstype(path.as_fd())) {
+                    // lxcfs and its like are read, since that is what programs see.
+                    Some(fstype) if fstype.starts_with("fuse") => Found {
+                        text: open(BELOW)
+                            .map_err(in_words)
+                            .and_then(|open| text_of(&open)),
+                        through: Some(fstype),
+                    },
+                    fstype => masked(fstype),
+                }
+            }
+            Err(errno) => Found::not(in_words(errno)),
         }
     }
 
@@ -384,6 +378,28 @@ impl Inside<'_> {
                 name => Proc::Not("what is at /proc is no procfs".to_owned(), name),
             },
             Err(errno) => Proc::Not(format!("there is no /proc: {errno}"), None),
+        }
+    }
+}
+
+/// Below a directory, and by no link.
+const BELOW: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// What something else is mounted over, which is not opened.
+fn masked(fstype: Option<String>) -> Found {
+    Found {
+        text: Err("masked: something else is mounted over it".to_owned()),
+        through: Some(fstype.unwrap_or_else(|| "unknown".to_owned())),
+    }
+}
+
+impl Found {
+    fn not(why: String) -> Self {
+        Self {
+            text: Err(why),
+            through: None,
         }
     }
 }

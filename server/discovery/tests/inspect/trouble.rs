@@ -1,7 +1,7 @@
 //! Processes that are gone or others, namespaces that are none, and what does not answer.
 
 use porthole_protocol::id::{HostPid, NamespaceInode};
-use porthole_protocol::inspection::{ProcessIdentity, Subject, What};
+use porthole_protocol::inspection::{Document, ProcessIdentity, Subject, What};
 use porthole_protocol::keeper::FailureCode;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Holder;
@@ -14,6 +14,7 @@ pub(crate) const ALL: &[crate::Scenario] = &[
     ("what_is_no_namespace_is_not_opened", no_namespace),
     ("what_cannot_be_known_of_it_is_refused", unfit),
     ("a_visitor_has_nothing_of_the_host", visitor),
+    ("what_does_not_answer_is_told_in_words", silent),
 ];
 
 const ALL_OF_A_PROCESS: [What; 9] = [
@@ -206,4 +207,51 @@ while True:
         std::fs::read_to_string(&out).expect("a file").trim(),
         "seen"
     );
+}
+
+/// A FUSE file system over a part of `/proc`, as lxcfs is one, that never answers.
+fn silent() {
+    if !std::path::Path::new("/dev/fuse").exists() {
+        println!("SKIPPED: what does not answer: this machine has no /dev/fuse");
+        return;
+    }
+    let mut room = Room::new(&["--mount-proc", "--mount"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = directory.path().join("silent_fuse.py");
+    std::fs::write(&program, include_str!("silent_fuse.py")).expect("a program");
+    let out = directory.path().join("out");
+    let control = looked_at!(room.subject(), Isolation);
+    assert!(control.covers.items.is_empty());
+    room.sh(&format!(
+        "python3 {} /proc/uptime > {} 2>&1 &",
+        program.display(),
+        out.display()
+    ));
+    crate::bench::wait_until("the file system", || {
+        let said = std::fs::read_to_string(&out).unwrap_or_default();
+        assert!(said.is_empty() || said == "ready\n", "{said}");
+        !said.is_empty()
+    });
+    let looked = try_look(&room.subject(), What::Isolation);
+    let Some(Document::Failed(failure)) = looked.document else {
+        panic!("{:?}", looked.document);
+    };
+    assert_eq!(failure.code, FailureCode::Late, "{failure}");
+    assert!(failure.message.contains("FUSE"), "{failure}");
+    assert!(
+        looked.took < porthole_protocol::inspection::DEADLINE,
+        "{:?}",
+        looked.took
+    );
+    // What does not go through it is still told.
+    let mounts = looked_at!(room.subject(), Mounts);
+    assert!(
+        mounts
+            .mounts
+            .items
+            .iter()
+            .any(|one| one.path == "/proc/uptime" && one.fstype == "fuse")
+    );
+    let _ = looked_at!(room.subject(), What::Process { environment: true }, Process);
+    let _ = looked_at!(room.subject(), Pid);
 }

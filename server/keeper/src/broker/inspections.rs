@@ -18,10 +18,11 @@ use crate::monitor::io_failure;
 
 /// Children at once, those included that were killed and are not gone: one that waits for a FUSE
 /// file system's answer cannot go before that is given.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
-/// Of one process or namespace, so that who owns it takes no place of others.
-const OF_ONE: usize = 2;
+/// Of one process or namespace, so that who owns it takes not all places: enough for a page that
+/// shows everything of it, and a second one.
+const OF_ONE: usize = 8;
 
 /// One that is under way, or was killed and has not gone yet.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 mod foreign;
 mod life;
+mod looking;
 mod place;
 mod reading;
 mod refusals;
