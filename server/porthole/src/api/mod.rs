@@ -7,6 +7,7 @@ pub mod containers;
 mod engine_logs;
 pub mod events;
 pub mod foreign;
+pub mod inspect;
 pub mod lines;
 pub mod list;
 pub mod output;
@@ -42,8 +43,11 @@ fn observed_routes(routes: Routes) -> Routes {
         .get("/events", See, events::json)
         .get("/processes", See, processes::list)
         .get("/processes/{host_pid}", See, processes::one)
+        .get("/processes/{host_pid}/detail", See, inspect::process)
         .get("/namespaces", See, processes::namespaces)
         .get("/namespaces/{type}/{inode}", See, processes::namespace)
+        .get("/namespaces/{type}/{inode}/detail", See, inspect::namespace)
+        .get("/wiring", See, inspect::wiring)
 }
 
 fn access_routes(routes: Routes) -> Routes {
@@ -80,6 +84,10 @@ fn container_routes(routes: Routes) -> Routes {
                 .post("/wait", SeeContainer, containers::wait)
                 .get("/processes", SeeContainer, processes::of_container)
                 .get("/trace", LookIntoContainer, containers::trace)
+                .get("/mounts", LookIntoContainer, inspect::mounts)
+                .get("/network", LookIntoContainer, inspect::network)
+                .get("/security", LookIntoContainer, inspect::security)
+                .get("/isolation", LookIntoContainer, inspect::isolation)
                 .get("/logs", LookIntoContainer, output::logs)
                 .post("/sessions", ChangeContainer, sessions::open)
         })

@@ -1,0 +1,308 @@
+//! What has to be read inside a process's namespaces: mounts, networks, rights, what is not isolated.
+//!
+//! The world says which process or namespace is meant, and a child of the keeper's reads it. Who may
+//! look into a container sees what only it has; what others have too, and what lies at the other end
+//! of a wire or in the same peer group elsewhere, only who may look into the host.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use porthole_protocol::id::{HostPid, NamespaceInode};
+use porthole_protocol::inspection::{
+    Bounded, Inspected, Interface, ProcessIdentity, Subject, What,
+};
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::{Namespace, Process};
+use serde_json::{Value, json};
+
+use super::view;
+use crate::access::{Identity, TheAnyContainer};
+use crate::world::AnyContainer;
+use crate::{AppState, Refusal};
+
+/// How long a container's first process may be unknown to the observer, which tells of a new one
+/// within 50 ms.
+const NEW: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The namespaces that somebody may look into.
+pub struct Sight {
+    everything: bool,
+    seen: HashSet<NamespaceInode>,
+}
+
+impl Sight {
+    /// What this person may look into now: what is in containers of theirs, and in no others.
+    pub fn of(state: &AppState, identity: &Identity) -> Self {
+        let everything = identity.may_look_into_host();
+        let (mut seen, mut closed) = (HashSet::new(), HashSet::new());
+        if !everything {
+            for container in state.world.any_containers() {
+                let inodes = container
+                    .namespaces()
+                    .iter()
+                    .filter_map(|(_, one)| one.inode);
+                if identity.may_look_into_container(&container) {
+                    seen.extend(inodes);
+                } else {
+                    closed.extend(inodes);
+                }
+            }
+            let hosts = state.world.namespaces();
+            closed.extend(hosts.iter().filter(|one| one.initial).map(|one| one.inode));
+        }
+        seen.retain(|inode| !closed.contains(inode));
+        Self { everything, seen }
+    }
+
+    /// Whether this namespace may be looked into.
+    pub fn covers(&self, inode: NamespaceInode) -> bool {
+        self.everything || self.seen.contains(&inode)
+    }
+
+    /// Refuses where this namespace, of this type, may not be looked into.
+    pub fn demand(&self, kind: NamespaceType, inode: Option<NamespaceInode>) -> Result<(), Refusal> {
+        if self.everything || inode.is_some_and(|inode| self.seen.contains(&inode)) {
+            return Ok(());
+        }
+        Err(Refusal::forbidden(format!(
+            "This {kind} namespace is the host's, or others are in it too: only viewers and administrators look into it."
+        )))
+    }
+
+    /// Leaves out what lies elsewhere.
+    fn restrict(&self, inspected: &mut Inspected) {
+        if self.everything {
+            return;
+        }
+        match inspected {
+            Inspected::Mounts(mounts) => {
+                for group in &mut mounts.groups.items {
+                    self.keep(&mut group.members, |member| member.namespace);
+                }
+            }
+            Inspected::Network(network) => self.hide_ends(&mut network.interfaces.items),
+            Inspected::Wiring(wiring) => {
+                self.keep(&mut wiring.namespaces, |one| one.inode);
+                self.keep(&mut wiring.unread, |inode| *inode);
+                for one in &mut wiring.namespaces.items {
+                    self.hide_ends(&mut one.interfaces.items);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn keep<T>(&self, list: &mut Bounded<T>, inode: impl Fn(&T) -> NamespaceInode) {
+        let before = list.items.len();
+        list.items.retain(|item| self.covers(inode(item)));
+        list.left_out += (before - list.items.len()) as u64;
+    }
+
+    fn hide_ends(&self, interfaces: &mut [Interface]) {
+        let peers = interfaces.iter_mut().filter_map(|one| one.peer.as_mut());
+        for peer in peers.filter(|peer| peer.namespace.is_none_or(|inode| !self.covers(inode))) {
+            (peer.name, peer.master) = (None, None);
+        }
+    }
+}
+
+/// Reads this, for this person.
+pub async fn look(
+    state: &AppState,
+    identity: &Identity,
+    subject: Subject,
+    what: What,
+) -> Result<Inspected, Refusal> {
+    let mut inspected = state.keeper.inspect(subject, what).await?;
+    Sight::of(state, identity).restrict(&mut inspected);
+    Ok(inspected)
+}
+
+/// The first process of a container that runs.
+pub async fn init(state: &AppState, container: &AnyContainer) -> Result<ProcessIdentity, Refusal> {
+    let Some(pid) = container.pid() else {
+        return Err(Refusal::conflict(
+            "wrong_state",
+            "This container does not run, so there is nothing inside to be read. Start it first.",
+        ));
+    };
+    let known = async {
+        loop {
+            if let Some(process) = state.world.process(pid) {
+                return identity_of(&process);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(NEW, known)
+        .await
+        .map_err(|_| process_gone())
+}
+
+const fn identity_of(process: &Process) -> ProcessIdentity {
+    ProcessIdentity {
+        pid: process.host_pid,
+        start_ticks: process.start_ticks,
+    }
+}
+
+fn process_gone() -> Refusal {
+    Refusal::not_found(
+        "process_not_found",
+        "There is no such process on the host now.",
+    )
+}
+
+async fn of_container(
+    state: &AppState,
+    identity: &Identity,
+    container: &AnyContainer,
+    what: What,
+) -> Result<Json<Value>, Refusal> {
+    if let Some(kind) = what.namespace() {
+        let namespace = container.namespaces().get(kind);
+        Sight::of(state, identity).demand(kind, namespace.inode)?;
+    }
+    let subject = Subject::Process(init(state, container).await?);
+    let inspected = look(state, identity, subject, what).await?;
+    Ok(Json(view::value(&inspected)?))
+}
+
+/// The mounts that a container sees.
+pub async fn mounts(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheAnyContainer(container): TheAnyContainer,
+) -> Result<Json<Value>, Refusal> {
+    of_container(&state, &identity, &container, What::Mounts).await
+}
+
+/// A container's interfaces, routes and sockets.
+pub async fn network(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheAnyContainer(container): TheAnyContainer,
+) -> Result<Json<Value>, Refusal> {
+    of_container(&state, &identity, &container, What::Network).await
+}
+
+/// What a container's first process is and may, its users and its groups.
+pub async fn security(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheAnyContainer(container): TheAnyContainer,
+) -> Result<Json<Value>, Refusal> {
+    let subject = Subject::Process(init(&state, &container).await?);
+    let read = |what| state.keeper.inspect(subject.clone(), what);
+    let (process, user, cgroup) = tokio::join!(
+        read(What::Process { environment: false }),
+        read(What::User),
+        read(What::Cgroup)
+    );
+    let (process, user, cgroup) = (process?, user?, cgroup?);
+    tracing::debug!(account = %identity.name(), container = %container.id(), "looked at");
+    Ok(Json(json!({
+        "process": view::value(&process)?,
+        "user": view::value(&user)?,
+        "cgroup": view::value(&cgroup)?,
+    })))
+}
+
+/// What is not isolated of a container, inside and outside at the same moment.
+pub async fn isolation(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheAnyContainer(container): TheAnyContainer,
+) -> Result<Json<Value>, Refusal> {
+    of_container(&state, &identity, &container, What::Isolation).await
+}
+
+/// A namespace from inside, as its type has it.
+pub async fn namespace(
+    State(state): State<AppState>,
+    identity: Identity,
+    Path((kind, inode)): Path<(String, String)>,
+) -> Result<Json<Value>, Refusal> {
+    let not_found = |why: &str| Refusal::not_found("namespace_not_found", why);
+    let kind: NamespaceType = kind
+        .parse()
+        .map_err(|why| Refusal::not_found("namespace_not_found", format!("{why}.")))?;
+    let namespace = inode
+        .parse()
+        .ok()
+        .and_then(|inode| state.world.namespace(NamespaceInode(inode)))
+        .filter(|namespace| namespace.kind == kind)
+        .ok_or_else(|| not_found("There is no such namespace on the host now."))?;
+    Sight::of(&state, &identity).demand(kind, Some(namespace.inode))?;
+    let subject = reach(&state, &namespace)?;
+    let inspected = look(&state, &identity, subject, What::of_namespace(kind)).await?;
+    Ok(Json(view::value(&inspected)?))
+}
+
+/// By whom or by what a namespace can be reached.
+fn reach(state: &AppState, namespace: &Namespace) -> Result<Subject, Refusal> {
+    let leader = namespace.leader.and_then(|pid| state.world.process(pid));
+    if let Some(process) = leader {
+        return Ok(Subject::Process(identity_of(&process)));
+    }
+    let holder = namespace.holders.first().cloned().ok_or_else(|| {
+        Refusal::conflict(
+            "nobody_inside",
+            "No process is in this namespace and nothing holds it open: only namespaces below it keep it, and there is no way in.",
+        )
+    })?;
+    Ok(Subject::Namespace {
+        kind: namespace.kind,
+        inode: namespace.inode,
+        holder,
+    })
+}
+
+/// What a process is and may. Its environment only for who may look into what it is in: of those of
+/// the host and of other engines, administrators.
+pub async fn process(
+    State(state): State<AppState>,
+    identity: Identity,
+    Path(pid): Path<String>,
+) -> Result<Json<Value>, Refusal> {
+    let process = pid
+        .parse()
+        .ok()
+        .and_then(|pid| state.world.process(HostPid(pid)))
+        .ok_or_else(process_gone)?;
+    let container = process
+        .container
+        .as_ref()
+        .and_then(|id| state.world.any_container(id));
+    let may = match &container {
+        Some(container) => identity.may_look_into_container(container),
+        None if process.container.is_some() => identity.is_admin(),
+        None => identity.may_look_into_host(),
+    };
+    if !may {
+        return Err(Refusal::forbidden(
+            "This process is the host's or another person's: only they, viewers and administrators see more of it.",
+        ));
+    }
+    let environment = match &container {
+        Some(AnyContainer::Own(_)) => true,
+        _ => identity.is_admin(),
+    };
+    let subject = Subject::Process(identity_of(&process));
+    let what = What::Process { environment };
+    let inspected = look(&state, &identity, subject, what).await?;
+    Ok(Json(view::value(&inspected)?))
+}
+
+/// The wires between all network namespaces; of who may not look into the host, those of their
+/// containers.
+pub async fn wiring(
+    State(state): State<AppState>,
+    identity: Identity,
+) -> Result<Json<Value>, Refusal> {
+    let inspected = look(&state, &identity, Subject::Host, What::Wiring).await?;
+    Ok(Json(view::value(&inspected)?))
+}
