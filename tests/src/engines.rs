@@ -202,7 +202,10 @@ impl DockerDaemon {
 
     fn daemon(dockerd: &Path, place: &Place) -> Child {
         let log = fs::File::create(place.path("log")).expect("a log");
-        Command::new(dockerd)
+        // It mounts its directory over itself: where nobody else sees it, and for as long as it runs.
+        Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .arg(dockerd)
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
             .args(["--storage-driver", "vfs"])
             .arg("--data-root")

@@ -126,18 +126,6 @@ impl Visit<'_> {
     }
 }
 
-/// Namespaces of the machine that this session would be in although its container is not: whoever
-/// may not use the machine's namespaces may not open it.
-pub fn left_out(spec: &SessionSpec) -> Vec<NamespaceType> {
-    match &spec.join {
-        None => Vec::new(),
-        Some(chosen) => NamespaceType::ALL
-            .into_iter()
-            .filter(|kind| !chosen.contains(kind))
-            .collect(),
-    }
-}
-
 /// Runs a command in a container. Called in the session's monitor, which must be a subreaper with
 /// one thread: a forked joiner does the work, and is gone when this returns.
 pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
@@ -155,6 +143,10 @@ pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
         namespaces: join.namespaces,
         whose: joiner::Whose::Own(join.container),
     };
+    let own = observe::namespaces(HostPid(std::process::id().cast_signed()))?;
+    if join.spec.join.is_some() && visit.kinds(&own).is_empty() {
+        return Err(joins_nothing());
+    }
     join.cgroups.create_session(join.id, join.session)?;
     let answer = join
         .cgroups
@@ -167,6 +159,16 @@ pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
         let _ = join.cgroups.remove_session(join.id, join.session);
     }
     answer
+}
+
+/// A session in none of a container's namespaces would be in no container.
+fn joins_nothing() -> Failure {
+    Failure::new(
+        FailureCode::Invalid,
+        "the container has none of these namespaces of its own: the session would be a shell of the machine's",
+    )
+    .field("join")
+    .stage(Stage::Request)
 }
 
 /// Finds the container's init again: by number, then made sure of by what does not come back when

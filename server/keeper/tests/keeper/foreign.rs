@@ -201,7 +201,8 @@ fn a_session_in_docker_is_what_docker_exec_is() {
                 "--cap-drop=ALL",
                 "--cap-add=NET_RAW",
                 "--security-opt=no-new-privileges",
-                "--ulimit=nofile=100:200",
+                // Equal, since runc's exec sometimes gives the hard one as the soft one (Go does).
+                "--ulimit=nofile=200:200",
                 "--memory=64m",
                 "--oom-score-adj=500",
                 "--read-only",

@@ -12,9 +12,11 @@ pub(crate) fn reason(
     facts: &Facts,
     namespaces: &NamespaceSet,
     host: &NamespaceSet,
+    machines_root: bool,
 ) -> Option<String> {
     let hosts = |kind| namespaces.get(kind) == host.get(kind);
-    if hosts(NamespaceType::Mnt) {
+    // A mount namespace alone, as unshare(1) makes it, takes no file away.
+    if hosts(NamespaceType::Mnt) || machines_root {
         return Some("it has the machine's own files".to_owned());
     }
     if hosts(NamespaceType::Pid) {
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn dockers_defaults_hold_something_back() {
         let (facts, own, host) = docker();
-        assert_eq!(reason(&facts, &own, &host), None);
+        assert_eq!(reason(&facts, &own, &host, false), None);
     }
 
     #[test]
@@ -77,15 +79,16 @@ mod tests {
         for kind in [NamespaceType::Mnt, NamespaceType::Pid] {
             let mut shared = own;
             *shared.get_mut(kind) = *host.get(kind);
-            assert!(reason(&facts, &shared, &host).is_some(), "{kind}");
+            assert!(reason(&facts, &shared, &host, false).is_some(), "{kind}");
         }
+        assert!(reason(&facts, &own, &host, true).is_some(), "its root");
         let mut unfiltered = facts.clone();
         unfiltered.status.seccomp = 0;
-        assert!(reason(&unfiltered, &own, &host).is_some());
+        assert!(reason(&unfiltered, &own, &host, false).is_some());
         let mut capable = facts.clone();
         capable.status.bounding |= 1 << 21;
         assert!(
-            reason(&capable, &own, &host)
+            reason(&capable, &own, &host, false)
                 .expect("a reason")
                 .contains("0x200000")
         );
@@ -93,8 +96,8 @@ mod tests {
         let mut users = own;
         users.user = Some(NamespaceInode(7));
         capable.status.seccomp = 0;
-        assert!(reason(&capable, &users, &host).is_some());
+        assert!(reason(&capable, &users, &host, false).is_some());
         capable.uid_map = vec![IdRange(0, 100_000, 65_536)];
-        assert_eq!(reason(&capable, &users, &host), None);
+        assert_eq!(reason(&capable, &users, &host, false), None);
     }
 }

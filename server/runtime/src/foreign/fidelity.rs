@@ -345,7 +345,12 @@ impl Comparison<'_> {
         let count = |number: usize| format!("{number} variables");
         let init = read.map_or("unreadable".to_owned(), |v| count(v.values.len()));
         let session = count(self.manner.environment.len());
+        let tools = self.manner.toolbox || self.manner.left_out.contains(&NamespaceType::Mnt);
         let (verdict, words) = match (given, read) {
+            _ if tools => (
+                Verdict::Unknown,
+                "None of the container's variables: they are not meant for tools of elsewhere.".to_owned(),
+            ),
             (Some(_), _) => (
                 Verdict::Equal,
                 "The variables of the engine's configuration, with HOME and TERM.".to_owned(),

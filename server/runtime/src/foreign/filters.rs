@@ -81,13 +81,20 @@ impl From<Stored> for Filter {
     }
 }
 
-/// Where what was read is kept: a directory of root's that does not outlive the machine's boot.
+/// Where what was read is kept: a directory of root's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cache<'a>(pub(crate) &'a Path);
 
+/// This boot of the machine: numbers and times of processes come back in the next.
+fn boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.chars().filter(char::is_ascii_hexdigit).collect()
+}
+
 impl Cache<'_> {
     fn file(&self, pid: HostPid, start_ticks: u64, count: usize) -> PathBuf {
-        self.0.join(format!("{pid}-{start_ticks}-{count}"))
+        self.0
+            .join(format!("{pid}-{start_ticks}-{}-{count}", boot()))
     }
 
     fn get(&self, pid: HostPid, start_ticks: u64, count: usize) -> Option<Vec<Filter>> {
@@ -115,6 +122,7 @@ impl Cache<'_> {
 
     /// Deletes what is kept of processes that are gone.
     fn forget_gone(&self) {
+        let boot = boot();
         for entry in fs::read_dir(self.0).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let mut parts = name.to_str().unwrap_or_default().split('-');
@@ -122,7 +130,7 @@ impl Cache<'_> {
             let ticks = parts.next().and_then(|part| part.parse::<u64>().ok());
             let lives =
                 pid.is_some_and(|pid| crate::observe::start_ticks(HostPid(pid)).ok() == ticks);
-            if !lives {
+            if !lives || parts.next() != Some(boot.as_str()) {
                 let _ = fs::remove_file(entry.path());
             }
         }

@@ -94,8 +94,12 @@ impl Manner {
         } else {
             status.inheritable & most
         };
+        let toolbox = foreign.is_some_and(|foreign| foreign.toolbox.is_some());
+        let has_files = !left_out.contains(&NamespaceType::Mnt);
+        let has_users = !left_out.contains(&NamespaceType::User);
         let given = foreign.and_then(|foreign| foreign.env.as_ref());
-        let configured = given.is_some();
+        // What the container's programs are told is nothing to other tools.
+        let tools = toolbox || !has_files;
         let environment = match given {
             Some(given) => given
                 .iter()
@@ -107,9 +111,6 @@ impl Manner {
                 .map(|variables| variables.values.clone())
                 .unwrap_or_default(),
         };
-        let has_files = !left_out.contains(&NamespaceType::Mnt);
-        let has_users = !left_out.contains(&NamespaceType::User);
-        let toolbox = foreign.is_some_and(|foreign| foreign.toolbox.is_some());
         Self {
             bounding,
             inheritable,
@@ -142,13 +143,10 @@ impl Manner {
                 )
             }),
             own_group_too: status.groups.contains(&status.gid),
-            environment: if has_files {
-                environment
-            } else {
-                BTreeMap::new()
-            },
-            configured,
+            environment: if tools { BTreeMap::new() } else { environment },
+            configured: given.is_some() || tools,
             workdir: match &spec.workdir {
+                Some(path) if toolbox => Some(format!("{}{path}", super::toolbox::TARGET)),
                 Some(path) => Some(path.as_str().to_owned()),
                 None if toolbox => Some(super::toolbox::TARGET.to_owned()),
                 None if has_files => facts.workdir.as_ref().map(|path| path.as_str().to_owned()),

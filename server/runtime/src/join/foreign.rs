@@ -1,5 +1,6 @@
 //! Joining a container that Porthole did not make: what its own engine's exec would do.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use porthole_protocol::id::{HostPid, SessionId};
@@ -13,7 +14,7 @@ use porthole_sys::signals;
 use rustix::fs::{Mode, OFlags, open};
 
 use super::joiner::{Abroad, Whose};
-use super::{Identity, Joined, Visit, identify, left_out, start};
+use super::{Identity, Joined, Visit, identify, joins_nothing, start};
 use crate::foreign::facts::Facts;
 use crate::foreign::fidelity::Comparison;
 use crate::foreign::filters::{self, Cache, Unread};
@@ -75,11 +76,8 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
     if !there {
         return Err(gone());
     }
-    check_danger(join, &read)?;
-    let left_out = left_out(join.spec)
-        .into_iter()
-        .filter(|kind| join.foreign.namespaces.get(*kind) != read.host.get(*kind))
-        .collect();
+    let left_out = left_out(join, &read.host);
+    check_danger(join, &read, &root, &left_out)?;
     let manner = Manner::of(
         &read.facts,
         &read.filters,
@@ -142,7 +140,7 @@ fn check_frozen(group: &ForeignGroup) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open_root(pid: HostPid, trace: &mut Recorder) -> Result<std::os::fd::OwnedFd, Failure> {
+fn open_root(pid: HostPid, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
     let path = format!("/proc/{pid}/root");
     let opened = trace.step(
         (Step::OpenRoot, &path),
@@ -203,7 +201,23 @@ fn read(
     })
 }
 
-fn check_danger(join: &JoinForeign<'_>, read: &Read) -> Result<(), Failure> {
+/// Namespaces of the container's own that the session is not to be in.
+fn left_out(join: &JoinForeign<'_>, host: &NamespaceSet) -> Vec<NamespaceType> {
+    let namespaces = &join.foreign.namespaces;
+    let chosen = join.spec.join.as_ref();
+    NamespaceType::ALL
+        .into_iter()
+        .filter(|kind| namespaces.get(*kind) != host.get(*kind))
+        .filter(|kind| chosen.is_some_and(|chosen| !chosen.contains(kind)))
+        .collect()
+}
+
+fn check_danger(
+    join: &JoinForeign<'_>,
+    read: &Read,
+    root: &OwnedFd,
+    left_out: &[NamespaceType],
+) -> Result<(), Failure> {
     let forbidden =
         |message: String| Failure::new(FailureCode::Forbidden, message).stage(Stage::Identity);
     let namespaces = &join.foreign.namespaces;
@@ -212,29 +226,32 @@ fn check_danger(join: &JoinForeign<'_>, read: &Read) -> Result<(), Failure> {
             "this process is in none but the machine's own namespaces: a session there would be a shell of the machine's".to_owned(),
         ));
     }
-    let joins_something = NamespaceType::ALL.into_iter().any(|kind| {
-        let chosen = join.spec.join.as_ref();
-        namespaces.get(kind) != read.host.get(kind)
-            && chosen.is_none_or(|chosen| chosen.contains(&kind))
-    });
-    if !joins_something {
-        return Err(Failure::new(
-            FailureCode::Invalid,
-            "the container has none of these namespaces of its own: the session would be a shell of the machine's",
-        )
-        .field("join")
-        .stage(Stage::Identity));
+    let own = NamespaceType::ALL
+        .into_iter()
+        .filter(|kind| namespaces.get(*kind) != read.host.get(*kind))
+        .count();
+    if own == left_out.len() {
+        return Err(joins_nothing());
     }
-    // Whoever leaves namespaces out is confined by Porthole's own measure.
-    if join.privileged || !left_out(join.spec).is_empty() {
+    // Whoever leaves some of its own out is confined by Porthole's own measure.
+    if join.privileged || !left_out.is_empty() {
         return Ok(());
     }
-    match danger::reason(&read.facts, namespaces, &read.host) {
+    let is_machines = is_machines_root(root)?;
+    match danger::reason(&read.facts, namespaces, &read.host, is_machines) {
         None => Ok(()),
         Some(why) => Err(forbidden(format!(
             "this container holds hardly anything back: {why}. Whoever joins it as its init is can be root of the machine; root's policy allows it by join_privileged = true"
         ))),
     }
+}
+
+/// Whether a root directory is the machine's, be it in a mount namespace of somebody's own.
+fn is_machines_root(root: &OwnedFd) -> Result<bool, StepError> {
+    let failed = |errno| StepError::new((Step::OpenRoot, "/"), errno);
+    let theirs = rustix::fs::fstat(root).map_err(failed)?;
+    let ours = rustix::fs::stat("/").map_err(failed)?;
+    Ok((theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino))
 }
 
 /// The lines, where nothing in them is refused.

@@ -189,8 +189,8 @@ fn enter_workdir(
     manner: &Manner,
     trace: &mut Recorder,
 ) -> Result<(), Failure> {
-    let entered = passage::enter_workdir(root, manner.workdir.as_deref(), trace);
-    match entered {
+    match passage::enter_workdir(root, manner.workdir.as_deref(), trace) {
+        Err(_) if manner.toolbox => passage::enter_workdir(root, Some(toolbox::TARGET), trace),
         Err(_) if errand.visit.spec.workdir.is_none() => passage::enter_workdir(root, None, trace),
         entered => entered,
     }

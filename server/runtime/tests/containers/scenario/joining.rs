@@ -4,6 +4,7 @@ use std::fs;
 
 use porthole_protocol::id::SessionId;
 use porthole_protocol::keeper::{FailureCode, Stage};
+use porthole_protocol::session::Whose;
 use porthole_runtime::Console;
 
 use super::{HOST_SLEEP, SLEEP, Scenario};
@@ -328,7 +329,21 @@ fn some_namespaces_may_be_left_out(bench: &mut Bench) {
         .into_owned();
     assert_eq!(read_all(&session.console).trim(), own);
     wait(&session.pidfd);
-    for join in [r#"["net"]"#, r#"["mnt","pid","net"]"#, "[]"] {
+    // With the machine's files, processes and users: what it may do is as little as ever.
+    let spec = r#"{"tty":false,"command":["/bin/cat","/proc/self/status"],"join":["net"]}"#;
+    let session = bench.join(&made, &init, spec);
+    let status = read_all(&session.console);
+    wait(&session.pidfd);
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapBnd:\t00000000a80425fb"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    for (kind, namespace) in session.joined.iter() {
+        let own = kind == porthole_protocol::namespace::NamespaceType::Net;
+        let whose = if own { Whose::Container } else { Whose::Host };
+        assert_eq!(namespace.whose, whose, "{kind}");
+    }
+    // None of the container's own makes no session in it.
+    for join in ["[]", r#"["time"]"#] {
         let spec = format!(r#"{{"tty":false,"command":["true"],"join":{join}}}"#);
         let failure = bench.try_join(&made, &init, &spec).expect_err("refused");
         assert_eq!(failure.field.as_deref(), Some("join"), "{join}");
