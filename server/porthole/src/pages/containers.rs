@@ -53,6 +53,21 @@ pub(super) async fn namespaces(visit: Visit, container: TheAnyContainer) -> Resp
     tab(&visit, &container, Tab::Namespaces)
 }
 
+/// `/containers/{container}/mounts`.
+pub(super) async fn mounts(visit: Visit, container: TheAnyContainer) -> Response {
+    tab(&visit, &container, Tab::Mounts)
+}
+
+/// `/containers/{container}/network`.
+pub(super) async fn network(visit: Visit, container: TheAnyContainer) -> Response {
+    tab(&visit, &container, Tab::Network)
+}
+
+/// `/containers/{container}/security`.
+pub(super) async fn security(visit: Visit, container: TheAnyContainer) -> Response {
+    tab(&visit, &container, Tab::Security)
+}
+
 /// `/containers/{container}/inspect`.
 pub(super) async fn inspect(visit: Visit, container: TheAnyContainer) -> Response {
     tab(&visit, &container, Tab::Inspect)

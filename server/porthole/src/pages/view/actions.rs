@@ -4,7 +4,7 @@ use askama::Template;
 use porthole_protocol::container::ContainerState;
 
 use super::{Scene, words::visible};
-use crate::world::AnyContainer;
+use crate::world::{AnyContainer, World};
 
 /// The buttons.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
@@ -20,19 +20,29 @@ pub struct Actions {
     pub name: String,
     /// Its processes are there.
     pub running: bool,
+    /// They are frozen.
+    pub paused: bool,
     /// It may be started.
     pub startable: bool,
     /// Who looks may see what happens inside.
     pub may_look: bool,
     /// Who looks may change it.
     pub may_change: bool,
+    /// Who looks may choose how a terminal joins it.
+    pub may_choose: bool,
+    /// The engine that is asked to change it; none for Porthole's own.
+    pub engine: Option<&'static str>,
     /// In a list, where space is short.
     pub small: bool,
 }
 
 impl Actions {
     /// For this container.
-    pub fn of(container: &AnyContainer, scene: Scene<'_>, small: bool) -> Self {
+    pub fn of(world: &World, container: &AnyContainer, scene: Scene<'_>, small: bool) -> Self {
+        let engine = match container {
+            AnyContainer::Own(_) => None,
+            AnyContainer::Foreign(foreign) => Some(foreign.engine.words()),
+        };
         Self {
             base: scene.base.to_owned(),
             id: container.id().to_string(),
@@ -42,13 +52,32 @@ impl Actions {
                 container.state(),
                 ContainerState::Running | ContainerState::Paused
             ),
+            paused: container.state() == ContainerState::Paused,
             startable: matches!(
                 container.state(),
                 ContainerState::Created | ContainerState::Exited
             ),
             may_look: scene.who.may_look_into_container(container),
-            may_change: container.own().is_some() && scene.who.may_change_any(container),
+            may_change: scene.who.may_change_any(container) && changeable(world, container),
+            may_choose: scene.who.is_admin(),
+            engine,
             small,
         }
     }
+}
+
+fn changeable(world: &World, container: &AnyContainer) -> bool {
+    match container {
+        AnyContainer::Own(_) => true,
+        AnyContainer::Foreign(foreign) => world.managed(foreign).is_ok(),
+    }
+}
+
+/// Why there are no buttons for who might use them, and what to do.
+pub fn unmanaged(world: &World, container: &AnyContainer, scene: Scene<'_>) -> Option<String> {
+    let AnyContainer::Foreign(foreign) = container else {
+        return None;
+    };
+    let why = world.managed(foreign).err()?;
+    scene.who.is_admin().then(|| visible(&why.to_string()))
 }

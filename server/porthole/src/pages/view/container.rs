@@ -2,13 +2,14 @@
 
 use askama::Template;
 
-use super::actions::Actions;
+use super::actions::{self, Actions};
 use super::containers::StateView;
 use super::facts::Facts;
 use super::fingerprint::Fingerprint;
 use super::live::{Region, Slot};
 use super::pid_map::PidMap;
 use super::shell::Shell;
+use super::tabs::Piece;
 use super::words::{count, sentence, visible, visible_lines};
 use super::{Scene, html, namespaces, processes, sessions};
 use crate::api::foreign as api;
@@ -23,6 +24,12 @@ pub enum Tab {
     Processes,
     /// The eight.
     Namespaces,
+    /// What it sees mounted.
+    Mounts,
+    /// Interfaces, routes, ports.
+    Network,
+    /// What it may do.
+    Security,
     /// A shell.
     Terminal,
     /// What its command wrote.
@@ -33,10 +40,13 @@ pub enum Tab {
 
 impl Tab {
     /// All, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Overview,
         Self::Processes,
         Self::Namespaces,
+        Self::Mounts,
+        Self::Network,
+        Self::Security,
         Self::Terminal,
         Self::Logs,
         Self::Inspect,
@@ -48,6 +58,9 @@ impl Tab {
             Self::Overview => "",
             Self::Processes => "processes",
             Self::Namespaces => "namespaces",
+            Self::Mounts => "mounts",
+            Self::Network => "network",
+            Self::Security => "security",
             Self::Terminal => "terminal",
             Self::Logs => "logs",
             Self::Inspect => "inspect",
@@ -60,6 +73,9 @@ impl Tab {
             Self::Overview => "Overview",
             Self::Processes => "Processes",
             Self::Namespaces => "Namespaces",
+            Self::Mounts => "Mounts",
+            Self::Network => "Network",
+            Self::Security => "Security",
             Self::Terminal => "Terminal",
             Self::Logs => "Logs",
             Self::Inspect => "Inspect",
@@ -135,6 +151,12 @@ struct LiveHead {
 }
 
 #[derive(Template)]
+#[template(path = "partials/container_unmanaged.html")]
+struct Unmanaged {
+    why: Option<String>,
+}
+
+#[derive(Template)]
 #[template(path = "partials/container_failed.html")]
 struct Failed {
     error: String,
@@ -146,7 +168,7 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
     let head = LiveHead {
         state: StateView::of(container),
         fingerprint: Fingerprint::of(container, true),
-        actions: Actions::of(container, scene, false),
+        actions: Actions::of(world, container, scene, false),
     };
     let failed = container.error().map_or_else(String::new, |error| {
         html(&Failed {
@@ -159,6 +181,8 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
     ];
     match tab {
         Tab::Overview => {
+            let why = actions::unmanaged(world, container, scene);
+            slots.push(Slot::whole("unmanaged", html(&Unmanaged { why })));
             slots.push(Slot::whole(
                 "facts",
                 html(&Facts::of(world, container, scene)),
@@ -170,10 +194,9 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
             ));
         }
         Tab::Processes => {
-            let rows = processes::slot(container, world, scene);
-            let number = count(rows.parts.len(), "process", "processes");
-            slots.push(Slot::whole("count", number));
-            let empty = if rows.parts.is_empty() {
+            let (rows, number) = processes::of_container(container, world, scene);
+            slots.push(Slot::whole("count", count(number, "process", "processes")));
+            let empty = if number == 0 {
                 html(&NoProcesses {
                     running: container.pid().is_some(),
                 })
@@ -181,11 +204,11 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
                 String::new()
             };
             slots.push(Slot::whole("empty", empty));
-            slots.push(rows);
+            slots.extend(rows);
         }
         Tab::Namespaces => slots.push(namespaces::slot(container, world, scene)),
         Tab::Inspect => slots.push(Slot::whole("json", html(&Json::of(container, scene)))),
-        Tab::Terminal | Tab::Logs => {}
+        Tab::Terminal | Tab::Logs | Tab::Mounts | Tab::Network | Tab::Security => {}
     }
     Region { slots }
 }
@@ -238,6 +261,12 @@ pub struct ContainerPage {
     head: Head,
     tab: Tab,
     region: Region,
+    /// What its pieces' addresses begin with.
+    at: String,
+    /// Who looks may see what happens inside.
+    may_look: bool,
+    /// A piece that is in the page already; the others are loaded by it.
+    held: Option<(Piece, String)>,
 }
 
 impl ContainerPage {
@@ -255,8 +284,36 @@ impl ContainerPage {
             tab,
             shell: shell.around(&region),
             region,
+            at: format!("{}/containers/{}", scene.base, super::reference(container)),
+            may_look: scene.who.may_look_into_container(container),
+            held: None,
         }
     }
+
+    /// The same with this piece in it.
+    #[must_use]
+    pub fn holding(mut self, piece: Piece, drawn: String) -> Self {
+        self.held = Some((piece, drawn));
+        self
+    }
+
+    /// The element of a piece: what it holds, or what has the page load it.
+    fn piece(&self, piece: Piece) -> String {
+        let held = self.held.as_ref().filter(|(held, _)| *held == piece);
+        html(&PieceSlot {
+            piece,
+            address: format!("{}/{}", self.at, piece.path()),
+            held: held.map(|(_, drawn)| drawn.as_str()),
+        })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "partials/piece.html")]
+struct PieceSlot<'a> {
+    piece: Piece,
+    address: String,
+    held: Option<&'a str>,
 }
 
 /// The page that holds a terminal.

@@ -1,22 +1,24 @@
 //! The list of containers.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use askama::Template;
 use porthole_protocol::container::ContainerState;
 use porthole_protocol::engine::Engine;
+use porthole_protocol::engines::Health;
+use porthole_protocol::id::ContainerId;
 use serde::{Deserialize, Serialize};
 
 use super::actions::Actions;
 use super::fingerprint::{Fingerprint, HEADING};
 use super::list::{self, Choice};
-use super::live::{Part, Region};
+use super::live::{Part, Region, Slot};
 use super::shell::Shell;
 use super::words::{When, visible};
 use super::{Scene, html};
 use crate::access::Identity;
-use crate::world::{AnyContainer, World};
+use crate::world::{AnyContainer, EngineTrouble, World};
 
 /// What the address of the list says.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,9 +36,26 @@ pub struct Listing {
     /// Only those of this engine.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub engine: String,
+    /// Only those of this Compose project or pod.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// So many rows; [`ROWS`] where it is not given.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub show: usize,
     /// `name image state pid owner created`, falling with `-` before it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sort: String,
+}
+
+/// So many rows a list has until more are asked for: what a browser lays out at once.
+const ROWS: usize = 200;
+
+/// The most that can be asked for.
+const MOST_ROWS: usize = 5000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_usual(show: &usize) -> bool {
+    matches!(*show, 0 | ROWS)
 }
 
 /// What a list can be sorted by, with the column's heading.
@@ -50,9 +69,10 @@ const COLUMNS: [(&str, &str); 6] = [
 ];
 
 /// What a list can be narrowed to.
-const STATES: [(&str, &str); 4] = [
+const STATES: [(&str, &str); 5] = [
     ("All", ""),
     ("Running", "running"),
+    ("Paused", "paused"),
     ("Exited", "exited"),
     ("Not started", "created"),
 ];
@@ -87,6 +107,10 @@ impl Listing {
         (self.state.is_empty() || self.state == container.state().name())
             && (self.owner.is_empty() || self.owner == owner)
             && (self.engine.is_empty() || self.engine == container.engine().name())
+            && (self.group.is_empty()
+                || container
+                    .group()
+                    .is_some_and(|group| self.group == group.name()))
             && self.q.to_lowercase().split_whitespace().all(|word| {
                 holds(container.name(), word)
                     || container.id().as_str().starts_with(word)
@@ -119,6 +143,41 @@ impl Listing {
         all.retain(|container| self.holds(container, who));
         all.sort_by(|a, b| self.order(a, b));
         all
+    }
+
+    /// How many rows are shown.
+    fn rows(&self) -> usize {
+        match self.show {
+            0 => ROWS,
+            show => show.min(MOST_ROWS),
+        }
+    }
+
+    /// These with how deep each lies in others: behind the one that it runs in, where the list is
+    /// in its usual order.
+    fn nested(&self, sorted: Vec<AnyContainer>) -> Vec<(usize, AnyContainer)> {
+        let is_nested = |container: &AnyContainer| container.within().is_some();
+        if !self.sort.is_empty() || !sorted.iter().any(is_nested) {
+            return sorted.into_iter().map(|c| (0, c)).collect();
+        }
+        let there: HashSet<ContainerId> = sorted.iter().map(|c| c.id().clone()).collect();
+        let mut inside: HashMap<ContainerId, Vec<AnyContainer>> = HashMap::new();
+        let mut outermost = Vec::new();
+        for container in sorted {
+            match container.within().filter(|outer| there.contains(*outer)) {
+                Some(outer) => inside.entry(outer.clone()).or_default().push(container),
+                None => outermost.push(container),
+            }
+        }
+        let mut open: Vec<(usize, AnyContainer)> =
+            outermost.into_iter().rev().map(|c| (0, c)).collect();
+        let mut rows = Vec::new();
+        while let Some((depth, container)) = open.pop() {
+            let inner = inside.remove(container.id()).unwrap_or_default();
+            open.extend(inner.into_iter().rev().map(|c| (depth + 1, c)));
+            rows.push((depth, container));
+        }
+        rows
     }
 }
 
@@ -153,13 +212,37 @@ impl StateView {
             }
             ContainerState::Unknown => ("unknown", "unknown".to_owned(), None),
         };
+        let (more, health) = engine_says(container);
         Self {
-            class,
-            word,
+            class: if health == Some(Health::Unhealthy) {
+                "failed"
+            } else {
+                class
+            },
+            word: match more {
+                Some(more) => format!("{word}, {more}"),
+                None => word,
+            },
             since: since.map(When::from),
             error: container.error().map(visible),
         }
     }
+}
+
+/// What an engine knows of a container's state beyond its word.
+fn engine_says(container: &AnyContainer) -> (Option<&'static str>, Option<Health>) {
+    let AnyContainer::Foreign(foreign) = container else {
+        return (None, None);
+    };
+    let runs = container.state() == ContainerState::Running;
+    let health = foreign.told.as_ref().and_then(|told| told.health);
+    let word = match health.filter(|_| runs) {
+        Some(Health::Unhealthy) => Some("unhealthy"),
+        Some(Health::Starting) => Some("health not known yet"),
+        Some(Health::Healthy) => Some("healthy"),
+        None => foreign.status(),
+    };
+    (word, health.filter(|_| runs))
 }
 
 #[derive(Template)]
@@ -170,8 +253,11 @@ struct ContainerRow {
     short: String,
     at: String,
     name: String,
+    /// How deep it lies in the containers above it.
+    depth: usize,
     engine: Option<&'static str>,
-    group: Option<String>,
+    /// In words, and as its filter's address has it.
+    group: Option<(String, String)>,
     /// Where it runs, if that is a container: how it is addressed, and its name.
     within: Option<(String, String)>,
     state: StateView,
@@ -185,7 +271,7 @@ struct ContainerRow {
 }
 
 impl ContainerRow {
-    fn of(container: &AnyContainer, world: &World, scene: Scene<'_>) -> Self {
+    fn of((depth, container): &(usize, AnyContainer), world: &World, scene: Scene<'_>) -> Self {
         let init = container.pid().and_then(|pid| world.process(pid));
         let within = container.within().and_then(|id| world.any_container(id));
         Self {
@@ -194,8 +280,15 @@ impl ContainerRow {
             short: container.id().short().to_owned(),
             at: super::reference(container),
             name: visible(container.name()),
+            depth: (*depth).min(DEEPEST),
             engine: (container.own().is_none()).then(|| container.engine().words()),
-            group: container.group().map(|group| visible(&group.words())),
+            group: container.group().map(|group| {
+                let of_group = Listing {
+                    group: group.name().to_owned(),
+                    ..Listing::default()
+                };
+                (visible(&group.words()), list::query(&of_group))
+            }),
             within: within.map(|c| (super::reference(&c), visible(c.name()))),
             state: StateView::of(container),
             image: container.image().map_or_else(String::new, visible),
@@ -206,10 +299,13 @@ impl ContainerRow {
                 .owner()
                 .map_or_else(String::new, ToString::to_string),
             created: container.created_at().map(When::from),
-            actions: Actions::of(container, scene, true),
+            actions: Actions::of(world, container, scene, true),
         }
     }
 }
+
+/// Deeper ones are drawn as deep as this.
+const DEEPEST: usize = 4;
 
 struct Column {
     title: &'static str,
@@ -229,6 +325,8 @@ pub struct ContainersPage {
     states: Vec<Choice>,
     owners: Vec<String>,
     engines: Vec<Engine>,
+    /// Each project and pod by its name, in words.
+    groups: BTreeMap<String, String>,
 }
 
 impl ContainersPage {
@@ -252,16 +350,19 @@ impl ContainersPage {
         owners.sort();
         owners.dedup();
         let region = region(world, scene, listing);
-        let engines: BTreeSet<Engine> = world
-            .any_containers()
-            .iter()
-            .map(AnyContainer::engine)
+        let all = world.any_containers();
+        let engines: BTreeSet<Engine> = all.iter().map(AnyContainer::engine).collect();
+        let groups = all.iter().filter_map(AnyContainer::group);
+        let groups = groups
+            .map(|group| (group.name().to_owned(), visible(&group.words())))
+            .take(MOST_ROWS)
             .collect();
         Self {
             shell: shell.around(&region),
             listing: listing.clone(),
             region,
             engines: engines.into_iter().collect(),
+            groups,
             may_create: scene.who.may_create(),
             columns: columns.into(),
             states,
@@ -279,26 +380,87 @@ struct Empty {
     may_create: bool,
 }
 
+#[derive(Template)]
+#[template(path = "partials/engine_lines.html")]
+struct EngineLines {
+    troubles: Vec<EngineTrouble>,
+    /// Engines that root's policy leaves out, in words and in the policy's.
+    not_asked: Vec<(&'static str, &'static str)>,
+}
+
+impl EngineLines {
+    fn of(world: &World, scene: Scene<'_>) -> Self {
+        let troubles = world
+            .engine_troubles()
+            .into_iter()
+            .map(|line| EngineTrouble {
+                what: visible(&line.what),
+                why: visible(&line.why),
+            });
+        let not_asked = match scene.who.is_admin() {
+            true => world.engines_not_asked(),
+            false => Vec::new(),
+        };
+        Self {
+            troubles: troubles.collect(),
+            not_asked: not_asked.iter().map(|e| (e.words(), e.name())).collect(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "partials/more_rows.html")]
+struct MoreRows {
+    base: String,
+    shown: usize,
+    hidden: usize,
+    next: (usize, String),
+}
+
 /// What of the list is live.
 pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
     let all = world.any_containers();
     let total = all.len();
-    let parts = listing
-        .select(all, scene.who)
+    let mut rows = listing.nested(listing.select(all, scene.who));
+    let (matching, most) = (rows.len(), listing.rows());
+    rows.truncate(most);
+    let parts = rows
         .iter()
-        .map(|container| Part {
-            id: format!("c-{}", container.id()),
-            html: html(&ContainerRow::of(container, world, scene)),
+        .map(|row| Part {
+            id: format!("c-{}", row.1.id()),
+            html: html(&ContainerRow::of(row, world, scene)),
         })
         .collect();
-    list::region(parts, total, ("container", "containers"), || {
-        html(&Empty {
+    let hidden = matching - rows.len();
+    let more = match hidden {
+        0 => String::new(),
+        hidden => html(&MoreRows {
             base: scene.base.to_owned(),
-            any: total > 0,
-            known: world.keeper().hello.is_some(),
-            may_create: scene.who.may_create(),
-        })
-    })
+            shown: rows.len(),
+            hidden,
+            next: (
+                hidden.min(most),
+                listing.with(|l| l.show = (most * 2).min(MOST_ROWS)),
+            ),
+        }),
+    };
+    let mut region = list::region(
+        parts,
+        (matching, total),
+        ("container", "containers"),
+        || {
+            html(&Empty {
+                base: scene.base.to_owned(),
+                any: total > 0,
+                known: world.keeper().hello.is_some(),
+                may_create: scene.who.may_create(),
+            })
+        },
+    );
+    region.slots.push(Slot::whole("more", more));
+    let lines = html(&EngineLines::of(world, scene));
+    region.slots.push(Slot::whole("engines", lines));
+    region
 }
 
 #[cfg(test)]

@@ -39,18 +39,18 @@ pub fn query(listing: &impl Serialize) -> String {
     }
 }
 
-/// What of a list is live: its rows, how many of all these are, and, where there are none, what is
-/// said instead.
+/// What of a list is live: its rows, how many of all are like that, and, where there are none, what
+/// is said instead.
 pub fn region(
     parts: Vec<Part>,
-    total: usize,
+    (matching, total): (usize, usize),
     (one, many): (&str, &str),
     empty: impl FnOnce() -> String,
 ) -> Region {
-    let number = if parts.len() == total {
+    let number = if matching == total {
         count(total, one, many)
     } else {
-        format!("{} of {total}", parts.len())
+        format!("{matching} of {total}")
     };
     let empty = if parts.is_empty() {
         empty()

@@ -217,7 +217,7 @@ struct Empty {
 /// What of the list is live.
 pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
     let total = world.sessions().len();
-    let parts = listing
+    let parts: Vec<_> = listing
         .select(world, scene.who)
         .iter()
         .map(|session| Part {
@@ -225,7 +225,8 @@ pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
             html: html(&SessionRow::of(session, world, scene, true)),
         })
         .collect();
-    list::region(parts, total, ("session", "sessions"), || {
+    let counts = (parts.len(), total);
+    list::region(parts, counts, ("session", "sessions"), || {
         html(&Empty {
             base: scene.base.to_owned(),
             any: total > 0,
