@@ -57,13 +57,26 @@ impl Sight {
         Self { everything, seen }
     }
 
+    /// These and no others.
+    #[cfg(test)]
+    pub(crate) fn only(seen: impl IntoIterator<Item = NamespaceInode>) -> Self {
+        Self {
+            everything: false,
+            seen: seen.into_iter().collect(),
+        }
+    }
+
     /// Whether this namespace may be looked into.
     pub fn covers(&self, inode: NamespaceInode) -> bool {
         self.everything || self.seen.contains(&inode)
     }
 
     /// Refuses where this namespace, of this type, may not be looked into.
-    pub fn demand(&self, kind: NamespaceType, inode: Option<NamespaceInode>) -> Result<(), Refusal> {
+    pub fn demand(
+        &self,
+        kind: NamespaceType,
+        inode: Option<NamespaceInode>,
+    ) -> Result<(), Refusal> {
         if self.everything || inode.is_some_and(|inode| self.seen.contains(&inode)) {
             return Ok(());
         }
@@ -72,8 +85,8 @@ impl Sight {
         )))
     }
 
-    /// Leaves out what lies elsewhere.
-    fn restrict(&self, inspected: &mut Inspected) {
+    /// Leaves out what lies elsewhere, and counts it.
+    pub(crate) fn restrict(&self, inspected: &mut Inspected) {
         if self.everything {
             return;
         }
@@ -162,11 +175,11 @@ async fn of_container(
     container: &AnyContainer,
     what: What,
 ) -> Result<Json<Value>, Refusal> {
+    let subject = Subject::Process(init(state, container).await?);
     if let Some(kind) = what.namespace() {
         let namespace = container.namespaces().get(kind);
         Sight::of(state, identity).demand(kind, namespace.inode)?;
     }
-    let subject = Subject::Process(init(state, container).await?);
     let inspected = look(state, identity, subject, what).await?;
     Ok(Json(view::value(&inspected)?))
 }

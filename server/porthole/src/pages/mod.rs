@@ -13,6 +13,8 @@ mod containers;
 mod create;
 mod entry;
 pub mod live;
+mod namespaces;
+mod pieces;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,9 @@ pub fn routes(routes: Routes) -> Routes {
         .post("/containers/new", Create, create::make)
         .post("/containers/new/preview", Create, create::preview)
         .get("/commands", See, commands::of_page)
+        .get("/namespaces", See, namespaces::list)
+        .get("/namespaces/{type}/{inode}", See, namespaces::show)
+        .get("/namespaces/{type}/{inode}/detail", See, namespaces::inside)
         .below("/containers/{container}", container_routes)
         .below("/sessions", session_routes)
         .below("/settings", settings_routes)
@@ -62,6 +67,14 @@ fn container_routes(routes: Routes) -> Routes {
         .get("", SeeContainer, containers::overview)
         .get("/processes", LookIntoContainer, containers::processes)
         .get("/namespaces", SeeContainer, containers::namespaces)
+        .get("/mounts", LookIntoContainer, containers::mounts)
+        .get("/mounts/detail", LookIntoContainer, pieces::mounts)
+        .get("/network", LookIntoContainer, containers::network)
+        .get("/network/detail", LookIntoContainer, pieces::network)
+        .get("/security", LookIntoContainer, containers::security)
+        .get("/security/detail", LookIntoContainer, pieces::security)
+        .get("/isolation", LookIntoContainer, pieces::isolation)
+        .get("/environment", LookIntoContainer, pieces::environment)
         .get("/terminal", LookIntoContainer, containers::terminal)
         .get("/logs", LookIntoContainer, containers::logs)
         .get("/inspect", LookIntoContainer, containers::inspect)

@@ -20,6 +20,7 @@ pub mod processes;
 pub mod sessions;
 pub mod settings;
 pub mod shell;
+pub mod tabs;
 pub mod typed;
 pub mod words;
 
