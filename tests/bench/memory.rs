@@ -117,6 +117,8 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let held = session["host_pid"]
         .as_i64()
         .and_then(|pid| i32::try_from(pid).ok());
+    // It has just begun: how it is from then on is what counts.
+    std::thread::sleep(Duration::from_millis(500));
     if let Some(monitor) = held.and_then(host::parent) {
         line(
             "monitor of a session (proportional)",
