@@ -11,14 +11,14 @@ use crate::report::{Samples, ms};
 
 /// To this many processes the machine is filled up in turn; 0: as it is.
 const PROCESSES: [usize; 3] = [0, 500, 3000];
-const TIMES: usize = 5;
+const TIMES: usize = 15;
 /// What the scan may cost, in times the floor.
 const MOST: f64 = 1.5;
 
 pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let settings = Settings::new(Some("/porthole-bench".to_owned()));
+    let there = scan_once(&settings)?.processes();
     for wanted in PROCESSES {
-        let there = scan_once(&settings)?.processes();
         let _crowd = (wanted > there)
             .then(|| bench.floor.crowd(wanted - there))
             .transpose()?;

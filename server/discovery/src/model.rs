@@ -374,6 +374,11 @@ impl Model {
         };
     }
 
+    /// Whether containers have to be found anew.
+    pub(crate) const fn is_unsettled(&self) -> bool {
+        self.moved
+    }
+
     /// Finds out which containers there are, if that may have changed.
     pub(crate) fn settle(&mut self) {
         if !std::mem::take(&mut self.moved) {

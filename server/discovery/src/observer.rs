@@ -39,6 +39,12 @@ const ENDING_LATE: Duration = Duration::from_secs(1);
 /// How far scans are apart at least while the kernel drops events.
 const STORM: Duration = Duration::from_secs(1);
 
+/// So many times as long as a scan has taken passes at least until the next, and so many times as
+/// long as finding the containers until they are found anew: on a host of any size neither takes
+/// more than a small part of a processor.
+const CORRECTION: u32 = 30;
+const SETTLING: u32 = 10;
+
 /// How many zombies are looked at again as soon as that; the correction sees the others.
 const ENDINGS: usize = 512;
 
@@ -67,7 +73,11 @@ pub(crate) struct Observer {
     /// Until when events are gathered.
     gather: Option<Instant>,
     scanned: Instant,
+    /// What the scan that is on its way, or the last one, has cost.
+    scan_cost: Duration,
     next_scan: Instant,
+    /// Until when containers are not found anew.
+    next_settling: Instant,
     next_ending: Instant,
 }
 
@@ -106,7 +116,9 @@ impl Observer {
             ending: HashMap::new(),
             gather: None,
             scanned: now,
+            scan_cost: Duration::ZERO,
             next_scan: now,
+            next_settling: now,
             next_ending: now,
         };
         observer.say_how();
@@ -125,12 +137,8 @@ impl Observer {
         self.scanned = Instant::now();
         self.next_scan = self.scanned + self.pace();
         loop {
-            if self.outbox.is_empty()
-                && self.is_told_whole()
-                && self.host.arguments.awaited(Instant::now()).is_none()
-                && let Some(update) = self.host.model.take_update()
-            {
-                self.outbox.put(&update);
+            if self.outbox.is_empty() && self.is_told_whole() {
+                self.tell();
             }
             match self.outbox.send(&self.stream) {
                 Ok(()) => {}
@@ -152,6 +160,30 @@ impl Observer {
             self.freezer.look(&mut self.host.model, now);
             self.host.run_arguments(now);
         }
+    }
+
+    /// Puts what the receiver does not know into the outbox, unless it is worth waiting.
+    fn tell(&mut self) {
+        let begun = Instant::now();
+        if self.awaited(begun).is_some() {
+            return;
+        }
+        if self.host.model.is_unsettled() {
+            self.host.model.settle();
+            let done = Instant::now();
+            self.next_settling = done + (done - begun) * SETTLING;
+        }
+        if let Some(update) = self.host.model.take_update() {
+            self.outbox.put(&update);
+        }
+    }
+
+    /// Until when it is worth waiting: arguments are on their way, or containers were just found
+    /// and would have to be again.
+    fn awaited(&self, now: Instant) -> Option<Instant> {
+        let settling = Some(self.next_settling).filter(|next| *next > now);
+        let settling = settling.filter(|_| self.host.model.is_unsettled());
+        self.host.arguments.awaited(now).max(settling)
     }
 
     /// Whether all that has happened together has been read.
@@ -208,8 +240,7 @@ impl Observer {
             .next_scan
             .min(self.holders.next(now))
             .min(self.freezer.next());
-        let arguments = &self.host.arguments;
-        for time in [arguments.awaited(now), arguments.deadline()] {
+        for time in [self.awaited(now), self.host.arguments.deadline()] {
             until = until.min(time.unwrap_or(until));
         }
         if let Source::Asked(_, deadline) = self.source {
@@ -381,7 +412,11 @@ impl Observer {
                 break;
             };
             self.read(pid, Cause::Scan);
+            if self.scan.is_empty() {
+                self.next_scan = self.next_scan.max(now + self.scan_cost * CORRECTION);
+            }
         }
+        self.scan_cost += now.elapsed();
         if !self.scan.is_empty() || now < self.next_scan {
             return Ok(());
         }
@@ -395,6 +430,7 @@ impl Observer {
         self.host.reader.tidy();
         self.holders.doubt(&self.host);
         self.scanned = now;
+        self.scan_cost = now.elapsed();
         self.next_scan = now + self.pace();
         Ok(())
     }

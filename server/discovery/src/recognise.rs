@@ -81,7 +81,9 @@ pub fn group(file: &[u8], base: Option<&str>) -> Group {
         let found = levels(path, base);
         if in_tree {
             ours = found.iter().filter(|level| level.own).cloned().collect();
-            session = base.and_then(|base| parse::ours(path, base)?.1);
+            session = base
+                .and_then(|base| parse::ours(path, base)?.1)
+                .or_else(|| parse::foreign_session(path));
         }
         let more = |(_, best): &(_, Vec<Level>)| found.len() > best.len();
         if best.as_ref().is_none_or(more) && *path != b"/" {
@@ -214,6 +216,7 @@ fn container(place: &Place<'_>) -> Option<(Engine, String)> {
     }
     let id = digits(name)?;
     let engine = match before {
+        b"docker" => Engine::Docker,
         b"k8s.io" => Engine::Containerd,
         _ if place.in_pod => Engine::Containerd,
         _ if is_portholes(before) => Engine::Porthole,

@@ -126,6 +126,14 @@ fn each_engine_is_recognised_by_its_paths() {
             "/docker/<A>/kubelet/kubepods/besteffort/pod<U>/<B>",
             "docker:<A> containerd:<B>+<U>",
         ),
+        (
+            "/docker/<A>/libpod-<B>.scope/container",
+            "docker:<A> podman:<B>",
+        ),
+        (
+            "/docker/<A>/libpod_parent/libpod-<B>",
+            "docker:<A> podman:<B>",
+        ),
         ("/lxc.payload.web/docker/<A>", "lxc:web docker:<A>"),
         ("/lxc.payload.web/lxc.payload.db", "lxc:web lxc:db"),
         ("/docker/<A>/default/web", "docker:<A> containerd:web"),
