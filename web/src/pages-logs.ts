@@ -89,7 +89,9 @@ function runs(): boolean {
 
 function follow(tail: Tail, source: string): void {
   const events = new EventSource(`${source}?follow=true&tail=${TAIL}`);
+  let opened = false;
   events.addEventListener("open", () => {
+    opened = true;
     tail.clear();
     tail.say("live");
   });
@@ -107,12 +109,40 @@ function follow(tail: Tail, source: string): void {
     document.removeEventListener("visibilitychange", look);
   };
   document.addEventListener("visibilitychange", look);
+  // An engine's log has ended, or it could not go on, and says why.
+  let over: string | null = null;
+  events.addEventListener("over", (event) => {
+    over = (event as MessageEvent<string>).data;
+    if (over === "") return;
+    end();
+    failed(tail, source, over);
+  });
   events.addEventListener("error", () => {
     end();
+    if (over !== null && over !== "") return;
+    if (!opened) return void refused(tail, source);
     tail.say("reconnecting");
     // What the container does now arrives by another stream, and may be a moment later.
     setTimeout(() => whenItRuns(tail, () => follow(tail, source)), RETRY);
   });
+}
+
+/** Milliseconds until an engine that did not answer is asked again. */
+const PATIENCE = 5000;
+
+/** Asks why there is no log; a stream of events does not tell. */
+async function refused(tail: Tail, source: string): Promise<void> {
+  const answer = await fetch(`${source}?tail=0`, { headers: { Accept: "application/json" } }).catch(() => null);
+  const error = answer === null || answer.ok ? null : ((await answer.json().catch(() => null)) as { error?: { message?: string } } | null);
+  const message = error?.error?.message;
+  if (message !== undefined) return failed(tail, source, message);
+  tail.say("reconnecting");
+  setTimeout(() => whenItRuns(tail, () => follow(tail, source)), RETRY);
+}
+
+function failed(tail: Tail, source: string, why: string): void {
+  tail.say(`not read, it is tried again: ${why}`);
+  setTimeout(() => follow(tail, source), PATIENCE);
 }
 
 function whenItRuns(tail: Tail, then: () => void): void {

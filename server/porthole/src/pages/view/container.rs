@@ -1,6 +1,7 @@
 //! A container's own pages: their common head, the overview, and what inspect shows.
 
 use askama::Template;
+use porthole_protocol::engine::Engine;
 
 use super::actions::{self, Actions};
 use super::containers::StateView;
@@ -13,7 +14,7 @@ use super::tabs::Piece;
 use super::words::{count, sentence, visible, visible_lines};
 use super::{Scene, html, namespaces, processes, sessions};
 use crate::api::foreign as api;
-use crate::world::{AnyContainer, World};
+use crate::world::{AnyContainer, Unmanaged, World};
 
 /// One of a container's pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +153,7 @@ struct LiveHead {
 
 #[derive(Template)]
 #[template(path = "partials/container_unmanaged.html")]
-struct Unmanaged {
+struct NoButtons {
     why: Option<String>,
 }
 
@@ -182,7 +183,7 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
     match tab {
         Tab::Overview => {
             let why = actions::unmanaged(world, container, scene);
-            slots.push(Slot::whole("unmanaged", html(&Unmanaged { why })));
+            slots.push(Slot::whole("unmanaged", html(&NoButtons { why })));
             slots.push(Slot::whole(
                 "facts",
                 html(&Facts::of(world, container, scene)),
@@ -356,6 +357,8 @@ pub struct LogsPage {
     region: Region,
     id: String,
     tty: bool,
+    /// Why what it wrote cannot be shown, where nobody keeps it who can be asked.
+    nowhere: Option<String>,
 }
 
 impl LogsPage {
@@ -367,7 +370,35 @@ impl LogsPage {
             shell: shell.around(&region),
             region,
             id: container.id().to_string(),
-            tty: container.own().is_some_and(|own| own.spec.tty),
+            tty: match container {
+                AnyContainer::Own(own) => own.spec.tty,
+                AnyContainer::Foreign(other) => other.told.as_ref().is_some_and(|told| told.tty),
+            },
+            nowhere: nowhere(world, container),
+        }
+    }
+}
+
+/// Why there are no logs to be shown. An engine that does not answer now may do so in a moment: that
+/// it does not is said in the log's place.
+fn nowhere(world: &World, container: &AnyContainer) -> Option<String> {
+    let AnyContainer::Foreign(foreign) = container else {
+        return None;
+    };
+    match world.known_to_engine(foreign) {
+        Ok(_) | Err(Unmanaged::Trouble(..)) => None,
+        Err(Unmanaged::NoEngine(engine)) => Some(match engine {
+            Engine::None => {
+                "Nobody keeps what it writes: no engine made it. A terminal shows what it does."
+                    .to_owned()
+            }
+            engine => format!(
+                "{} keeps what it writes, and has no socket that Porthole asks.",
+                engine.words()
+            ),
+        }),
+        Err(why @ (Unmanaged::NotAsked(..) | Unmanaged::LookOnly(_) | Unmanaged::Unknown(_))) => {
+            Some(visible(&why.to_string()))
         }
     }
 }

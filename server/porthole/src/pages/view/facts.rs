@@ -2,6 +2,7 @@
 
 use askama::Template;
 use porthole_protocol::container::{Container, IdRange, Limits};
+use porthole_protocol::engines::{EngineContainer, Health, Network, Port, RestartPolicy};
 
 use super::Scene;
 use super::words::{When, bytes, command_line, count, visible};
@@ -19,6 +20,10 @@ pub(super) struct Facts {
     started: Option<When>,
     finished: Option<(When, String)>,
     facts: Vec<Fact>,
+    /// What its engine has written on it.
+    labels: Vec<(String, String)>,
+    /// It is nearly as mighty as the machine's root.
+    privileged: bool,
 }
 
 impl Facts {
@@ -39,9 +44,14 @@ impl Facts {
             );
             facts.push(("First process", pids, true));
         }
-        if let AnyContainer::Own(own) = container {
-            facts.extend(asked_for(own));
-        }
+        let told = match container {
+            AnyContainer::Own(own) => {
+                facts.extend(asked_for(own));
+                None
+            }
+            AnyContainer::Foreign(foreign) => foreign.told.as_deref(),
+        };
+        facts.extend(told.into_iter().flat_map(engine_says));
         let (users, groups) = container.id_maps();
         facts.push(("User ids", id_map(users), true));
         if groups != users {
@@ -69,8 +79,118 @@ impl Facts {
             started: container.started_at().map(When::from),
             finished: finished(container),
             facts,
+            labels: labels(container),
+            privileged: told.is_some_and(|told| told.privileged),
         }
     }
+}
+
+fn labels(container: &AnyContainer) -> Vec<(String, String)> {
+    let labels = match container {
+        AnyContainer::Own(own) => Some(&own.spec.labels),
+        AnyContainer::Foreign(foreign) => foreign.told.as_ref().map(|told| &told.labels),
+    };
+    let labels = labels.into_iter().flatten();
+    labels
+        .map(|(name, value)| (visible(name), visible(value)))
+        .collect()
+}
+
+/// What its engine says of it that nobody could see.
+fn engine_says(told: &EngineContainer) -> Vec<Fact> {
+    let mut facts: Vec<Fact> = Vec::new();
+    let mut machine = |name, value: &str| {
+        if !value.is_empty() {
+            facts.push((name, visible(value), true));
+        }
+    };
+    machine("Image id", &told.image_id);
+    machine("Host name", &told.hostname);
+    machine(
+        "User",
+        if told.user.is_empty() {
+            "root (0)"
+        } else {
+            &told.user
+        },
+    );
+    machine("Directory", &told.workdir);
+    let mut said =
+        |name, value: Option<String>| facts.extend(value.map(|value| (name, value, false)));
+    said("Health", told.health.map(health));
+    let oom = told
+        .oom_killed
+        .then(|| "The kernel ended its last run for want of memory.".to_owned());
+    said("Memory", oom);
+    said("Restarts", Some(restarts(told)));
+    said("Ports", list(told.ports.iter().map(port)));
+    said("Networks", list(told.networks.iter().map(network)));
+    if let Some(compose) = &told.compose {
+        let service = compose.service.as_ref().map(|service| visible(service));
+        said("Service", service);
+    }
+    let clipped = told
+        .clipped
+        .then(|| "Its engine said more than fits; some is left out.".to_owned());
+    said("Left out", clipped);
+    facts
+}
+
+fn health(health: Health) -> String {
+    match health {
+        Health::Starting => "not known yet: its check has not passed or failed",
+        Health::Healthy => "healthy: its check passes",
+        Health::Unhealthy => "unhealthy: its check fails",
+    }
+    .to_owned()
+}
+
+fn restarts(told: &EngineContainer) -> String {
+    let engine = told.engine.words();
+    let when = match told.restart_policy {
+        RestartPolicy::No => format!("{engine} does not start it again by itself"),
+        RestartPolicy::Always => format!("{engine} starts it again whenever it ends"),
+        RestartPolicy::UnlessStopped => {
+            format!("{engine} starts it again whenever it ends, unless somebody stopped it")
+        }
+        RestartPolicy::OnFailure { most: 0 } => format!("{engine} starts it again when it fails"),
+        RestartPolicy::OnFailure { most } => {
+            format!(
+                "{engine} starts it again when it fails, at most {}",
+                count(most as usize, "time", "times")
+            )
+        }
+    };
+    match told.restarts {
+        0 => when,
+        times => format!("{when}; {} so far", count(times as usize, "time", "times")),
+    }
+}
+
+/// `8080 → 80/tcp`, and a port that nobody outside reaches as it is.
+fn port(port: &Port) -> String {
+    let inside = format!("{}/{}", port.container, visible(&port.protocol));
+    match &port.host {
+        None => format!("{inside}, not published"),
+        Some(host) if host.address.is_empty() => format!("{} → {inside}", host.port),
+        Some(host) if host.address.contains(':') => {
+            format!("[{}]:{} → {inside}", visible(&host.address), host.port)
+        }
+        Some(host) => format!("{}:{} → {inside}", visible(&host.address), host.port),
+    }
+}
+
+fn network(network: &Network) -> String {
+    let name = visible(&network.name);
+    match network.addresses.is_empty() {
+        true => name,
+        false => format!("{name} ({})", visible(&network.addresses.join(", "))),
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> Option<String> {
+    let items: Vec<_> = items.collect();
+    (!items.is_empty()).then(|| items.join("; "))
 }
 
 fn command(container: &AnyContainer) -> Option<Fact> {
