@@ -1,4 +1,4 @@
-// The keyboard: / ? Esc c e l and the arrows in lists. In a field and in a terminal every key is the
+// The keyboard: / ? Esc c e l g t and the arrows in lists. In a field and in a terminal every key is the
 // field's and the terminal's.
 
 import { openCommands, openHelp } from "./pages-dialogs.ts";
@@ -8,7 +8,7 @@ function rows(): HTMLElement[] {
 }
 
 function focusRow(row: HTMLElement | undefined): boolean {
-  const link = row?.querySelector<HTMLElement>("td.name a:not([hidden])");
+  const link = row?.querySelector<HTMLElement>(".name a:not([hidden])");
   if (link === undefined || link === null) return false;
   link.focus();
   row?.scrollIntoView({ block: "nearest" });
@@ -31,6 +31,13 @@ function open(key: string): boolean {
   const row = document.activeElement?.closest("[data-row]") ?? document.querySelector(".tabs");
   const link = row?.querySelector<HTMLAnchorElement>(`a[data-key="${key}"]`);
   if (link === undefined || link === null) return false;
+  location.assign(link.href);
+  return true;
+}
+
+function view(key: string): boolean {
+  const link = document.querySelector<HTMLAnchorElement>(`[data-views] a[data-key="${key}"]`);
+  if (link === null) return false;
   location.assign(link.href);
   return true;
 }
@@ -76,6 +83,9 @@ function handle(event: KeyboardEvent, target: Element): boolean {
     case "e":
     case "l":
       return open(event.key);
+    case "g":
+    case "t":
+      return view(event.key);
     default:
       return false;
   }

@@ -2,6 +2,7 @@
 // holds for what arrives later; whatever a live change has replaced is put right after the swap.
 
 import "./pages-dialogs.ts";
+import { lightEqual } from "./pages-equal.ts";
 import "./pages-filter.ts";
 import "./pages-keys.ts";
 import "./pages-live.ts";
@@ -12,6 +13,7 @@ import { writeAges } from "./pages-time.ts";
 function afterChange(): void {
   writeAges();
   lightMap();
+  lightEqual();
 }
 
 // The one-time code of the first start stands behind '#', which no server and no log sees. It is

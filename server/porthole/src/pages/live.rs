@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::view::container::{Tab, region, removed};
 use super::view::live::Region;
-use super::view::{Scene, containers, sessions, shell};
+use super::view::{Scene, containers, namespaces, sessions, shell};
 use crate::AppState;
 use crate::access::Identity;
 use crate::world::{Change, World};
@@ -78,6 +78,9 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
     let path = at.split('?').next().unwrap_or_default();
     let mut parts = path.trim_matches('/').split('/');
     let (section, reference) = (parts.next(), parts.next());
+    if section == Some("namespaces") {
+        return namespaces::concerns(world, path, changes);
+    }
     let shown = reference.and_then(|reference| world.find_any(reference).ok());
     changes.iter().any(|change| match change {
         Change::Container(_) | Change::ContainerGone(_) | Change::Keeper => true,
@@ -128,6 +131,7 @@ fn drawn(world: &World, host: &shell::Host, scene: Scene<'_>, at: &str) -> Regio
         (Some("containers"), Some(reference), tab) => {
             of_container(world, scene, reference, tab.unwrap_or_default())
         }
+        (Some("namespaces"), kind, inode) => namespaces::region(world, scene, (kind, inode), query),
         (Some("sessions"), None, _) => sessions::region(world, scene, &listing(query)),
         _ => Region::default(),
     };

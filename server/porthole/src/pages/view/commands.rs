@@ -72,6 +72,16 @@ pub fn nsenter(pid: HostPid, kinds: impl IntoIterator<Item = NamespaceType>) -> 
         })
 }
 
+/// Enters a namespace by a file that leads to it: a mount, an open descriptor.
+pub fn nsenter_file(kind: NamespaceType, path: &str) -> String {
+    format!("nsenter {}={}", nsenter_flag(kind), shell_words::quote(path))
+}
+
+/// Shows a process from every side that ps(1) knows.
+pub fn ps(pid: HostPid) -> String {
+    format!("ps -o pid,ppid,uid,gid,tty,stat,nlwp,rss,lstart,pidns,userns,cgroup,args -p {pid}")
+}
+
 /// Lists one namespace of a process, or all of them.
 pub fn lsns(pid: HostPid, kind: Option<NamespaceType>) -> String {
     match kind {

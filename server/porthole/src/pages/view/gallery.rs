@@ -231,6 +231,7 @@ fn pages() -> Vec<(String, String)> {
         message: "There is no container \"web2\".".to_owned(),
     };
     pages.push(("refused".to_owned(), html(&refused)));
+    pages.extend(super::namespaces::tests::pages());
     pages
 }
 

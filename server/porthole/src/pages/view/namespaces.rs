@@ -1,12 +1,31 @@
-//! A container's eight namespaces.
+//! Namespaces: a container's eight here, and below all of the host.
+
+pub mod detail;
+mod graph;
+pub mod listing;
+mod matrix;
+pub mod one;
+pub mod page;
+pub mod survey;
+mod table;
+mod trees;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::sync::Arc;
 
 use askama::Template;
+use porthole_protocol::id::NamespaceInode;
 use porthole_protocol::namespace::{Isolation, NamespaceType};
+use porthole_protocol::observation::{Namespace, Process};
 
-use super::live::{Part, Slot};
+use super::live::{Part, Region, Slot};
 use super::words::visible;
 use super::{Scene, commands, html};
-use crate::world::{AnyContainer, World};
+use crate::world::{AnyContainer, Change, World};
 
 #[derive(Template)]
 #[template(path = "partials/namespace_row.html")]
@@ -76,8 +95,72 @@ fn row(
     }
 }
 
+/// What of a page about namespaces is live: the list, or the one that its path names.
+pub fn region(
+    world: &World,
+    scene: Scene<'_>,
+    named: (Option<&str>, Option<&str>),
+    query: &str,
+) -> Region {
+    match named {
+        (None, _) => {
+            let listing = serde_urlencoded::from_str(query).unwrap_or_default();
+            page::region(world, scene, &listing)
+        }
+        (Some(kind), Some(inode)) => match (kind.parse(), inode.parse()) {
+            (Ok(kind), Ok(inode)) => {
+                let shown = serde_urlencoded::from_str(query).unwrap_or_default();
+                one::region(world, scene, (kind, NamespaceInode(inode)), &shown)
+            }
+            _ => Region::default(),
+        },
+        _ => Region::default(),
+    }
+}
+
+/// Whether what a page about namespaces shows can have changed.
+pub fn concerns(world: &World, path: &str, changes: &[Change]) -> bool {
+    let inode = path.trim_matches('/').split('/').nth(2);
+    let shown: Option<NamespaceInode> = inode.and_then(|i| i.parse().ok()).map(NamespaceInode);
+    let is_leader = |process: &Arc<Process>| {
+        let inodes = process.namespaces.iter().filter_map(|(_, inode)| *inode);
+        let mut known = inodes.filter_map(|inode| world.namespace(inode));
+        known.any(|n| n.leader == Some(process.host_pid))
+    };
+    let is_in = |process: &Arc<Process>, shown| {
+        process
+            .namespaces
+            .iter()
+            .any(|(_, inode)| *inode == Some(shown))
+    };
+    changes.iter().any(|change| match change {
+        Change::Namespaces { changed, gone } => shown.is_none_or(|shown| {
+            let hangs = |n: &Arc<Namespace>| {
+                n.inode == shown || n.owner == Some(shown) || n.parent == Some(shown)
+            };
+            gone.contains(&shown) || changed.iter().any(hangs) || !gone.is_empty()
+        }),
+        // Of processes a list shows the leaders; that one is there or gone is told with its
+        // namespaces.
+        Change::Processes { changed, gone, .. } => match shown {
+            Some(shown) => changed.iter().chain(gone.iter()).any(|p| is_in(p, shown)),
+            None => changed.iter().any(is_leader),
+        },
+        Change::Container(_)
+        | Change::ContainerGone(_)
+        | Change::Foreign(_)
+        | Change::ForeignGone(_)
+        | Change::Keeper => true,
+        Change::Session(_)
+        | Change::SessionGone(_)
+        | Change::Engines
+        | Change::Viewers(_)
+        | Change::Image(_) => false,
+    })
+}
+
 #[cfg(test)]
-mod tests {
+mod of_a_container {
     use super::super::sample;
     use super::*;
 

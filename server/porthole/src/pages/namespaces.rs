@@ -1,0 +1,131 @@
+//! Namespaces of the host: the list, one of them, and what is read inside it.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse as _, Response};
+use porthole_protocol::id::NamespaceInode;
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::Namespace;
+
+use super::view::namespaces::detail::{self, DetailPage};
+use super::view::namespaces::listing::Listing;
+use super::view::namespaces::one::{NamespacePage, Shown};
+use super::view::namespaces::page::NamespacesPage;
+use super::view::namespaces::survey::Survey;
+use super::{Visit, page};
+use crate::Refusal;
+
+type Named = Result<Path<(String, String)>, PathRejection>;
+
+/// `/namespaces`.
+pub(super) async fn list(
+    visit: Visit,
+    listing: Result<Query<Listing>, QueryRejection>,
+) -> Response {
+    let Query(listing) = listing.unwrap_or_default();
+    let shell = visit.live_shell("namespaces");
+    page(
+        StatusCode::OK,
+        &NamespacesPage::new(&visit.state.world, visit.scene(), &listing, shell),
+    )
+}
+
+/// The namespace that a path names.
+fn find(visit: &Visit, named: Named) -> Result<std::sync::Arc<Namespace>, Refusal> {
+    let not_found = |message: String| Refusal::not_found("namespace_not_found", message);
+    let Path((kind, inode)) =
+        named.map_err(|_| not_found("This address names nothing.".to_owned()))?;
+    let kind: NamespaceType = kind
+        .parse()
+        .map_err(|why| not_found(format!("There is {why}.")))?;
+    let number: u64 = inode.parse().map_err(|_| {
+        not_found("A namespace is named by its inode, which is a number.".to_owned())
+    })?;
+    let inode = NamespaceInode(number);
+    let world = &visit.state.world;
+    match world.namespace(inode) {
+        Some(namespace) if namespace.kind == kind => Ok(namespace),
+        Some(other) => Err(not_found(format!(
+            "{inode} is a namespace of type {}, not {kind}: look at /namespaces/{}/{inode}.",
+            other.kind, other.kind
+        ))),
+        // Before anything was seen nobody can say that it is not there.
+        None if world.namespaces().is_empty() => Err(Refusal::keeper_away()),
+        None => Err(not_found(format!(
+            "There is no namespace {kind}:[{inode}] on this host now. A namespace ends when no process is in it and nothing holds it any more; its number may be another's later. \"Namespaces\" lists those that there are."
+        ))),
+    }
+}
+
+/// `/namespaces/{type}/{inode}`.
+pub(super) async fn show(
+    visit: Visit,
+    named: Named,
+    shown: Result<Query<Shown>, QueryRejection>,
+) -> Response {
+    let Query(shown) = shown.unwrap_or_default();
+    let namespace = match find(&visit, named) {
+        Ok(namespace) => namespace,
+        Err(refusal) => return visit.refuse(refusal),
+    };
+    let shell = visit.live_shell("namespaces");
+    let world = &visit.state.world;
+    page(
+        StatusCode::OK,
+        &NamespacePage::new(world, visit.scene(), &namespace, &shown, shell),
+    )
+}
+
+/// `/namespaces/{type}/{inode}/detail`: what is inside, read now. For a piece of the page whatever
+/// fails is a line in its place.
+pub(super) async fn inside(visit: Visit, named: Named) -> Response {
+    let namespace = match find(&visit, named) {
+        Ok(namespace) => namespace,
+        Err(refusal) if visit.by_htmx() => return piece(detail::unread(&refusal.message, None)),
+        Err(refusal) => return visit.refuse(refusal),
+    };
+    let subject = {
+        let survey = Survey::new(&visit.state.world, visit.scene());
+        if !survey.may_inspect(&namespace) {
+            return visit.refuse(Refusal::forbidden(
+                "What is inside this namespace is not only yours: its owner, viewers and administrators see it.",
+            ));
+        }
+        detail::subject(&survey, &namespace)
+    };
+    let read = match subject {
+        Ok((subject, what)) => visit.state.keeper.inspect(subject, what).await,
+        Err(why) => return answer(&visit, &namespace, detail::unread(&why, None)),
+    };
+    let survey = Survey::new(&visit.state.world, visit.scene());
+    let html = match read {
+        Ok(read) => detail::drawn(&survey, &namespace, read),
+        Err(error) => {
+            let here = survey.address(namespace.kind, namespace.inode);
+            detail::unread(
+                &Refusal::from(error).message,
+                Some(format!("{here}/detail")),
+            )
+        }
+    };
+    answer(&visit, &namespace, html)
+}
+
+fn piece(html: String) -> Response {
+    Html(html).into_response()
+}
+
+fn answer(visit: &Visit, namespace: &Namespace, detail: String) -> Response {
+    if visit.by_htmx() {
+        return piece(detail);
+    }
+    let (kind, inode) = (namespace.kind, namespace.inode);
+    let all = DetailPage {
+        shell: visit.shell("namespaces"),
+        name: format!("{kind}:[{inode}]"),
+        back: format!("{}/namespaces/{kind}/{inode}", visit.scene().base),
+        detail,
+    };
+    page(StatusCode::OK, &all)
+}
