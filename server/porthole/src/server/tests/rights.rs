@@ -228,3 +228,141 @@ async fn a_list_says_when_the_keeper_is_away() {
         scene.state.world.apply(Event::Synced);
     }
 }
+
+/// A process on the host that the observer tells of.
+fn observed(pid: i32, container: Option<&ContainerId>) -> porthole_protocol::observation::Process {
+    serde_json::from_value(json!({
+        "host_pid": pid, "pids": [pid], "parent": null, "uid": 0, "uid_inside": 0, "gid": 0,
+        "gid_inside": 0, "command": "sleep", "args": [], "tty": null, "state": "S",
+        "started_at": Timestamp::default(), "start_ticks": 1, "threads": 1, "rss": 0,
+        "namespaces": {"mnt": null, "uts": null, "ipc": null, "pid": null, "net": null, "user": null,
+            "cgroup": null, "time": null},
+        "container": container, "session": null,
+    }))
+    .expect("a process")
+}
+
+#[tokio::test]
+async fn only_what_a_container_has_to_itself_is_looked_into_by_its_owner() {
+    use porthole_protocol::id::{HostPid, NamespaceInode};
+    use porthole_protocol::observation::{Namespace, Update};
+    let scene = Scene::new().await;
+    let net = |digit: u8, name: &str, pid: i32, inode: u64| {
+        let id = ContainerId::from_bytes([digit; 32]);
+        let mut made = container(&id, name);
+        made.name = format!("c{digit}").parse().expect("a name");
+        made.pid = Some(HostPid(pid));
+        made.namespaces.net.inode = Some(NamespaceInode(inode));
+        let event = Event::Container(Box::new(made));
+        scene.state.world.apply(event);
+        id
+    };
+    let own = net(1, "owner", 101, 51);
+    let hosts = net(2, "owner", 102, 52);
+    let shared = net(3, "owner", 103, 53);
+    net(4, "other", 104, 53);
+    let namespace = |inode: u64, initial| Namespace {
+        kind: NamespaceType::Net,
+        inode: NamespaceInode(inode),
+        initial,
+        owner: None,
+        parent: None,
+        processes: 1,
+        leader: Some(HostPid(i32::try_from(inode).expect("small") + 50)),
+        owner_uid: None,
+        holders: Vec::new(),
+        more_holders: 0,
+        children: 0,
+    };
+    scene.state.world.observe(Update {
+        full: true,
+        processes: vec![
+            observed(101, Some(&own)),
+            observed(102, Some(&hosts)),
+            observed(103, Some(&shared)),
+            observed(104, Some(&ContainerId::from_bytes([4; 32]))),
+            observed(105, None),
+        ],
+        namespaces: vec![
+            namespace(51, false),
+            namespace(52, true),
+            namespace(53, false),
+            namespace(55, false),
+        ],
+        ..Update::default()
+    });
+    // 503: let through to the keeper, which is away.
+    for (path, owners, others) in [
+        (on(&own, "network"), 503, 403),
+        (on(&hosts, "network"), 403, 403),
+        (on(&shared, "network"), 403, 403),
+        (on(&hosts, "security"), 503, 403),
+        (on(&own, "isolation"), 503, 403),
+        ("/api/v1/namespaces/net/51/detail".to_owned(), 503, 403),
+        ("/api/v1/namespaces/net/52/detail".to_owned(), 403, 403),
+        ("/api/v1/namespaces/net/53/detail".to_owned(), 403, 403),
+        ("/api/v1/namespaces/net/55/detail".to_owned(), 403, 403),
+        ("/api/v1/processes/101/detail".to_owned(), 503, 403),
+        ("/api/v1/processes/104/detail".to_owned(), 403, 503),
+        ("/api/v1/processes/105/detail".to_owned(), 403, 403),
+        ("/api/v1/wiring".to_owned(), 503, 503),
+    ] {
+        for (who, expected) in [
+            (Who::Nobody, 401),
+            (Who::Owner, owners),
+            (Who::Other, others),
+            (Who::Viewer, 503),
+            (Who::Admin, 503),
+        ] {
+            let status = scene.status(&Method::GET, &path, who).await;
+            assert_eq!(status, expected, "{path} as {who:?}");
+        }
+    }
+    for (path, expected) in [
+        ("/api/v1/namespaces/uts/51/detail", 404),
+        ("/api/v1/namespaces/net/50/detail", 404),
+        ("/api/v1/namespaces/mount/51/detail", 404),
+        ("/api/v1/namespaces/net/x/detail", 404),
+        ("/api/v1/processes/99/detail", 404),
+        ("/api/v1/processes/-1/detail", 404),
+    ] {
+        let status = scene.status(&Method::GET, path, Who::Admin).await;
+        assert_eq!(status, expected, "{path}");
+    }
+    let stopped = on(&scene.container, "mounts");
+    for who in [Who::Owner, Who::Admin] {
+        assert_eq!(scene.status(&Method::GET, &stopped, who).await, 409);
+    }
+}
+
+#[test]
+fn what_lies_elsewhere_is_left_out() {
+    use porthole_protocol::inspection::Inspected;
+    let scene = |inside: u64, outside: u64| -> Inspected {
+        let interface = |peer: u64| {
+            json!({"index": 2, "name": "eth0", "kind": "veth", "up": true, "state": "up", "mtu": 1500,
+                "mac": null, "master": null, "ports": [], "addresses": [], "received": 0, "sent": 0,
+                "peer": {"index": 9, "namespace": peer, "name": "veth1", "master": "secret0"}})
+        };
+        let wired = |inode: u64, peer: u64| {
+            json!({"inode": inode, "host": false, "process": null, "mount": null,
+                "interfaces": {"items": [interface(peer)], "left_out": 0}})
+        };
+        let wiring = json!({"what": "wiring", "unread": {"items": [outside], "left_out": 0},
+            "namespaces": {"items": [wired(inside, outside), wired(outside, inside)], "left_out": 0}});
+        serde_json::from_value(wiring).expect("wiring")
+    };
+    let mut seen = scene(51, 52);
+    let sight = crate::api::inspect::Sight::only([porthole_protocol::id::NamespaceInode(51)]);
+    sight.restrict(&mut seen);
+    let text = serde_json::to_string(&seen).expect("json");
+    assert!(!text.contains("secret0"), "{text}");
+    let Inspected::Wiring(wiring) = seen else {
+        panic!("wiring");
+    };
+    assert_eq!(
+        (wiring.namespaces.items.len(), wiring.namespaces.left_out),
+        (1, 1)
+    );
+    assert_eq!((wiring.unread.items.len(), wiring.unread.left_out), (0, 1));
+}
