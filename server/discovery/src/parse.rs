@@ -7,6 +7,7 @@ use porthole_protocol::container::IdRange;
 use porthole_protocol::id::{ContainerId, NamespaceInode, SessionId};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Security;
+use porthole_protocol::session::FOREIGN_GROUP;
 
 /// What is used of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +128,14 @@ pub fn ours(path: &[u8], base: &str) -> Option<(ContainerId, Option<SessionId>)>
         .next()
         .and_then(|name| str::from_utf8(name).ok()?.parse().ok());
     Some((container, session))
+}
+
+/// The session in another engine's container that a process of this group belongs to.
+pub fn foreign_session(path: &[u8]) -> Option<SessionId> {
+    path.rsplit(|b| *b == b'/').find_map(|name| {
+        let id = name.strip_prefix(FOREIGN_GROUP.as_bytes())?;
+        str::from_utf8(id).ok()?.parse().ok()
+    })
 }
 
 /// The inode in what a link of `/proc/PID/ns` says: `pid:[4026531836]`.

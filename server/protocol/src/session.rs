@@ -92,6 +92,10 @@ pub struct Foreign {
     pub toolbox: Option<Toolbox>,
 }
 
+/// What the name of a session's control group begins with, below the group of another engine's
+/// container; the session's id follows.
+pub const FOREIGN_GROUP: &str = "porthole-session-";
+
 /// Tools for a container that has none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

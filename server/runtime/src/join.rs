@@ -29,6 +29,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
 use crate::cgroup::Entrance;
+use crate::foreign::fidelity::namespaces;
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
 use crate::{Cgroups, Console, Images, Recorder, observe};
@@ -79,7 +80,8 @@ pub struct Joined {
     pub tried: Vec<Tried>,
     /// The namespaces that it is in.
     pub joined: PerNamespace<JoinedNamespace>,
-    /// How it compares with the container's init, where Porthole did not make that.
+    /// How it compares with the container's init, where Porthole did not make that or the session
+    /// leaves namespaces out.
     pub fidelity: Vec<FidelityLine>,
     /// The container's init.
     pub target: OwnedFd,
@@ -96,14 +98,21 @@ struct Identity<'a> {
     namespaces: &'a NamespaceSet,
 }
 
-/// Where a joiner goes.
+/// Where a joiner goes, and to whom.
 struct Visit<'a> {
-    spec: &'a SessionSpec,
-    namespaces: &'a NamespaceSet,
+    place: Place<'a>,
     whose: joiner::Whose<'a>,
 }
 
-impl Visit<'_> {
+/// Which namespaces are joined.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    spec: &'a SessionSpec,
+    /// The container's.
+    namespaces: &'a NamespaceSet,
+}
+
+impl Place<'_> {
     /// Whether a session is to be in the container's namespace of this type.
     fn enters(&self, kind: NamespaceType) -> bool {
         let chosen = self.spec.join.as_ref();
@@ -113,6 +122,15 @@ impl Visit<'_> {
     /// Whether the container's files are the session's.
     fn has_files(&self) -> bool {
         self.enters(NamespaceType::Mnt)
+    }
+
+    /// Namespaces of the container's own that the session is not to be in.
+    fn left_out(&self, own: &NamespaceSet) -> Vec<NamespaceType> {
+        NamespaceType::ALL
+            .into_iter()
+            .filter(|kind| self.namespaces.get(*kind) != own.get(*kind))
+            .filter(|kind| !self.enters(*kind))
+            .collect()
     }
 
     /// The namespaces to enter: those that were chosen and that we are not in already. (Entering
@@ -138,27 +156,46 @@ pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
         namespaces: join.namespaces,
     };
     let target = identify(identity, trace)?;
-    let visit = Visit {
+    let place = Place {
         spec: join.spec,
         namespaces: join.namespaces,
+    };
+    let visit = Visit {
+        place,
         whose: joiner::Whose::Own(join.container),
     };
     let own = observe::namespaces(HostPid(std::process::id().cast_signed()))?;
-    if join.spec.join.is_some() && visit.kinds(&own).is_empty() {
+    if join.spec.join.is_some() && visit.place.kinds(&own).is_empty() {
         return Err(joins_nothing());
     }
+    let left_out = visit.place.left_out(&own);
     join.cgroups.create_session(join.id, join.session)?;
     let answer = join
         .cgroups
         .entrance(join.id, Some(join.session))
         .map_err(Failure::from)
-        .and_then(|entrance| start(&visit, &entrance, alone, target, trace));
+        .and_then(|entrance| start(&visit, &entrance, alone, target, trace))
+        .map(|mut joined| {
+            if !left_out.is_empty() {
+                joined.fidelity.push(namespaces(&left_out, false));
+            }
+            joined
+        });
     if answer.is_err() {
         // Nothing of it may stay; the failure that is told is the first one.
         let _ = join.cgroups.kill_session(join.id, join.session);
         let _ = join.cgroups.remove_session(join.id, join.session);
     }
     answer
+}
+
+/// Its init is no more.
+fn gone(why: &str) -> Failure {
+    Failure::new(
+        FailureCode::WrongState,
+        format!("the container does not run any more: {why}"),
+    )
+    .stage(Stage::Identity)
 }
 
 /// A session in none of a container's namespaces would be in no container.
@@ -175,13 +212,6 @@ fn joins_nothing() -> Failure {
 /// a number does.
 fn identify(identity: Identity<'_>, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
     let pid = identity.host_pid;
-    let gone = |why: &str| {
-        Failure::new(
-            FailureCode::WrongState,
-            format!("the container does not run any more: {why}"),
-        )
-        .stage(Stage::Identity)
-    };
     let opened = trace.step(Step::OpenProcess, format!("pidfd_open({pid})"), || {
         Pid::from_raw(pid.0)
             .ok_or(Errno::SRCH)
@@ -222,7 +252,7 @@ fn start(
         visit,
         entrance,
         target: &target,
-        kinds: visit.kinds(&own),
+        kinds: visit.place.kinds(&own),
     };
     let helper = trace.forked(Actor::Joiner, None);
     let how = Clone {
@@ -280,9 +310,9 @@ fn joined(
     PerNamespace::build(|kind| {
         let ours = *own.get(kind);
         let session = kind == NamespaceType::Mnt && has_own_files;
-        let meant = match visit.enters(kind) {
+        let meant = match visit.place.enters(kind) {
             _ if session => None,
-            true => *visit.namespaces.get(kind),
+            true => *visit.place.namespaces.get(kind),
             false => ours,
         };
         let inode = found.map_or(meant, |found| *found.get(kind));

@@ -247,3 +247,14 @@ proptest! {
         prop_assert_eq!(tty(device), Some(format!("pts/{minor}")));
     }
 }
+
+#[test]
+fn a_session_in_another_engines_container_is_told_by_its_group() {
+    let id = "0a".repeat(16);
+    let of = |path: String| foreign_session(path.as_bytes()).map(|id| id.to_string());
+    let group = format!("/docker/{}/{FOREIGN_GROUP}{id}", "b".repeat(64));
+    assert_eq!(of(group.clone()), Some(id.clone()));
+    assert_eq!(of(format!("{group}/made/by/it")), Some(id.clone()));
+    assert_eq!(of(format!("/docker/{FOREIGN_GROUP}")), None);
+    assert_eq!(of(format!("/docker/{id}")), None);
+}

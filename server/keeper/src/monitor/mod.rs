@@ -211,6 +211,9 @@ fn monitor(
             }
         }
     }
+    if group.left_behind() == 0 {
+        porthole_runtime::remove_toolbox(&directory);
+    }
     if let Err(failure) = group.remove() {
         log!("monitor", "{failure}");
     }

@@ -658,6 +658,7 @@ fn a_session_ends_with_its_container_and_hinders_nothing() {
     for (number, join) in [(1, None), (2, Some(vec![NamespaceType::Net]))] {
         let container = docker.run(&[], &["sleep", "1000000"]);
         let init = docker.init(&container);
+        let late = spec(init, &["id"]);
         let journal = place.journal(&format!("session-{number}"));
         let spec = SessionSpec {
             join,
@@ -682,26 +683,8 @@ fn a_session_ends_with_its_container_and_hinders_nothing() {
         assert_eq!(exit.reason, "its container has ended");
         assert!(!host::runs(shell));
         assert!(host::cgroups(&container).is_empty(), "its groups are gone");
-        let failure = refusal(
-            &place,
-            &mut client,
-            SessionSpec {
-                foreign: Some(Box::new(Foreign {
-                    pid: HostPid(init),
-                    start_ticks: 1,
-                    ..foreign(std::process::id().cast_signed())
-                })),
-                ..session(&opened.container, &["id"], false)
-            },
-            9,
-        );
-        assert!(
-            matches!(
-                failure.code,
-                FailureCode::WrongState | FailureCode::Forbidden
-            ),
-            "{failure}"
-        );
+        let failure = refusal(&place, &mut client, late, 9);
+        assert_eq!(failure.code, FailureCode::WrongState, "{failure}");
     }
 }
 

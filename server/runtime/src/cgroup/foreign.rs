@@ -11,15 +11,13 @@ use std::path::Path;
 
 use porthole_protocol::id::{HostPid, SessionId};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use porthole_protocol::session::FOREIGN_GROUP;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::detect::{mount_unified, mounted};
 use super::{Cgroups, Entrance, make, open_directory, read, remove_directory, write};
 use crate::step::{Step, StepError};
-
-/// What the name of a session's group begins with.
-const PREFIX: &str = "porthole-session-";
 
 /// A session's group below that of another engine's container.
 #[derive(Debug)]
@@ -72,8 +70,16 @@ impl Cgroups {
     /// Where it is one of this instance's own, or its groups cannot be reached.
     pub fn of_process(&self, pid: HostPid, session: &SessionId) -> Result<ForeignGroup, Failure> {
         let file = format!("/proc/{pid}/cgroup");
-        let text = fs::read_to_string(&file)
-            .map_err(|error| StepError::new((Step::ReadProcess, &file), error))?;
+        let text = fs::read_to_string(&file).map_err(|error| {
+            match StepError::new((Step::ReadProcess, &file), error) {
+                error if error.is(Errno::NOENT) || error.is(Errno::SRCH) => Failure::new(
+                    FailureCode::WrongState,
+                    "the container does not run any more: its init has ended",
+                )
+                .stage(Stage::Identity),
+                error => error.into(),
+            }
+        })?;
         let mountinfo = fs::read_to_string("/proc/self/mountinfo")
             .map_err(|error| StepError::new(Step::FindCgroups, error))?;
         let mounts = mounted(&mountinfo);
@@ -117,7 +123,7 @@ impl Cgroups {
             group.ok_or_else(|| super::unsupported("this kernel has no cgroup2"))?;
         Ok(ForeignGroup {
             parent,
-            name: format!("{PREFIX}{session}"),
+            name: format!("{FOREIGN_GROUP}{session}"),
             path,
             tasks,
             missing,
@@ -134,7 +140,7 @@ impl Cgroups {
     pub fn kill_foreign(path: &str) -> Result<(), Failure> {
         let Some((parent, name)) = path
             .rsplit_once('/')
-            .filter(|(_, name)| name.starts_with(PREFIX))
+            .filter(|(_, name)| name.starts_with(FOREIGN_GROUP))
         else {
             return Ok(());
         };

@@ -38,6 +38,43 @@ fn line(
     }
 }
 
+/// Which namespaces a session is in, where it leaves these of the container's own out.
+pub(crate) fn namespaces(left_out: &[NamespaceType], toolbox: bool) -> FidelityLine {
+    let aspect = Aspect::Namespaces;
+    if toolbox {
+        let values = ("all eight".to_owned(), "all but mnt".to_owned());
+        let words = "Its files are an image's tools, in a mount namespace of the session's own; the container's are at /target, where set-user-ID programs and devices do nothing.";
+        return line(aspect, Verdict::Weaker, values, words);
+    }
+    if left_out.is_empty() {
+        let values = ("all eight".to_owned(), "all eight".to_owned());
+        let words = "In every namespace that the container's first process is in.";
+        return line(aspect, Verdict::Equal, values, words);
+    }
+    let names = |wanted: bool| {
+        NamespaceType::ALL
+            .into_iter()
+            .filter(|kind| left_out.contains(kind) != wanted)
+            .map(NamespaceType::name)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let root = match left_out.contains(&NamespaceType::User) {
+        true => " Its root is the machine's.",
+        false => "",
+    };
+    let words = format!(
+        "Of {} it has the machine's, as was asked for.{root}",
+        names(false)
+    );
+    line(
+        aspect,
+        Verdict::Weaker,
+        ("all eight".to_owned(), names(true)),
+        words,
+    )
+}
+
 impl Comparison<'_> {
     /// A line for every aspect, in the order in which they are shown.
     pub(crate) fn lines(&self) -> Vec<FidelityLine> {
@@ -76,39 +113,7 @@ impl Comparison<'_> {
     }
 
     fn namespaces(&self) -> FidelityLine {
-        let aspect = Aspect::Namespaces;
-        if self.manner.toolbox {
-            let values = ("all eight".to_owned(), "all but mnt".to_owned());
-            let words = "Its files are an image's tools, in a mount namespace of the session's own; the container's are at /target, where set-user-ID programs and devices do nothing.";
-            return line(aspect, Verdict::Weaker, values, words);
-        }
-        if self.manner.left_out.is_empty() {
-            let values = ("all eight".to_owned(), "all eight".to_owned());
-            let words = "In every namespace that the container's first process is in.";
-            return line(aspect, Verdict::Equal, values, words);
-        }
-        let names = |wanted: bool| {
-            NamespaceType::ALL
-                .into_iter()
-                .filter(|kind| self.manner.left_out.contains(kind) != wanted)
-                .map(NamespaceType::name)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let root = match self.manner.left_out.contains(&NamespaceType::User) {
-            true => " Its root is the machine's.",
-            false => "",
-        };
-        let words = format!(
-            "Of {} it has the machine's, as was asked for.{root}",
-            names(false)
-        );
-        line(
-            aspect,
-            Verdict::Weaker,
-            ("all eight".to_owned(), names(true)),
-            words,
-        )
+        namespaces(&self.manner.left_out, self.manner.toolbox)
     }
 
     fn cgroup(&self) -> FidelityLine {
@@ -245,7 +250,11 @@ impl Comparison<'_> {
                 "The label of the container's first process may not be read; the session keeps Porthole's.",
             ),
         };
-        let session = self.manner.label.clone().unwrap_or("none".to_owned());
+        // Where it is Porthole's own already, it need not be set.
+        let session = match (&self.manner.label, &self.facts.label) {
+            (Some(label), _) | (None, Label::Is(label)) => label.clone(),
+            (None, _) => "none".to_owned(),
+        };
         line(Aspect::Label, verdict, (init, session), words)
     }
 

@@ -48,6 +48,7 @@ pub(crate) struct Manner {
 pub(crate) struct Own {
     pub(crate) status: Status,
     pub(crate) oom_score_adj: i32,
+    pub(crate) label: Label,
     pub(crate) limit: fn(rustix::process::Resource) -> Rlimit,
 }
 
@@ -60,6 +61,7 @@ impl Own {
         Self {
             status: facts.status.clone(),
             oom_score_adj: facts.oom_score_adj,
+            label: facts.label.clone(),
             limit: getrlimit,
         }
     }
@@ -131,8 +133,8 @@ impl Manner {
                 facts.oom_score_adj.max(own.oom_score_adj)
             },
             label: match &facts.label {
-                Label::Is(label) => Some(label.clone()),
-                Label::None | Label::Unreadable => None,
+                Label::Is(label) if facts.label != own.label => Some(label.clone()),
+                Label::Is(_) | Label::None | Label::Unreadable => None,
             },
             umask: if partial { 0o022 } else { status.umask },
             user: (spec.user.is_none() && has_files && has_users).then(|| {

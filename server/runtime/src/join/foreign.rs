@@ -12,9 +12,10 @@ use porthole_sys::process::SingleThreaded;
 use porthole_sys::seccomp::Filter;
 use porthole_sys::signals;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
 use super::joiner::{Abroad, Whose};
-use super::{Identity, Joined, Visit, identify, joins_nothing, start};
+use super::{Identity, Joined, Place, Visit, gone, identify, joins_nothing, start};
 use crate::foreign::facts::Facts;
 use crate::foreign::fidelity::Comparison;
 use crate::foreign::filters::{self, Cache, Unread};
@@ -74,9 +75,13 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
     let there =
         signals::send(&target, 0).is_ok() && again.as_ref() == Some(&join.foreign.namespaces);
     if !there {
-        return Err(gone());
+        return Err(gone("its init has ended"));
     }
-    let left_out = left_out(join, &read.host);
+    let place = Place {
+        spec: join.spec,
+        namespaces: &join.foreign.namespaces,
+    };
+    let left_out = place.left_out(&read.host);
     check_danger(join, &read, &root, &left_out)?;
     let manner = Manner::of(
         &read.facts,
@@ -112,21 +117,12 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
     join.group.create()?;
     let entrance = join.group.entrance()?;
     let visit = Visit {
-        spec: join.spec,
-        namespaces: &join.foreign.namespaces,
+        place,
         whose: Whose::Foreign(&abroad),
     };
     let mut joined = start(&visit, &entrance, alone, target, trace)?;
     joined.fidelity = fidelity;
     Ok(joined)
-}
-
-fn gone() -> Failure {
-    Failure::new(
-        FailureCode::WrongState,
-        "the container does not run any more: its init has ended",
-    )
-    .stage(Stage::Identity)
 }
 
 fn check_frozen(group: &ForeignGroup) -> Result<(), Failure> {
@@ -140,6 +136,15 @@ fn check_frozen(group: &ForeignGroup) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A process that is ending has no root directory, no groups and no limits any more.
+fn of_init(error: StepError) -> Failure {
+    if error.is(Errno::NOENT) || error.is(Errno::SRCH) {
+        gone("its init is ending")
+    } else {
+        error.into()
+    }
+}
+
 fn open_root(pid: HostPid, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
     let path = format!("/proc/{pid}/root");
     let opened = trace.step(
@@ -150,13 +155,7 @@ fn open_root(pid: HostPid, trace: &mut Recorder) -> Result<OwnedFd, Failure> {
             open(path.as_str(), flags, Mode::empty())
         },
     );
-    opened.map_err(|error| {
-        if error.is(rustix::io::Errno::NOENT) {
-            gone()
-        } else {
-            error.into()
-        }
-    })
+    opened.map_err(of_init)
 }
 
 fn read(
@@ -165,7 +164,7 @@ fn read(
     trace: &mut Recorder,
 ) -> Result<Read, Failure> {
     let pid = join.foreign.pid;
-    let facts = Facts::read(pid)?;
+    let facts = Facts::read(pid).map_err(of_init)?;
     let filters = match facts.status.seccomp {
         2 => filters::read(
             alone,
@@ -199,17 +198,6 @@ fn read(
         own: Facts::read(own_pid)?,
         host: observe::namespaces(own_pid)?,
     })
-}
-
-/// Namespaces of the container's own that the session is not to be in.
-fn left_out(join: &JoinForeign<'_>, host: &NamespaceSet) -> Vec<NamespaceType> {
-    let namespaces = &join.foreign.namespaces;
-    let chosen = join.spec.join.as_ref();
-    NamespaceType::ALL
-        .into_iter()
-        .filter(|kind| namespaces.get(*kind) != host.get(*kind))
-        .filter(|kind| chosen.is_some_and(|chosen| !chosen.contains(kind)))
-        .collect()
 }
 
 fn check_danger(

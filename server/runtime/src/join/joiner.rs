@@ -107,14 +107,14 @@ fn at_home(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<Started, Failure> {
-    let spec = errand.visit.spec;
+    let spec = errand.visit.place.spec;
     let kept = [channel.as_fd(), errand.target.as_fd()];
     passage::leave_the_machine(errand.entrance, &kept, forked, trace)?;
     passage::clear_groups(trace)?;
     enter(errand.target, &errand.kinds, trace)?;
     let root = open_root(trace)?;
     // What the container says of itself holds where its files are.
-    let has_files = errand.visit.has_files();
+    let has_files = errand.visit.place.has_files();
     let of_container = Some(container).filter(|_| has_files);
     let user = of_container.and_then(|container| container.user.as_ref());
     let account = account::look_up(&root, spec.user.as_ref().or(user))?;
@@ -147,7 +147,7 @@ fn open_output(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<Output, Failure> {
-    if errand.visit.spec.tty {
+    if errand.visit.place.spec.tty {
         return Ok(Output::Tty(open_terminal(errand, account, channel, trace)?));
     }
     let both = console::pipes(account, trace)?;
@@ -212,14 +212,14 @@ fn open_terminal(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<Terminal, Failure> {
-    let size = errand.visit.spec.size;
+    let size = errand.visit.place.spec.size;
     wire::send(channel, &Report::Opening, &[])?;
     let terminal = trace.step(
         (Step::OpenTerminal, "/dev/ptmx"),
         format!("openpty({}×{})", size.cols, size.rows),
         || Terminal::open(size.cols, size.rows),
     )?;
-    let own = matches!(errand.visit.whose, Whose::Own(_)) && errand.visit.has_files();
+    let own = matches!(errand.visit.whose, Whose::Own(_)) && errand.visit.place.has_files();
     let slave = if own {
         console::check_master(&terminal.master)?;
         console::peer(&terminal.master, trace)?
@@ -259,6 +259,7 @@ fn choose(
 ) -> Result<Choice, Failure> {
     let command: Vec<String> = errand
         .visit
+        .place
         .spec
         .command
         .iter()

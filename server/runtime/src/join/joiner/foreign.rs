@@ -50,7 +50,7 @@ pub(super) fn start(
     channel: &Packet,
     trace: &mut Recorder,
 ) -> Result<Started, Failure> {
-    let spec = errand.visit.spec;
+    let spec = errand.visit.place.spec;
     let manner = &abroad.manner;
     let mut kept = vec![channel.as_fd(), errand.target.as_fd(), abroad.root.as_fd()];
     if let Some(overlays) = &abroad.overlays {
@@ -151,7 +151,7 @@ fn reach(
         return Ok(files);
     }
     enter(errand.target, &errand.kinds, trace)?;
-    if errand.visit.has_files() {
+    if errand.visit.place.has_files() {
         trace.step(Step::EnterRoot, "fchdir(init's root)", || {
             rustix::process::fchdir(&abroad.root)
         })?;
@@ -164,7 +164,7 @@ fn reach(
 
 /// The user who was asked for, in the container's own files; init's where nobody was.
 fn account(files: &OwnedFd, errand: &Errand<'_>, manner: &Manner) -> Result<Account, Failure> {
-    if let (None, Some((uid, gid, groups))) = (&errand.visit.spec.user, &manner.user) {
+    if let (None, Some((uid, gid, groups))) = (&errand.visit.place.spec.user, &manner.user) {
         let user = UserSpec {
             user: NameOrId::Id(*uid),
             group: Some(NameOrId::Id(*gid)),
@@ -173,7 +173,7 @@ fn account(files: &OwnedFd, errand: &Errand<'_>, manner: &Manner) -> Result<Acco
         account.groups.clone_from(groups);
         return Ok(account);
     }
-    let mut account = account::look_up(files, errand.visit.spec.user.as_ref())?;
+    let mut account = account::look_up(files, errand.visit.place.spec.user.as_ref())?;
     if manner.own_group_too && !account.groups.contains(&account.gid) {
         account.groups.push(account.gid);
         account.groups.sort_unstable();
@@ -191,7 +191,9 @@ fn enter_workdir(
 ) -> Result<(), Failure> {
     match passage::enter_workdir(root, manner.workdir.as_deref(), trace) {
         Err(_) if manner.toolbox => passage::enter_workdir(root, Some(toolbox::TARGET), trace),
-        Err(_) if errand.visit.spec.workdir.is_none() => passage::enter_workdir(root, None, trace),
+        Err(_) if errand.visit.place.spec.workdir.is_none() => {
+            passage::enter_workdir(root, None, trace)
+        }
         entered => entered,
     }
 }
