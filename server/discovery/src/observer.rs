@@ -8,7 +8,7 @@
 //! Everything that takes long is done some at a time, so that an event is never behind a scan,
 //! nor a scan for ever behind events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use porthole_protocol::id::HostPid;
@@ -45,7 +45,7 @@ const STORM: Duration = Duration::from_secs(1);
 const CORRECTION: u32 = 30;
 const SETTLING: u32 = 10;
 
-/// How many zombies are looked at again as soon as that; the correction sees the others.
+/// How many zombies are looked at again at a time.
 const ENDINGS: usize = 512;
 
 /// How many events are taken, and how many processes read, before anything else has its turn.
@@ -70,6 +70,8 @@ pub(crate) struct Observer {
     scan: Vec<HostPid>,
     /// Is a zombie, since when it was seen as one.
     ending: HashMap<HostPid, Instant>,
+    /// The same, those that were not looked at for longest first.
+    ending_turn: VecDeque<HostPid>,
     /// Until when events are gathered.
     gather: Option<Instant>,
     scanned: Instant,
@@ -114,6 +116,7 @@ impl Observer {
             changed: BTreeMap::new(),
             scan: Vec::new(),
             ending: HashMap::new(),
+            ending_turn: VecDeque::new(),
             gather: None,
             scanned: now,
             scan_cost: Duration::ZERO,
@@ -376,9 +379,13 @@ impl Observer {
         if self.ending.is_empty() || now < self.next_ending {
             return;
         }
-        for (pid, since) in std::mem::take(&mut self.ending) {
+        for _ in 0..ENDINGS.min(self.ending_turn.len()) {
+            let Some(pid) = self.ending_turn.pop_front() else {
+                break;
+            };
+            let since = self.ending.remove(&pid);
             self.read(pid, Cause::None);
-            if let Some(again) = self.ending.get_mut(&pid) {
+            if let (Some(again), Some(since)) = (self.ending.get_mut(&pid), since) {
                 *again = since;
             }
         }
@@ -391,16 +398,12 @@ impl Observer {
     fn read(&mut self, pid: HostPid, cause: Cause) {
         self.host.read(pid, cause);
         let is_zombie = |state| matches!(state, 'Z' | 'X');
-        if self.ending.len() < ENDINGS
-            && self
-                .host
-                .model
-                .process(pid)
-                .is_some_and(|process| is_zombie(process.state))
-            && !self.ending.contains_key(&pid)
+        let known = self.host.model.process(pid);
+        if known.is_some_and(|process| is_zombie(process.state)) && !self.ending.contains_key(&pid)
         {
             let now = Instant::now();
             self.ending.insert(pid, now);
+            self.ending_turn.push_back(pid);
             self.next_ending = self.next_ending.clamp(now, now + ENDING);
         }
     }

@@ -344,6 +344,18 @@ fn nobody_takes_anothers_identifier() {
 }
 
 #[test]
+fn a_zombie_is_no_container() {
+    let mut scene = Scene::new();
+    scene.process(10, "/docker/<A>", &[10, 1], (30, 31));
+    assert_eq!(scene.find(), ["docker:A(10)"]);
+    scene.change(10, |p| {
+        p.state = 'Z';
+        p.namespaces = NamespaceSet::default();
+    });
+    assert!(scene.find().is_empty());
+}
+
+#[test]
 fn a_frozen_group_is_a_paused_container() {
     let mut scene = Scene::new();
     scene.process(10, "/docker/<A>", &[10, 1], (30, 31));
