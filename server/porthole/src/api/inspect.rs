@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::view;
 use crate::access::{Identity, TheAnyContainer};
-use crate::world::AnyContainer;
+use crate::world::{AnyContainer, World};
 use crate::{AppState, Refusal};
 
 /// How long a container's first process may be unknown to the observer, which tells of a new one
@@ -36,10 +36,15 @@ pub struct Sight {
 impl Sight {
     /// What this person may look into now: what is in containers of theirs, and in no others.
     pub fn of(state: &AppState, identity: &Identity) -> Self {
+        Self::in_world(&state.world, identity)
+    }
+
+    /// The same, of a world alone.
+    pub fn in_world(world: &World, identity: &Identity) -> Self {
         let everything = identity.may_look_into_host();
         let (mut seen, mut closed) = (HashSet::new(), HashSet::new());
         if !everything {
-            for container in state.world.any_containers() {
+            for container in world.any_containers() {
                 let inodes = container
                     .namespaces()
                     .iter()
@@ -50,7 +55,7 @@ impl Sight {
                     closed.extend(inodes);
                 }
             }
-            let hosts = state.world.namespaces();
+            let hosts = world.namespaces();
             closed.extend(hosts.iter().filter(|one| one.initial).map(|one| one.inode));
         }
         seen.retain(|inode| !closed.contains(inode));
@@ -274,6 +279,16 @@ fn reach(state: &AppState, namespace: &Namespace) -> Result<Subject, Refusal> {
     })
 }
 
+/// Whether the environment of a process that this person may look into may be seen too: of those of
+/// the host and of other engines, administrators alone.
+pub fn may_see_environment(state: &AppState, process: &Process, identity: &Identity) -> bool {
+    let container = process.container.as_ref();
+    match container.and_then(|id| state.world.any_container(id)) {
+        Some(AnyContainer::Own(_)) => true,
+        _ => identity.is_admin(),
+    }
+}
+
 /// What a process is and may. Its environment only for who may look into what it is in: of those of
 /// the host and of other engines, administrators.
 pub async fn process(
@@ -300,10 +315,7 @@ pub async fn process(
             "This process is the host's or another person's: only they, viewers and administrators see more of it.",
         ));
     }
-    let environment = match &container {
-        Some(AnyContainer::Own(_)) => true,
-        _ => identity.is_admin(),
-    };
+    let environment = may_see_environment(&state, &process, &identity);
     let subject = Subject::Process(identity_of(&process));
     let what = What::Process { environment };
     let inspected = look(&state, &identity, subject, what).await?;

@@ -15,6 +15,7 @@ use super::view::namespaces::page::NamespacesPage;
 use super::view::namespaces::survey::Survey;
 use super::{Visit, page};
 use crate::Refusal;
+use crate::api::inspect::{Sight, look};
 
 type Named = Result<Path<(String, String)>, PathRejection>;
 
@@ -85,28 +86,21 @@ pub(super) async fn inside(visit: Visit, named: Named) -> Response {
         Err(refusal) if visit.by_htmx() => return piece(detail::unread(&refusal.message, None)),
         Err(refusal) => return visit.refuse(refusal),
     };
-    let subject = {
-        let survey = Survey::new(&visit.state.world, visit.scene());
-        if !survey.may_inspect(&namespace) {
-            return visit.refuse(Refusal::forbidden(
-                "What is inside this namespace is not only yours: its owner, viewers and administrators see it.",
-            ));
-        }
-        detail::subject(&survey, &namespace)
-    };
+    let sight = Sight::of(&visit.state, &visit.who);
+    if let Err(refusal) = sight.demand(namespace.kind, Some(namespace.inode)) {
+        return visit.refuse(refusal);
+    }
+    let subject = detail::subject(&Survey::new(&visit.state.world, visit.scene()), &namespace);
     let read = match subject {
-        Ok((subject, what)) => visit.state.keeper.inspect(subject, what).await,
+        Ok((subject, what)) => look(&visit.state, &visit.who, subject, what).await,
         Err(why) => return answer(&visit, &namespace, detail::unread(&why, None)),
     };
     let survey = Survey::new(&visit.state.world, visit.scene());
     let html = match read {
         Ok(read) => detail::drawn(&survey, &namespace, read),
-        Err(error) => {
+        Err(refusal) => {
             let here = survey.address(namespace.kind, namespace.inode);
-            detail::unread(
-                &Refusal::from(error).message,
-                Some(format!("{here}/detail")),
-            )
+            detail::unread(&refusal.message, Some(format!("{here}/detail")))
         }
     };
     answer(&visit, &namespace, html)

@@ -4,6 +4,8 @@
 //! Whatever names an object is quoted for a shell. No command holds a secret: the token is a
 //! variable of the reader's shell, a password lies in a file.
 
+mod namespaces;
+
 use askama::Template;
 use porthole_protocol::container::{ContainerSpec, ContainerState};
 use porthole_protocol::engine::Engine;
@@ -74,7 +76,11 @@ pub fn nsenter(pid: HostPid, kinds: impl IntoIterator<Item = NamespaceType>) -> 
 
 /// Enters a namespace by a file that leads to it: a mount, an open descriptor.
 pub fn nsenter_file(kind: NamespaceType, path: &str) -> String {
-    format!("nsenter {}={}", nsenter_flag(kind), shell_words::quote(path))
+    format!(
+        "nsenter {}={}",
+        nsenter_flag(kind),
+        shell_words::quote(path)
+    )
 }
 
 /// Shows a process from every side that ps(1) knows.
@@ -175,6 +181,8 @@ impl Commands {
                 Ok(container) => of_container(&api, &container, scene),
                 Err(_) => Vec::new(),
             },
+            (Some("namespaces"), None) => namespaces::of_list(&api, query),
+            (Some("namespaces"), Some(_)) => namespaces::of_one(&api, world, scene, path),
             (Some("sessions"), _) => of_sessions(&api, query),
             (Some("settings"), _) => of_settings(&api, scene),
             _ => Vec::new(),

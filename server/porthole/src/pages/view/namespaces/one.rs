@@ -14,6 +14,7 @@ use super::super::words::{count, visible};
 use super::super::{Scene, commands, html};
 use super::survey::{Link, Survey};
 use super::table;
+use crate::api::inspect::Sight;
 use crate::world::World;
 
 /// Processes and namespaces that are listed unless all are asked for.
@@ -118,7 +119,7 @@ impl NamespacePage {
             shell: shell.around(&region),
             kind: namespace.kind,
             inode: namespace.inode,
-            may_inspect: survey.may_inspect(namespace),
+            may_inspect: Sight::in_world(world, scene.who).covers(namespace.inode),
             detail: format!("{}/detail", survey.address(namespace.kind, namespace.inode)),
             region,
         }
@@ -213,7 +214,7 @@ fn facts(survey: &Survey<'_>, namespace: &Namespace) -> Facts {
         ancestors,
         nests: matches!(namespace.kind, NamespaceType::Pid | NamespaceType::User),
         path: survey.path(namespace).map(|path| visible(&path)),
-        nsenter: table::nsenter(survey, namespace),
+        nsenter: survey.nsenter(namespace),
         lsns: table::lsns(namespace),
         containers: survey
             .containers_in(namespace.inode)

@@ -13,7 +13,7 @@ use crate::world::World;
 const HOST: u64 = 4_026_531_834;
 
 /// The host's own of this type.
-pub fn initial(kind: NamespaceType) -> NamespaceInode {
+pub(crate) fn initial(kind: NamespaceType) -> NamespaceInode {
     let place = NamespaceType::ALL.iter().position(|k| *k == kind);
     NamespaceInode(if kind == NamespaceType::Time {
         HOST
@@ -23,7 +23,7 @@ pub fn initial(kind: NamespaceType) -> NamespaceInode {
 }
 
 /// The host's, but for these.
-pub fn set(own: &[(NamespaceType, u64)]) -> NamespaceSet {
+pub(crate) fn set(own: &[(NamespaceType, u64)]) -> NamespaceSet {
     PerNamespace::build(|kind| {
         let own = own.iter().find(|(k, _)| *k == kind);
         Some(own.map_or_else(|| initial(kind), |(_, inode)| NamespaceInode(*inode)))
@@ -31,7 +31,7 @@ pub fn set(own: &[(NamespaceType, u64)]) -> NamespaceSet {
 }
 
 /// A namespace whose first process is this.
-pub fn namespace(
+pub(crate) fn namespace(
     kind: NamespaceType,
     inode: u64,
     leader: Option<i32>,
@@ -159,7 +159,7 @@ impl Build {
 }
 
 /// Tells a world of all of them.
-pub fn fill(world: &World) {
+pub(crate) fn fill(world: &World) {
     use NamespaceType::{Cgroup, Ipc, Mnt, Net, Pid, Time, Uts};
     let mut build = Build {
         update: Update {
@@ -264,14 +264,14 @@ fn own(build: &mut Build, world: &World) {
 }
 
 /// A host that pages about namespaces can be drawn of.
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     let world = sample::world();
     fill(&world);
     world
 }
 
 /// The same with so many containers of Docker, six namespaces each.
-pub fn crowd(containers: u64) -> World {
+pub(crate) fn crowd(containers: u64) -> World {
     use NamespaceType::{Cgroup, Ipc, Mnt, Net, Pid, Uts};
     let world = world();
     let mut build = Build {

@@ -7,8 +7,8 @@ use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::{Holder, Namespace, Process};
 
-use super::super::Scene;
 use super::super::words::{count, process_line, visible};
+use super::super::{Scene, commands};
 use crate::world::{AnyContainer, World};
 
 /// Everything that pages about namespaces ask.
@@ -164,21 +164,6 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Whether this person may see what is inside a namespace: whoever sees the host, and who sees
-    /// every container with a process in it where nobody else has one.
-    pub fn may_inspect(&self, namespace: &Namespace) -> bool {
-        let who = self.scene.who;
-        if who.may_look_into_host() {
-            return true;
-        }
-        let members = self.members(namespace);
-        !namespace.initial
-            && !members.is_empty()
-            && members
-                .iter()
-                .all(|p| p.container.is_some() && self.may_look(p))
-    }
-
     /// What a process's line says to this person: its whole command line, or only its name.
     pub fn line(&self, process: &Process) -> String {
         if process.args.is_empty() || !self.may_look(process) {
@@ -223,6 +208,17 @@ impl<'a> Survey<'a> {
             return Some(format!("/proc/{pid}/ns/{}", namespace.kind));
         }
         namespace.holders.first().map(|h| self.holder_path(h))
+    }
+
+    /// The command that enters a namespace, by a process in it or by the file that holds it.
+    pub fn nsenter(&self, namespace: &Namespace) -> Option<String> {
+        match namespace.leader {
+            Some(pid) => Some(commands::nsenter(pid, [namespace.kind])),
+            None => Some(commands::nsenter_file(
+                namespace.kind,
+                &self.path(namespace)?,
+            )),
+        }
     }
 
     /// The file that a holder keeps it by, as the host sees it.

@@ -61,16 +61,6 @@ struct Row {
     lsns: Option<String>,
 }
 
-/// The command that enters a namespace, by a process in it or by the file that holds it.
-pub fn nsenter(survey: &Survey<'_>, namespace: &Namespace) -> Option<String> {
-    match namespace.leader {
-        Some(pid) => Some(commands::nsenter(pid, [namespace.kind])),
-        None => survey
-            .path(namespace)
-            .map(|path| commands::nsenter_file(namespace.kind, &path)),
-    }
-}
-
 /// The command that lists it. lsns(8) finds namespaces by processes; only newer ones list others.
 pub fn lsns(namespace: &Namespace) -> Option<String> {
     let pid = namespace.leader?;
@@ -118,7 +108,7 @@ impl Row {
             containers: shown,
             keeps,
             more_keeps,
-            nsenter: nsenter(survey, namespace),
+            nsenter: survey.nsenter(namespace),
             lsns: lsns(namespace),
         }
     }

@@ -133,7 +133,18 @@ fn command_lines_are_for_who_may_look() {
         ] {
             let inode = web.namespaces.get(kind).inode.expect("one");
             let namespace = world.namespace(inode).expect("there");
-            assert_eq!(survey.may_inspect(&namespace), may, "{role} {name} {kind}");
+            let page = NamespacePage::new(
+                &world,
+                scene,
+                &namespace,
+                &Shown::default(),
+                shell(&world, scene),
+            );
+            assert_eq!(
+                html(&page).contains("/detail\""),
+                may,
+                "{role} {name} {kind}"
+            );
         }
     }
 }
@@ -278,7 +289,7 @@ fn shell(world: &World, scene: Scene<'_>) -> Shell {
 }
 
 /// Something of each type that is read inside, as a reader writes it.
-pub fn documents() -> Vec<(NamespaceType, Inspected)> {
+pub(crate) fn documents() -> Vec<(NamespaceType, Inspected)> {
     let all: Vec<Document> =
         serde_json::from_str(include_str!("documents.json")).expect("documents");
     let kinds = NamespaceType::ALL.into_iter();
@@ -292,7 +303,7 @@ pub fn documents() -> Vec<(NamespaceType, Inspected)> {
 }
 
 /// The pages, for the gallery.
-pub fn pages() -> Vec<(String, String)> {
+pub(crate) fn pages() -> Vec<(String, String)> {
     let world = sample::world();
     let who = host::admin();
     let scene = Scene {
