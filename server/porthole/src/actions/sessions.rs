@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use porthole_protocol::container::{
-    AbsolutePath, Argument, ContainerSpec, EnvName, Owner, UserSpec,
+    AbsolutePath, Argument, ContainerSpec, ContainerState, EnvName, Owner, UserSpec,
 };
-use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::id::{ContainerId, HostPid, SessionId};
 use porthole_protocol::keeper::FailureCode;
 use porthole_protocol::namespace::{NamespaceType, PerNamespace};
+use porthole_protocol::observation::Process;
 use porthole_protocol::session::{self, Aspect, Session, SessionSpec, Size, Target, Toolbox};
 use serde::Deserialize;
 use serde_json::json;
@@ -89,6 +90,54 @@ pub async fn open(
         as_configured(&mut spec, foreign);
     }
     spec.foreign = foreign;
+    begin(state, identity, spec).await
+}
+
+/// Runs something in the namespaces of any process, which confines it: for those that are in no
+/// container, or not in all of its namespaces. Whoever calls has seen that an administrator asks.
+pub async fn open_at(
+    state: &AppState,
+    identity: &Identity,
+    process: &Process,
+    open: OpenSession,
+) -> Result<Arc<Session>, Refusal> {
+    let container = process.container.as_ref();
+    if let Some(own) = container.and_then(|id| state.world.container(id)) {
+        return self::open(state, identity, &AnyContainer::Own(own), open).await;
+    }
+    let alone = || beside(process).parse();
+    let id = container.cloned().map_or_else(alone, Ok);
+    let id = id.map_err(|_| Refusal::internal())?;
+    let foreign = session::Foreign {
+        pid: process.host_pid,
+        start_ticks: process.start_ticks,
+        namespaces: process.namespaces,
+        env: None,
+        accept: open.accept.clone(),
+        toolbox: open.toolbox.clone(),
+    };
+    let mut spec = spec(&id, open)?;
+    spec.foreign = Some(Box::new(foreign));
+    begin(state, identity, spec).await
+}
+
+/// What the sessions beside a process have for a container where it is in none.
+pub fn beside(process: &Process) -> String {
+    format!("none-{}-{}", process.host_pid, process.start_ticks)
+}
+
+/// The process that a container's identifier of [`beside`] names.
+pub fn beside_whom(container: &ContainerId) -> Option<HostPid> {
+    let (pid, _) = container.as_str().strip_prefix("none-")?.split_once('-')?;
+    pid.parse().ok().map(HostPid)
+}
+
+/// Asks the keeper for the session that has been checked.
+async fn begin(
+    state: &AppState,
+    identity: &Identity,
+    spec: SessionSpec,
+) -> Result<Arc<Session>, Refusal> {
     let running = || {
         let sessions = state.world.sessions();
         let theirs = sessions.iter().filter(|s| s.owner == *identity.name());
@@ -108,7 +157,15 @@ pub async fn open(
         })?;
     let id = SessionId::from_bytes(random());
     let target = Target::Session(id.clone());
-    let detail = json!({"container": container.id(), "command": spec.command, "user": spec.user});
+    let detail = json!({
+        "container": spec.container,
+        "command": spec.command,
+        "user": spec.user,
+        "join": spec.join,
+        "process": spec.foreign.as_ref().map(|foreign| foreign.pid),
+        "accept": spec.foreign.as_ref().map(|foreign| &foreign.accept),
+        "toolbox": spec.foreign.as_ref().and_then(|foreign| foreign.toolbox.as_ref()),
+    });
     // Both wait for the disk: beside each other.
     let (files, ()) = tokio::try_join!(
         create_journal(state, &target),
@@ -149,6 +206,15 @@ fn only_foreign(open: &OpenSession) -> Result<(), Refusal> {
 
 /// How the keeper finds another engine's container, and knows that it is still that one.
 fn target(container: &Foreign, open: &OpenSession) -> Result<session::Foreign, Refusal> {
+    if container.state == ContainerState::Paused {
+        return Err(Refusal::conflict(
+            "wrong_state",
+            format!(
+                "{} is paused: a shell in it would be frozen as it is. Unpause it first.",
+                container.name
+            ),
+        ));
+    }
     let pid = container.pid.ok_or_else(|| {
         Refusal::conflict(
             "wrong_state",

@@ -43,7 +43,13 @@ fn observed_routes(routes: Routes) -> Routes {
         .get("/events", See, events::json)
         .get("/processes", See, processes::list)
         .get("/processes/{host_pid}", See, processes::one)
+        .post(
+            "/processes/{host_pid}/sessions",
+            Administer,
+            sessions::open_at,
+        )
         .get("/processes/{host_pid}/detail", See, inspect::process)
+        .get("/compare", See, processes::compare)
         .get("/namespaces", See, processes::namespaces)
         .get("/namespaces/{type}/{inode}", See, processes::namespace)
         .get("/namespaces/{type}/{inode}/detail", See, inspect::namespace)

@@ -1,11 +1,13 @@
 //! Sessions.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use porthole_protocol::session::Target;
+use porthole_protocol::id::HostPid;
+use porthole_protocol::session::{Session, Target};
 use porthole_protocol::trace::Trace;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::body::{Asked, SentOr};
@@ -62,16 +64,50 @@ pub async fn open(
     SentOr(open): SentOr<OpenSession>,
 ) -> Result<Response, Refusal> {
     let session = sessions::open(&state, &identity, &container, open).await?;
+    Ok(opened(&state, &session, &identity))
+}
+
+/// Which process is meant, for good: its number alone will be another's one day.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Meant {
+    start_ticks: Option<u64>,
+}
+
+/// Opens a session in the namespaces of a process.
+pub async fn open_at(
+    State(state): State<AppState>,
+    identity: Identity,
+    Path(pid): Path<String>,
+    Asked(Meant { start_ticks }): Asked<Meant>,
+    SentOr(open): SentOr<OpenSession>,
+) -> Result<Response, Refusal> {
+    let process = pid
+        .parse()
+        .ok()
+        .and_then(|pid| state.world.process(HostPid(pid)))
+        .filter(|process| start_ticks.is_none_or(|ticks| ticks == process.start_ticks))
+        .ok_or_else(|| {
+            Refusal::not_found(
+                "process_not_found",
+                "This process has ended: there is nothing left to join.",
+            )
+        })?;
+    let session = sessions::open_at(&state, &identity, &process, open).await?;
+    Ok(opened(&state, &session, &identity))
+}
+
+fn opened(state: &AppState, session: &Session, identity: &Identity) -> Response {
     let location = format!(
         "{}/api/v1/sessions/{}",
         state.settings.base_path, session.id
     );
-    Ok((
+    (
         StatusCode::CREATED,
         [("location", location)],
-        Json(view::session(&state, &session, &identity)),
+        Json(view::session(state, session, identity)),
     )
-        .into_response())
+        .into_response()
 }
 
 /// One session.

@@ -10,7 +10,9 @@ use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::observation::Process;
-use porthole_protocol::session::{Exit, ExitKind, Session, Target, Tried};
+use porthole_protocol::session::{
+    Exit, ExitKind, FidelityLine, JoinedNamespace, Session, Target, Tried,
+};
 use porthole_terminal::{Info, Permission};
 use serde::Serialize;
 use serde_json::Value;
@@ -124,6 +126,10 @@ pub struct SessionView<'a> {
     ended_at: Option<Timestamp>,
     viewers: Vec<ViewerView>,
     tried: &'a [Tried],
+    /// The eight that it is in, each with whose it is.
+    joined: Option<&'a PerNamespace<JoinedNamespace>>,
+    /// How it compares with the first process of its container; `null` for who may not look inside.
+    fidelity: Option<&'a [FidelityLine]>,
 }
 
 /// A session, for this reader.
@@ -167,6 +173,10 @@ pub fn session<'a>(state: &AppState, session: &'a Session, reader: &Identity) ->
                 .collect()
         }),
         tried: &session.tried,
+        joined: session.joined.as_ref(),
+        fidelity: reader
+            .may_look_into(&session.owner)
+            .then_some(&session.fidelity),
     }
 }
 
@@ -201,13 +211,7 @@ pub fn process<'a>(
     reader: &Identity,
     namespaces: bool,
 ) -> ProcessView<'a> {
-    let inside = match &process.container {
-        Some(id) => match state.world.any_container(id) {
-            Some(container) => reader.may_look_into_container(&container),
-            None => reader.is_admin(),
-        },
-        None => reader.may_look_into_host(),
-    };
+    let inside = crate::compare::may_look(&state.world, process, reader);
     ProcessView {
         host_pid: process.host_pid,
         pids: &process.pids,

@@ -2,16 +2,14 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 
-use super::view::container::{ContainerPage, LogsPage, Tab, TerminalPage};
+use super::view::container::{ContainerPage, LogsPage, Tab};
 use super::view::containers::{ContainersPage, Listing};
 use super::{Visit, page};
 use crate::access::TheAnyContainer;
 use crate::actions::foreign::{self as actions, Deed};
-use crate::headers::TERMINAL_POLICY;
 use crate::world::AnyContainer;
 
 /// SIGKILL.
@@ -80,31 +78,6 @@ pub(super) async fn logs(visit: Visit, TheAnyContainer(container): TheAnyContain
         StatusCode::OK,
         &LogsPage::new(&visit.state.world, visit.scene(), &container, shell),
     )
-}
-
-/// What the address of a terminal says.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Wanted {
-    /// The session to show first.
-    session: String,
-}
-
-/// `/containers/{container}/terminal?session=`.
-pub(super) async fn terminal(
-    visit: Visit,
-    TheAnyContainer(container): TheAnyContainer,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let Query(wanted) = wanted.unwrap_or_default();
-    let shell = visit.live_shell("containers");
-    let world = &visit.state.world;
-    let terminal = TerminalPage::new(world, visit.scene(), &container, &wanted.session, shell);
-    let mut response = page(StatusCode::OK, &terminal);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, TERMINAL_POLICY);
-    response
 }
 
 async fn act(visit: Visit, TheAnyContainer(container): TheAnyContainer, deed: Deed) -> Response {

@@ -13,9 +13,11 @@ mod containers;
 mod create;
 mod entry;
 pub mod live;
+mod processes;
 mod namespaces;
 mod pieces;
 mod sessions;
+mod terminals;
 #[cfg(test)]
 mod tests;
 pub mod view;
@@ -40,7 +42,7 @@ pub use visit::Visit;
 /// eight alone, and `/processes/{pid}/terminal?join=net` for those of any process, be it in a
 /// container or not.
 pub fn routes(routes: Routes) -> Routes {
-    use Permission::{Create, Public, See, SignedIn};
+    use Permission::{Administer, Create, Public, See, SignedIn};
     routes
         .get("/", Public, entry::first)
         .get("/setup", Public, entry::setup)
@@ -52,10 +54,16 @@ pub fn routes(routes: Routes) -> Routes {
         .get("/containers/new", Create, create::form)
         .post("/containers/new", Create, create::make)
         .post("/containers/new/preview", Create, create::preview)
+        .get("/processes", See, processes::list)
+        .get("/processes/{pid}", See, processes::one)
+        .get("/processes/{pid}/detail", See, processes::detail)
+        .get("/compare", See, processes::compare)
+        .get("/compare/inside", See, processes::compare_inside)
         .get("/commands", See, commands::of_page)
         .get("/namespaces", See, namespaces::list)
         .get("/namespaces/{type}/{inode}", See, namespaces::show)
         .get("/namespaces/{type}/{inode}/detail", See, namespaces::inside)
+        .get("/processes/{pid}/terminal", Administer, terminals::of_process)
         .below("/containers/{container}", container_routes)
         .below("/sessions", session_routes)
         .below("/settings", settings_routes)
@@ -75,7 +83,7 @@ fn container_routes(routes: Routes) -> Routes {
         .get("/security/detail", LookIntoContainer, pieces::security)
         .get("/isolation", LookIntoContainer, pieces::isolation)
         .get("/environment", LookIntoContainer, pieces::environment)
-        .get("/terminal", LookIntoContainer, containers::terminal)
+        .get("/terminal", LookIntoContainer, terminals::of_container)
         .get("/logs", LookIntoContainer, containers::logs)
         .get("/inspect", LookIntoContainer, containers::inspect)
         .post("/start", ChangeContainer, containers::start)

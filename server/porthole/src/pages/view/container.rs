@@ -101,10 +101,14 @@ impl Tab {
 /// A tab's link.
 #[derive(Debug, Clone)]
 pub struct TabLink {
-    address: String,
-    title: &'static str,
-    key: &'static str,
-    now: bool,
+    /// Where it leads.
+    pub address: String,
+    /// Its word.
+    pub title: &'static str,
+    /// The key that opens it.
+    pub key: &'static str,
+    /// It is this page.
+    pub now: bool,
 }
 
 /// What stands above every page of a container.
@@ -118,7 +122,8 @@ pub struct Head {
 }
 
 impl Head {
-    fn new(container: &AnyContainer, scene: Scene<'_>, now: Tab) -> Self {
+    /// Above this page of the container.
+    pub fn new(container: &AnyContainer, scene: Scene<'_>, now: Tab) -> Self {
         let name = visible(container.name());
         let at = super::reference(container);
         let looks = scene.who.may_look_into_container(container);
@@ -209,7 +214,8 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
         }
         Tab::Namespaces => slots.push(namespaces::slot(container, world, scene)),
         Tab::Inspect => slots.push(Slot::whole("json", html(&Json::of(container, scene)))),
-        Tab::Terminal | Tab::Logs | Tab::Mounts | Tab::Network | Tab::Security => {}
+        Tab::Terminal => slots.extend(processes::of_sessions::slots(container, world, scene)),
+        Tab::Logs | Tab::Mounts | Tab::Network | Tab::Security => {}
     }
     Region { slots }
 }
@@ -315,37 +321,6 @@ struct PieceSlot<'a> {
     piece: Piece,
     address: String,
     held: Option<&'a str>,
-}
-
-/// The page that holds a terminal.
-#[derive(Template)]
-#[template(path = "terminal.html")]
-pub struct TerminalPage {
-    shell: Shell,
-    head: Head,
-    region: Region,
-    id: String,
-    session: String,
-}
-
-impl TerminalPage {
-    /// The page, showing this session first where one is given.
-    pub fn new(
-        world: &World,
-        scene: Scene<'_>,
-        container: &AnyContainer,
-        session: &str,
-        shell: Shell,
-    ) -> Self {
-        let region = region(world, scene, container, Tab::Terminal);
-        Self {
-            head: Head::new(container, scene, Tab::Terminal),
-            shell: shell.around(&region),
-            region,
-            id: container.id().to_string(),
-            session: session.to_owned(),
-        }
-    }
 }
 
 /// The page that shows what a container's command wrote.

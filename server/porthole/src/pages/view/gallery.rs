@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
 
-use super::container::{ContainerPage, LogsPage, Tab, TerminalPage};
+use super::container::{ContainerPage, LogsPage, Tab};
 use super::containers::{ContainersPage, Listing};
 use super::create::CreatePage;
 use super::gate::{LoginPage, RefusedPage, SetupPage};
 use super::sessions::{Listing as SessionListing, SessionsPage};
 use super::settings::{SettingsPage, TokenRow, Trouble, UserRow};
 use super::shell::{Host, Shell};
+use super::terminal::TerminalPage;
 use super::typed::{Errors, Typed};
 use super::{Scene, html, sample};
 use crate::access::Role;

@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod commands;
+pub mod compare;
 pub mod container;
 pub mod containers;
 pub mod create;
@@ -16,18 +17,20 @@ pub mod list;
 pub mod live;
 pub mod namespaces;
 pub mod pid_map;
+pub mod process;
 pub mod processes;
 pub mod sessions;
 pub mod settings;
 pub mod shell;
 pub mod tabs;
+pub mod terminal;
 pub mod typed;
 pub mod words;
 
 #[cfg(test)]
 mod gallery;
 #[cfg(test)]
-pub(super) mod sample;
+pub(crate) mod sample;
 
 use crate::access::Identity;
 use crate::world::AnyContainer;
@@ -48,7 +51,7 @@ pub(super) fn html(template: &impl askama::Template) -> String {
 
 /// What a container's addresses name it by: its name, but for one that is called as a page is, and
 /// for another engine's, whose name need not be the only one.
-pub(super) fn reference(container: &AnyContainer) -> String {
+pub(crate) fn reference(container: &AnyContainer) -> String {
     match container {
         AnyContainer::Own(own) if own.name.as_str() != "new" => own.name.to_string(),
         AnyContainer::Own(own) => own.id.to_string(),
