@@ -4,7 +4,7 @@ use porthole_protocol::inspection::{Bounded, DOCUMENT_LIMIT};
 use serde::Serialize;
 
 /// Everything of a document that is no list has room here.
-const REST: usize = 64 * 1024;
+const REST: usize = 256 * 1024;
 
 /// Items of one list.
 const ITEMS: usize = 8192;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use porthole_protocol::id::NamespaceInode;
 use porthole_protocol::inspection::{
-    Mount, Mounts, PeerGroup, PeerMount, Propagation, PropagationKind,
+    Bounded, Mount, Mounts, PeerGroup, PeerMount, Propagation, PropagationKind,
 };
 use porthole_protocol::namespace::NamespaceType;
 use rustix::fs::CWD;
@@ -19,7 +19,10 @@ use crate::printable;
 const MOUNTINFO_LIMIT: usize = 16 * 1024 * 1024;
 
 /// In so many other mount namespaces members of peer groups are looked for.
-const SEARCHED: usize = 256;
+const SEARCHED: u32 = 256;
+
+/// So many members of a group are told.
+const MEMBERS: usize = 64;
 
 pub(super) fn read(process: &Process) -> Result<Mounts, Trouble> {
     let namespace = process
@@ -31,30 +34,15 @@ pub(super) fn read(process: &Process) -> Result<Mounts, Trouble> {
     let order = mountinfo::tree(&entries);
     let hidden = mountinfo::hidden(&entries, &order);
     let mut budget = Budget::new();
+    let (groups, searched, not_searched) = groups(namespace, &entries)?;
+    let groups = budget.take(4, groups);
     let mounts = order
         .iter()
         .map(|(place, depth)| mount(&entries[*place], *depth, &hidden));
-    let mounts = budget.take(1, mounts);
-    let mut groups: BTreeMap<u64, Vec<PeerMount>> = entries
-        .iter()
-        .flat_map(|entry| [entry.shared, entry.master])
-        .flatten()
-        .map(|group| (group, Vec::new()))
-        .collect();
-    let (searched, not_searched) = members(namespace, &mut groups)?;
-    let groups: Vec<_> = groups.into_iter().collect();
-    let parts = groups.len();
-    // Filled one after another: an earlier group may leave nothing for later ones but their number.
-    let mut told = Vec::with_capacity(parts);
-    for (id, members) in groups {
-        let members = budget.take(4, members);
-        told.push(PeerGroup { id, members });
-    }
-    let groups = Budget::new().take(4, told);
     Ok(Mounts {
         process: process.identity.pid,
         namespace,
-        mounts,
+        mounts: budget.take(1, mounts),
         groups,
         searched,
         not_searched,
@@ -100,40 +88,64 @@ fn words(options: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Looks for members of these groups in the other mount namespaces; in how many, and how many were
-/// left out.
-fn members(
+/// The peer groups of these mounts with their members in the other mount namespaces; in how many
+/// these were looked for, and in how many not.
+fn groups(
     own: NamespaceInode,
-    groups: &mut BTreeMap<u64, Vec<PeerMount>>,
+    entries: &[Entry<'_>],
+) -> Result<(Vec<PeerGroup>, u32, u32), Trouble> {
+    let mut groups: BTreeMap<u64, Bounded<PeerMount>> = entries
+        .iter()
+        .flat_map(|entry| [entry.shared, entry.master])
+        .flatten()
+        .map(|group| (group, Bounded::default()))
+        .collect();
+    let (searched, left) = if groups.is_empty() {
+        (0, 0)
+    } else {
+        search(own, &mut groups)?
+    };
+    let groups = groups
+        .into_iter()
+        .map(|(id, members)| PeerGroup { id, members })
+        .collect();
+    Ok((groups, searched, left))
+}
+
+fn search(
+    own: NamespaceInode,
+    groups: &mut BTreeMap<u64, Bounded<PeerMount>>,
 ) -> Result<(u32, u32), Trouble> {
-    if groups.is_empty() {
-        return Ok((0, 0));
-    }
     let (mut searched, mut left) = (0, 0);
     for (namespace, process) in scan::leaders(NamespaceType::Mnt)? {
         if namespace == own {
             continue;
         }
+        if searched == SEARCHED {
+            left += 1;
+            continue;
+        }
         let path = format!("/proc/{process}/mountinfo");
-        let bytes = match scan::whole(CWD, path, MOUNTINFO_LIMIT) {
-            Ok(bytes) if (searched as usize) < SEARCHED => bytes,
-            _ => {
-                left += 1;
-                continue;
-            }
+        let Ok(bytes) = scan::whole(CWD, path, MOUNTINFO_LIMIT) else {
+            left += 1;
+            continue;
         };
         searched += 1;
         for entry in mountinfo::entries(&bytes) {
-            let member = |receives| PeerMount {
-                namespace,
-                process,
-                path: printable::line(&entry.path),
-                receives,
-            };
             for (group, receives) in [(entry.shared, false), (entry.master, true)] {
-                if let Some(members) = group.and_then(|group| groups.get_mut(&group)) {
-                    members.push(member(receives));
+                let Some(members) = group.and_then(|group| groups.get_mut(&group)) else {
+                    continue;
+                };
+                if members.items.len() == MEMBERS {
+                    members.left_out += 1;
+                    continue;
                 }
+                members.items.push(PeerMount {
+                    namespace,
+                    process,
+                    path: printable::line(&entry.path),
+                    receives,
+                });
             }
         }
     }

@@ -196,6 +196,13 @@ fn many_mounts() {
     let lines = std::fs::read_to_string(format!("/proc/{}/mountinfo", room.pid)).expect("mounts");
     assert_eq!(told + found.mounts.left_out, lines.lines().count() as u64);
     assert!(told > 3000, "{told}");
+    // Each in a group of its own, with a peer elsewhere.
+    room.sh("mount --make-rshared /mnt; unshare --mount --propagation unchanged sleep 1000 &");
+    let looked = try_look(&room.subject(), What::Mounts);
+    assert!(looked.bytes <= porthole_protocol::inspection::DOCUMENT_LIMIT);
+    let found = looked_at!(room.subject(), Mounts);
+    let groups = found.groups.items.len() as u64 + found.groups.left_out;
+    assert_eq!(groups, 5001, "those of /mnt and of all on it");
 }
 
 fn process() {
