@@ -16,6 +16,7 @@ pub mod actions;
 pub mod api;
 pub mod assets;
 pub mod cli;
+pub mod compare;
 pub mod engines;
 pub mod headers;
 pub mod hubs;

@@ -13,6 +13,7 @@ use super::body::Asked;
 use super::list::{Listed, Page};
 use super::view;
 use crate::access::{Identity, TheAnyContainer};
+use crate::compare::{Comparison, One};
 use crate::{AppState, Refusal};
 
 const LISTED: Listed = Listed {
@@ -112,6 +113,36 @@ pub async fn one(
     Ok(Json(view::value(&view::process(
         &state, &process, &identity, true,
     ))?))
+}
+
+/// Which two are compared.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Two {
+    a: String,
+    b: String,
+}
+
+/// What two processes or containers have in common and what not, `?a=&b=`: PIDs on the host, or
+/// containers as they are named everywhere.
+pub async fn compare(
+    State(state): State<AppState>,
+    identity: Identity,
+    Asked(two): Asked<Two>,
+) -> Result<Json<Value>, Refusal> {
+    let find = |field: &'static str, reference: &str| {
+        if reference.is_empty() {
+            let why = "Name two: PIDs on the host, or containers.";
+            return Err(Refusal::unusable(field, why));
+        }
+        One::find(&state.world, reference).map_err(|refusal| refusal.field(field))
+    };
+    let (a, b) = (find("a", &two.a)?, find("b", &two.b)?);
+    let mut comparison = Comparison::of(&a, &b);
+    let inside = Comparison::inside(&state, &identity, &a, &b).await;
+    comparison.lines.extend(inside.lines);
+    comparison.notes.extend(inside.notes);
+    Ok(Json(view::value(&comparison)?))
 }
 
 /// All namespaces of the host, `?type=`.

@@ -3,15 +3,16 @@
 //! The stream (`GET /events?at=…`), its pace and its bounds are the server's; what is sent is
 //! decided here. One [`Follower`] belongs to one open stream and knows what its page shows.
 
+use porthole_protocol::id::{ContainerId, HostPid};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::view::container::{Tab, region, removed};
 use super::view::live::Region;
-use super::view::{Scene, containers, namespaces, sessions, shell};
+use super::view::{Scene, compare, containers, namespaces, process, processes, sessions, shell};
 use crate::AppState;
 use crate::access::Identity;
-use crate::world::{Change, World};
+use crate::world::{AnyContainer, Change, World};
 
 /// What a page follows: the query of `/events`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -81,6 +82,14 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
     if section == Some("namespaces") {
         return namespaces::concerns(world, path, changes);
     }
+    if let Some("processes" | "compare") = section {
+        return changes.iter().any(|change| match change {
+            // Of these every list shows something, and nothing of the others.
+            Change::Viewers(_) | Change::Image(_) | Change::Engines => false,
+            Change::Session(_) | Change::SessionGone(_) => false,
+            _ => true,
+        });
+    }
     let shown = reference.and_then(|reference| world.find_any(reference).ok());
     changes.iter().any(|change| match change {
         Change::Container(_) | Change::ContainerGone(_) | Change::Keeper => true,
@@ -94,7 +103,7 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
             changed,
             ..
         } => match &shown {
-            Some(container) => containers.contains(container.id()),
+            Some(container) => containers.iter().any(|id| lies_in(world, id, container)),
             // The list shows of processes only how each container numbers its first one.
             None => {
                 section == Some("containers")
@@ -121,6 +130,19 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
     })
 }
 
+/// Whether a container is this one, or lies in it however deep: a map shows those too.
+fn lies_in(world: &World, id: &ContainerId, outer: &AnyContainer) -> bool {
+    let mut next = Some(id.clone());
+    for _ in 0..32 {
+        match next {
+            Some(id) if id == *outer.id() => return true,
+            Some(id) => next = world.any_container(&id).and_then(|c| c.within().cloned()),
+            None => return false,
+        }
+    }
+    false
+}
+
 /// What is live of the page at this address, for who may see it.
 fn drawn(world: &World, host: &shell::Host, scene: Scene<'_>, at: &str) -> Region {
     let (path, query) = at.split_once('?').unwrap_or((at, ""));
@@ -132,6 +154,9 @@ fn drawn(world: &World, host: &shell::Host, scene: Scene<'_>, at: &str) -> Regio
             of_container(world, scene, reference, tab.unwrap_or_default())
         }
         (Some("namespaces"), kind, inode) => namespaces::region(world, scene, (kind, inode), query),
+        (Some("processes"), None, _) => processes::region(world, scene, &listing(query)),
+        (Some("processes"), Some(pid), None) => of_process(world, scene, pid, query),
+        (Some("compare"), None, _) => compare::region(world, scene, query),
         (Some("sessions"), None, _) => sessions::region(world, scene, &listing(query)),
         _ => Region::default(),
     };
@@ -141,6 +166,20 @@ fn drawn(world: &World, host: &shell::Host, scene: Scene<'_>, at: &str) -> Regio
 
 fn listing<T: DeserializeOwned + Default>(query: &str) -> T {
     serde_urlencoded::from_str(query).unwrap_or_default()
+}
+
+/// The process that the page began with: the address that it follows says its start too.
+fn of_process(world: &World, scene: Scene<'_>, pid: &str, query: &str) -> Region {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Which {
+        start: Option<u64>,
+    }
+    let Which { start } = listing(query);
+    match pid.parse() {
+        Ok(pid) => process::region(world, scene, HostPid(pid), start),
+        Err(_) => Region::default(),
+    }
 }
 
 fn of_container(world: &World, scene: Scene<'_>, reference: &str, path: &str) -> Region {

@@ -212,6 +212,7 @@ impl Scene {
             .replace("{*name}", "icon.svg")
             .replace("{version}", "0")
             .replace("{host_pid}", "1")
+            .replace("{pid}", "1")
             .replace("{type}", "pid")
             .replace("{inode}", "1")
             .replace("{id}", "1")

@@ -1,74 +1,111 @@
-//! One set of processes, seen from two sides: as the host numbers them and as the container does.
+//! One set of processes, seen from every side: as the host numbers them, and as each PID namespace
+//! on the way in numbers them anew.
+//!
+//! A column is a level of nesting, a box in it a PID namespace, a line one process. A namespace
+//! sees the processes of those below it, never the reverse: a process that lies three deep stands in
+//! three columns.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use askama::Template;
-use porthole_protocol::id::HostPid;
+use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Process;
 
 use super::Scene;
+use super::processes::known::Known;
+use super::processes::row::{cut, identity};
 use super::words::{count, process_line, visible};
 use crate::world::{AnyContainer, World};
 
-/// Rows of a side at most; the page about processes has them all.
-const ROWS: usize = 30;
-/// How tall a row is, in the style sheet too.
-const ROW: usize = 30;
-/// How many ancestors of the container's first process the host's side shows.
+/// Processes of a container's map; the page about processes has them all.
+const OF_CONTAINER: usize = 30;
+/// Processes of the whole host's.
+const OF_HOST: usize = 200;
+/// How many ancestors of the first process the host's side shows.
 const ANCESTORS: usize = 4;
+/// The deepest level that is drawn: the kernel allows 32, and nobody reads so many columns.
+const LEVELS: usize = 8;
+
+/// How tall a row is; this and the next three stand in the style sheet too.
+const ROW: usize = 30;
+/// From a box's edge to its first row.
+const HEAD: usize = 47;
+/// From its last row to its edge.
+const FOOT: usize = 13;
+/// Between two boxes.
+const GAP: usize = 12;
 
 /// What Porthole's own first process of a container calls itself.
 const INIT: &str = "porthole-init";
 
-/// A process on one side.
+/// A process in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its number on this side.
+    /// Its number here.
     pub pid: i32,
-    /// Its number on the other; `None` where it does not exist there.
-    pub other: Option<i32>,
-    /// What one hovers on both sides at once: the PID on the host.
+    /// Its numbers elsewhere: `→ 72/1` from outside, `← 5709` from inside. Empty where it has none.
+    pub other: String,
+    /// What one hovers on all sides at once: the PID on the host.
     pub pair: i32,
+    /// What names it for good.
+    pub identity: String,
     /// What it is.
     pub command: String,
     /// Its whole command line.
     pub title: String,
-    /// Its user on this side.
+    /// Its user here, as far as that is known.
     pub uid: Option<u32>,
+    /// The session that it belongs to.
+    pub session: Option<String>,
+}
+
+/// A PID namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// Who sees: `The host`, a container's name.
+    pub who: String,
+    /// That container's address.
+    pub address: Option<String>,
+    /// `pid:[4026532181]`, and its page.
+    pub namespace: String,
+    /// Its inode.
+    pub inode: Option<u64>,
+    /// It is not the host's.
+    pub inside: bool,
+    /// Processes that it sees.
+    pub rows: Vec<Row>,
+    /// What of the host does not exist here.
+    pub hidden: String,
+}
+
+/// A level of nesting, and the lines from the level before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// Its namespaces.
+    pub sides: Vec<Side>,
+    /// From the column before: what they join, and their path.
+    pub lines: Vec<(i32, String)>,
 }
 
 /// The map.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "partials/pid_map.html")]
 pub struct PidMap {
-    /// The PID namespace of the host, `pid:[4026531836]`.
-    pub host_namespace: String,
-    /// The container's.
-    pub namespace: String,
-    /// It is the host's: both sides are the same.
-    pub same: bool,
-    /// As the host sees it.
-    pub host: Vec<Row>,
-    /// As the container sees it.
-    pub inside: Vec<Row>,
-    /// Lines between the sides: what they join, and their path.
-    pub lines: Vec<(i32, String)>,
-    /// How tall the lines' drawing is.
+    /// What addresses begin with.
+    pub base: String,
+    /// From the host inwards.
+    pub levels: Vec<Level>,
+    /// How tall the lines' drawing is, and how wide.
     pub height: usize,
-    /// Where all of its processes are listed.
+    /// Narrower where there are many.
+    pub width: usize,
+    /// How many processes are not drawn, in words; empty where all are.
+    pub more: String,
+    /// Where they are all listed.
     pub processes: String,
-    /// How many of the container's processes are not drawn.
-    pub more: usize,
-    /// What of the host does not exist in the container.
-    pub hidden: String,
-}
-
-fn namespace(process: &Process) -> String {
-    let inode = process.namespaces.pid;
-    inode.map_or_else(String::new, |inode| format!("pid:[{inode}]"))
 }
 
 /// A process's name on the map: its command line's first word without its directory, then the
@@ -85,23 +122,6 @@ fn named(process: &Process) -> String {
             process_line(&words)
         }
         None => visible(&process.command),
-    }
-}
-
-fn row(process: &Process, inside: bool, known_inside: bool) -> Row {
-    let here = process.host_pid.0;
-    let inner = known_inside.then(|| process.pids.last().copied()).flatten();
-    Row {
-        pid: if inside { inner.unwrap_or(here) } else { here },
-        other: if inside { Some(here) } else { inner },
-        pair: here,
-        command: named(process),
-        title: process_line(&process.args),
-        uid: if inside {
-            process.uid_inside
-        } else {
-            Some(process.uid)
-        },
     }
 }
 
@@ -124,70 +144,353 @@ fn ancestors(world: &World, first: &Process) -> Vec<Arc<Process>> {
     line
 }
 
-impl PidMap {
-    /// Of this container; `None` where it does not run or nothing has been seen of it yet.
-    pub fn of(container: &AnyContainer, world: &World, scene: Scene<'_>) -> Option<Self> {
-        let pid = container.pid()?;
-        let processes = world.processes_of(container.id());
-        let init = world.process(pid)?;
-        let outside = ancestors(world, &init);
-        let mut mine: Vec<_> = processes;
-        if !mine.iter().any(|p| p.host_pid == pid) {
-            mine.insert(0, init.clone());
+/// The PID namespace that the host began with, as the observer sees it.
+fn hosts(world: &World) -> Option<NamespaceInode> {
+    let mut all = world.namespaces().into_iter();
+    let initial = all.find(|n| n.kind == NamespaceType::Pid && n.initial);
+    initial
+        .map(|n| n.inode)
+        .or_else(|| world.process(HostPid(1)).and_then(|p| p.namespaces.pid))
+}
+
+/// Where a process stands on each level: its namespace, which is not known everywhere, and its
+/// number.
+type Place = (Option<NamespaceInode>, i32);
+
+/// Looks up on which levels processes stand.
+struct Levels<'a> {
+    world: &'a World,
+    host: Option<NamespaceInode>,
+    chains: HashMap<NamespaceInode, Vec<NamespaceInode>>,
+}
+
+impl<'a> Levels<'a> {
+    fn new(world: &'a World) -> Self {
+        Self {
+            world,
+            host: hosts(world),
+            chains: HashMap::new(),
         }
-        let all = mine.len();
-        mine.truncate(ROWS);
-        let host_pid_namespace = world
-            .namespaces()
-            .iter()
-            .find(|n| n.kind == NamespaceType::Pid && n.initial)
-            .map(|n| n.inode)
-            .or_else(|| world.process(HostPid(1)).and_then(|p| p.namespaces.pid));
-        let mut host: Vec<_> = outside.iter().map(|p| row(p, false, false)).collect();
-        host.extend(mine.iter().map(|p| row(p, false, true)));
-        let mut inside: Vec<_> = mine.iter().map(|p| row(p, true, true)).collect();
-        inside.sort_by_key(|row| row.pid);
-        let at: HashMap<i32, usize> = inside
-            .iter()
-            .enumerate()
-            .map(|(index, row)| (row.pair, index))
-            .collect();
-        let lines = host
-            .iter()
-            .enumerate()
-            .filter_map(|(from, row)| at.get(&row.pair).map(|to| (row.pair, line(from, *to))))
-            .collect();
-        let elsewhere = world.processes().len().saturating_sub(all);
-        Some(Self {
-            host_namespace: host_pid_namespace
-                .map_or_else(String::new, |inode| format!("pid:[{inode}]")),
-            namespace: namespace(&init),
-            same: init.namespaces.pid.is_some() && init.namespaces.pid == host_pid_namespace,
-            height: host.len().max(inside.len() + 1) * ROW,
-            host,
-            inside,
-            lines,
-            processes: format!(
-                "{}/containers/{}/processes",
-                scene.base,
-                super::reference(container)
-            ),
-            more: all - mine.len(),
-            hidden: count(
-                elsewhere,
-                "other process of the host does not exist here",
-                "other processes of the host do not exist here",
-            ),
+    }
+
+    /// This namespace and those that it lies in, as far as they are known, the innermost first.
+    fn chain(&mut self, inode: NamespaceInode) -> &[NamespaceInode] {
+        let world = self.world;
+        self.chains.entry(inode).or_insert_with(|| {
+            let mut chain = vec![inode];
+            let parent = |inode| world.namespace(inode).and_then(|n| n.parent);
+            let mut next = parent(inode);
+            while let Some(outer) = next.filter(|_| chain.len() < 33) {
+                chain.push(outer);
+                next = parent(outer);
+            }
+            chain
         })
+    }
+
+    /// From the host inwards.
+    fn of(&mut self, process: &Process) -> Vec<Place> {
+        let depth = process.pids.len();
+        let host = self.host;
+        let chain = match process.namespaces.pid {
+            Some(inode) => self.chain(inode).to_vec(),
+            None => Vec::new(),
+        };
+        let place = |(level, pid): (usize, &i32)| {
+            let known = chain.get(depth - 1 - level).copied();
+            (if level == 0 { host } else { known }, *pid)
+        };
+        process.pids.iter().enumerate().map(place).collect()
     }
 }
 
-/// From the middle of one row to the middle of another.
-fn line(from: usize, to: usize) -> String {
-    let (a, b) = (from * ROW + ROW / 2, to * ROW + ROW / 2);
-    let mut path = String::new();
-    let _ = write!(path, "M0 {a} C60 {a} 60 {b} 120 {b}");
-    path
+/// A process that is drawn, and where.
+struct Drawn {
+    process: Arc<Process>,
+    places: Vec<Place>,
+}
+
+impl Drawn {
+    fn row(&self, level: usize, known: &Known<'_>) -> Row {
+        let process = &*self.process;
+        let numbers = |places: &[Place]| {
+            let all: Vec<String> = places.iter().map(|(_, pid)| pid.to_string()).collect();
+            all.join("/")
+        };
+        let may_look = known.may_look(process);
+        let innermost = level + 1 == self.places.len();
+        Row {
+            pid: self.places[level].1,
+            other: match level {
+                0 => format!("→ {}", numbers(&self.places[1..])),
+                level => format!("← {}", numbers(&self.places[..level])),
+            },
+            pair: process.host_pid.0,
+            identity: identity(process),
+            command: if may_look {
+                cut(&named(process), 120)
+            } else {
+                visible(&process.command)
+            },
+            title: if may_look {
+                cut(&process_line(&process.args), 600)
+            } else {
+                String::new()
+            },
+            uid: match (level, innermost) {
+                (0, _) => Some(process.uid),
+                (_, true) => process.uid_inside,
+                (_, false) => None,
+            },
+            session: process.session.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// A process that only exists on the host's side.
+fn outside(process: &Process, known: &Known<'_>) -> Row {
+    let may_look = known.may_look(process);
+    Row {
+        pid: process.host_pid.0,
+        other: String::new(),
+        pair: process.host_pid.0,
+        identity: identity(process),
+        command: if may_look {
+            cut(&named(process), 120)
+        } else {
+            visible(&process.command)
+        },
+        title: String::new(),
+        uid: None,
+        session: None,
+    }
+}
+
+impl PidMap {
+    /// Of this container and of what is nested in it; `None` where it does not run or nothing has
+    /// been seen of it yet.
+    pub fn of(container: &AnyContainer, world: &World, scene: Scene<'_>) -> Option<Self> {
+        let known = Known::new(world, scene);
+        let init = world.process(container.pid()?)?;
+        let mut levels = Levels::new(world);
+        let same = init.pids.len() < 2;
+        let own = init.namespaces.pid;
+        let mut mine: Vec<Drawn> = Vec::new();
+        let of_container = world.processes_of(container.id());
+        let candidates = if same {
+            of_container
+        } else {
+            world.processes()
+        };
+        for process in candidates {
+            let mut places = levels.of(&process);
+            let sees = same || places.len() > 1 && places.iter().any(|(n, _)| *n == own);
+            let is_its = process.container.as_ref() == Some(container.id());
+            if !sees && !is_its && process.host_pid != init.host_pid {
+                continue;
+            }
+            if same {
+                places.push((levels.host, process.host_pid.0));
+            }
+            mine.push(Drawn { process, places });
+        }
+        let address = format!("/containers/{}/processes", super::reference(container));
+        let mut map = Self::new(mine, &mut levels, &known, OF_CONTAINER, address);
+        if same && let Some(side) = map.levels.get_mut(1).and_then(|l| l.sides.first_mut()) {
+            "the host's PID namespace: every process is seen".clone_into(&mut side.hidden);
+            side.who = visible(container.name());
+        }
+        Some(map)
+    }
+
+    /// Of these processes, wherever they are; `None` without any.
+    pub fn of_processes(processes: Vec<Arc<Process>>, known: &Known<'_>) -> Option<Self> {
+        let mut levels = Levels::new(known.world);
+        let drawn: Vec<Drawn> = processes
+            .into_iter()
+            .map(|process| Drawn {
+                places: levels.of(&process),
+                process,
+            })
+            .collect();
+        let address = "/processes".to_owned();
+        (!drawn.is_empty()).then(|| Self::new(drawn, &mut levels, known, OF_HOST, address))
+    }
+
+    fn new(
+        mut drawn: Vec<Drawn>,
+        levels: &mut Levels<'_>,
+        known: &Known<'_>,
+        most: usize,
+        address: String,
+    ) -> Self {
+        let all = drawn.len();
+        drawn.truncate(most);
+        let deepest = drawn.iter().map(|d| d.places.len()).max().unwrap_or(1);
+        for one in &mut drawn {
+            one.places.truncate(LEVELS);
+        }
+        let visible_in = visible_in(levels);
+        let total = known.world.processes().len();
+        let mut columns = vec![Level {
+            sides: vec![host_side(&drawn, levels.host, known)],
+            lines: Vec::new(),
+        }];
+        let mut tops = column_tops(&columns[0].sides);
+        for level in 1..deepest.min(LEVELS) {
+            let sides = sides(&drawn, level, known, |inode| {
+                total.saturating_sub(visible_in.get(&inode).copied().unwrap_or_default())
+            });
+            let now = column_tops(&sides);
+            let width = width(deepest);
+            let mut lines: Vec<_> = now
+                .iter()
+                .filter_map(|(pair, to)| Some((*pair, line(*tops.get(pair)?, *to, width))))
+                .collect();
+            lines.sort_unstable();
+            columns.push(Level { sides, lines });
+            tops = now;
+        }
+        let mut more = match all - drawn.len() {
+            0 => String::new(),
+            left => count(left, "more is not drawn.", "more are not drawn."),
+        };
+        if deepest > LEVELS {
+            let left = count(deepest - LEVELS, "level", "levels");
+            let _ = write!(more, " {left} further in are not drawn.");
+        }
+        Self {
+            base: known.scene.base.to_owned(),
+            height: columns
+                .iter()
+                .map(|c| column_height(&c.sides))
+                .max()
+                .unwrap_or(0),
+            width: width(deepest),
+            levels: columns,
+            more,
+            processes: format!("{}{address}", known.scene.base),
+        }
+    }
+}
+
+/// How many processes each PID namespace sees.
+fn visible_in(levels: &mut Levels<'_>) -> HashMap<NamespaceInode, usize> {
+    let mut seen = HashMap::new();
+    for process in levels.world.processes() {
+        if process.pids.len() < 2 {
+            continue;
+        }
+        for (inode, _) in levels.of(&process).into_iter().skip(1) {
+            if let Some(inode) = inode {
+                *seen.entry(inode).or_default() += 1;
+            }
+        }
+    }
+    seen
+}
+
+fn host_side(drawn: &[Drawn], inode: Option<NamespaceInode>, known: &Known<'_>) -> Side {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut shown: HashSet<HostPid> = drawn.iter().map(|d| d.process.host_pid).collect();
+    // Those who lead to the outermost ones, each once.
+    let firsts = drawn.iter().filter(|d| {
+        let parent = d.process.parent;
+        parent.is_none_or(|parent| !shown.contains(&parent))
+    });
+    let lead: Vec<_> = firsts
+        .flat_map(|d| ancestors(known.world, &d.process))
+        .collect();
+    for process in lead {
+        if shown.insert(process.host_pid) {
+            rows.push(outside(&process, known));
+        }
+    }
+    rows.extend(drawn.iter().map(|d| d.row(0, known)));
+    rows.sort_by_key(|row| row.pid);
+    Side {
+        who: "The host".to_owned(),
+        address: None,
+        namespace: inode.map_or_else(String::new, |inode| format!("pid:[{inode}]")),
+        inode: inode.map(|inode| inode.0),
+        inside: false,
+        rows,
+        hidden: String::new(),
+    }
+}
+
+fn sides(
+    drawn: &[Drawn],
+    level: usize,
+    known: &Known<'_>,
+    hidden: impl Fn(NamespaceInode) -> usize,
+) -> Vec<Side> {
+    let here: Vec<&Drawn> = drawn.iter().filter(|d| d.places.len() > level).collect();
+    let mut order = Vec::new();
+    let mut met = BTreeSet::new();
+    for one in &here {
+        if met.insert(one.places[level].0) {
+            order.push(one.places[level].0);
+        }
+    }
+    order
+        .into_iter()
+        .map(|inode| {
+            let members = here.iter().filter(|d| d.places[level].0 == inode);
+            let mut rows: Vec<Row> = members.map(|d| d.row(level, known)).collect();
+            rows.sort_by_key(|row| row.pid);
+            let place = inode.and_then(|inode| known.of_pid_namespace(inode));
+            Side {
+                who: place.map_or_else(|| "A namespace".to_owned(), |p| p.name.clone()),
+                address: place.map(|p| format!("{}/containers/{}", known.scene.base, p.at)),
+                namespace: inode.map_or_else(String::new, |inode| format!("pid:[{inode}]")),
+                inode: inode.map(|inode| inode.0),
+                inside: true,
+                rows,
+                hidden: inode.map_or_else(String::new, |inode| {
+                    count(
+                        hidden(inode),
+                        "other process of the host does not exist here",
+                        "other processes of the host do not exist here",
+                    )
+                }),
+            }
+        })
+        .collect()
+}
+
+impl Side {
+    /// Rows and the line about what is hidden.
+    fn height(&self) -> usize {
+        HEAD + FOOT + ROW * (self.rows.len() + usize::from(!self.hidden.is_empty()))
+    }
+}
+
+fn column_height(sides: &[Side]) -> usize {
+    sides.iter().map(Side::height).sum::<usize>() + GAP * sides.len().saturating_sub(1)
+}
+
+/// The middle of each process's row, from the column's top.
+fn column_tops(sides: &[Side]) -> HashMap<i32, usize> {
+    let mut tops = HashMap::new();
+    let mut top = 0;
+    for side in sides {
+        for (index, row) in side.rows.iter().enumerate() {
+            tops.insert(row.pair, top + HEAD + index * ROW + ROW / 2);
+        }
+        top += side.height() + GAP;
+    }
+    tops
+}
+
+/// How wide the lines between two of so many columns are.
+const fn width(levels: usize) -> usize {
+    if levels > 2 { 64 } else { 120 }
+}
+
+fn line(from: usize, to: usize, width: usize) -> String {
+    let middle = width / 2;
+    format!("M0 {from} C{middle} {from} {middle} {to} {width} {to}")
 }
 
 #[cfg(test)]
@@ -195,40 +498,96 @@ mod tests {
     use super::super::sample;
     use super::*;
 
+    fn pids(side: &Side) -> Vec<(i32, i32)> {
+        side.rows.iter().map(|row| (row.pid, row.pair)).collect()
+    }
+
+    fn of(world: &World, name: &str) -> Option<PidMap> {
+        let container = world.find_any(name).expect("there");
+        let who = sample::admin();
+        PidMap::of(
+            &container,
+            world,
+            Scene {
+                base: "",
+                who: &who,
+            },
+        )
+    }
+
     #[test]
     fn both_sides_show_the_same_processes() {
-        let world = sample::world();
-        let web = world.find_any("web").expect("there");
-        let who = sample::admin();
-        let scene = Scene {
-            base: "",
-            who: &who,
+        let map = of(&sample::world(), "web").expect("runs");
+        let [host, inside] = &map.levels[..] else {
+            panic!("{map:#?}")
         };
-        let map = PidMap::of(&web, &world, scene).expect("runs");
-        let inside: Vec<_> = map.inside.iter().map(|r| (r.pid, r.other, r.uid)).collect();
+        let rows = &inside.sides[0].rows;
+        let inside_rows: Vec<_> = rows.iter().map(|r| (r.pid, r.pair, r.uid)).collect();
         assert_eq!(
-            inside,
+            inside_rows,
             [
-                (1, Some(7548), Some(0)),
-                (6, Some(7561), Some(0)),
-                (8, Some(7563), Some(33)),
-                (14, Some(7604), Some(0)),
+                (1, 7548, Some(0)),
+                (6, 7561, Some(0)),
+                (8, 7563, Some(33)),
+                (14, 7604, Some(0)),
             ]
         );
-        assert_eq!(map.lines.len(), map.inside.len());
-        assert_eq!(map.host.first().map(|r| (r.pid, r.other)), Some((1, None)));
-        assert!(!map.same);
+        assert_eq!(inside.lines.len(), 4);
+        let first = &host.sides[0].rows[0];
+        assert_eq!((first.pid, first.other.as_str()), (1, ""));
+        let session = rows.iter().find(|row| row.session.is_some());
+        assert_eq!(
+            session.map(|row| row.pid),
+            Some(14),
+            "a session's own is marked"
+        );
+    }
+
+    #[test]
+    fn every_level_of_nesting_is_a_column() {
+        let map = of(&sample::nested(), "shop-db").expect("runs");
+        let levels: Vec<Vec<_>> = map
+            .levels
+            .iter()
+            .skip(1)
+            .map(|level| level.sides.iter().map(pids).collect())
+            .collect();
+        assert_eq!(
+            levels,
+            [
+                vec![vec![(1, 5600), (72, 5709), (74, 5710), (75, 5712)]],
+                vec![vec![(1, 5710), (3, 5712)]],
+            ]
+        );
+        assert_eq!(map.levels[2].lines.len(), 2);
+        let deepest = &map.levels[2].sides[0].rows[1];
+        assert_eq!(deepest.other, "← 5712/75");
+        assert_eq!(
+            map.levels[0].sides[0].rows.last().map(|r| r.other.as_str()),
+            Some("→ 75/3")
+        );
+    }
+
+    #[test]
+    fn a_large_set_is_bounded_and_counted() {
+        let world = sample::nested();
+        sample::fill_with(&world, 500, 2);
+        let who = sample::admin();
+        let known = Known::new(
+            &world,
+            Scene {
+                base: "",
+                who: &who,
+            },
+        );
+        let nested = world.processes().into_iter().filter(|p| p.pids.len() > 1);
+        let map = PidMap::of_processes(nested.collect(), &known).expect("there");
+        assert!(map.levels[0].sides[0].rows.len() < 220);
+        assert!(map.more.contains("are not drawn"), "{}", map.more);
     }
 
     #[test]
     fn what_does_not_run_has_no_map() {
-        let world = sample::world();
-        let old = world.find_any("old-lab").expect("there");
-        let who = sample::admin();
-        let scene = Scene {
-            base: "",
-            who: &who,
-        };
-        assert_eq!(PidMap::of(&old, &world, scene), None);
+        assert_eq!(of(&sample::world(), "old-lab"), None);
     }
 }

@@ -3,8 +3,9 @@
 use porthole_protocol::container::{Container, ContainerState, IdRange, Timestamp};
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
-use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
-use porthole_protocol::observation::{Namespace, Process, Update};
+use porthole_protocol::engine::Engine;
+use porthole_protocol::namespace::{Isolation, NamespaceSet, NamespaceType, PerNamespace};
+use porthole_protocol::observation::{Namespace, Process, Security, Sighting, Update};
 use porthole_protocol::session::{Exit, ExitKind, Session, Size};
 
 use crate::access::{Account, Identity, Role, Via};
@@ -105,7 +106,7 @@ pub(crate) fn process(pid: i32, parent: i32, pids: &[i32], command: &str) -> Pro
         rss: 4 << 20,
         namespaces: PerNamespace::build(|kind| {
             (kind == NamespaceType::Pid).then_some(NamespaceInode(if pids.len() > 1 {
-                4_026_532_181
+                4_026_532_177
             } else {
                 4_026_531_836
             }))
@@ -167,6 +168,8 @@ fn processes() -> Vec<Process> {
     shell.args = vec!["/bin/bash".to_owned(), "-l".to_owned()];
     shell.tty = Some("pts/0".to_owned());
     shell.session = Some(SessionId::from_bytes([0xa5; 16]));
+    let mut sidecar = process(7901, 914, &[7901, 1], "sleep");
+    sidecar.namespaces.pid = Some(NamespaceInode(4_026_532_293));
     vec![
         process(1, 0, &[1], "systemd"),
         process(912, 1, &[912], "porthole-keeper"),
@@ -177,7 +180,7 @@ fn processes() -> Vec<Process> {
         inside(master, id(1), 0),
         inside(worker, id(1), 33),
         inside(shell, id(1), 0),
-        inside(process(7901, 914, &[7901, 1], "sleep"), id(2), 0),
+        inside(sidecar, id(2), 0),
     ]
 }
 
@@ -265,4 +268,169 @@ pub(crate) fn images() -> Vec<porthole_protocol::container::Image> {
     ]
     .map(|image| serde_json::from_value(image).expect("valid"))
     .into()
+}
+
+/// The same host with Docker on it, a container nested in one of its, and kernel threads.
+pub(crate) fn nested() -> World {
+    let world = world();
+    fill_nested(&world);
+    world
+}
+
+/// Inodes of the namespaces that the sample host began with, mnt first.
+const INITIAL: [u64; 8] = [
+    4_026_531_841,
+    4_026_531_838,
+    4_026_531_839,
+    4_026_531_836,
+    4_026_531_840,
+    4_026_531_837,
+    4_026_531_835,
+    4_026_531_834,
+];
+
+fn namespaces(own: &[(NamespaceType, u64)]) -> NamespaceSet {
+    let mut initial = INITIAL.into_iter();
+    PerNamespace::build(|kind| {
+        let hosts = initial.next();
+        let own = own.iter().find(|(k, _)| *k == kind).map(|(_, inode)| *inode);
+        own.or(hosts).map(NamespaceInode)
+    })
+}
+
+fn namespace(kind: NamespaceType, inode: u64, parent: Option<u64>, processes: u32) -> Namespace {
+    Namespace {
+        kind,
+        inode: NamespaceInode(inode),
+        initial: INITIAL.contains(&inode),
+        owner: Some(NamespaceInode(INITIAL[5])),
+        parent: parent.map(NamespaceInode),
+        processes,
+        leader: None,
+        owner_uid: None,
+        holders: Vec::new(),
+        more_holders: 0,
+        children: 0,
+    }
+}
+
+/// What Docker's containers have of their own.
+const OF_DOCKER: [(NamespaceType, u64); 6] = [
+    (NamespaceType::Mnt, 4_026_532_497),
+    (NamespaceType::Uts, 4_026_532_498),
+    (NamespaceType::Ipc, 4_026_532_499),
+    (NamespaceType::Pid, 4_026_532_500),
+    (NamespaceType::Net, 4_026_532_501),
+    (NamespaceType::Cgroup, 4_026_532_502),
+];
+
+fn sighting(id: &ContainerId, engine: Engine, init: i32, namespaces: NamespaceSet) -> Sighting {
+    Sighting {
+        id: id.clone(),
+        engine,
+        name: (engine == Engine::Docker).then(|| "shop-db".to_owned()),
+        init: HostPid(init),
+        start_ticks: 1,
+        started_at: NOW,
+        namespaces,
+        uid_map: vec![IdRange(0, 0, u32::MAX)],
+        gid_map: vec![IdRange(0, 0, u32::MAX)],
+        cgroup: Some(format!("/docker/{}", id.short())),
+        within: None,
+        pod: None,
+        paused: false,
+    }
+}
+
+/// A process of the nested host.
+pub(crate) fn of_docker(pid: i32, parent: i32, pids: &[i32], command: &str) -> Process {
+    let docker = id(0xd0);
+    let mut process = process(pid, parent, pids, command);
+    process.namespaces = namespaces(&OF_DOCKER);
+    process.cgroup = Some(format!("/docker/{}", docker.short()));
+    process.container = Some(docker);
+    process.security = Some(Security {
+        effective: porthole_protocol::capability::DEFAULT,
+        bounding: porthole_protocol::capability::DEFAULT,
+        no_new_privs: false,
+        seccomp: 2,
+    });
+    process
+}
+
+fn fill_nested(world: &World) {
+    let docker = id(0xd0);
+    let inner: ContainerId = "none-5710-1".parse().expect("valid");
+    let mut deep: Vec<_> = OF_DOCKER.into();
+    deep.extend([(NamespaceType::User, 4_026_532_601)]);
+    deep.iter_mut().filter(|(k, _)| *k == NamespaceType::Pid).for_each(|n| n.1 = 4_026_532_600);
+    let mut shell = of_docker(5710, 5709, &[5710, 74, 1], "unshare");
+    let mut sleep = of_docker(5712, 5710, &[5712, 75, 3], "sleep");
+    // 4 KiB of arguments, markup, control characters.
+    sleep.args = vec!["/bin/sleep".to_owned(), "<b>1d</b>\u{1b}[31m".to_owned(), "x".repeat(4000)];
+    for process in [&mut shell, &mut sleep] {
+        process.namespaces = namespaces(&deep);
+        process.container = Some(inner.clone());
+    }
+    let mut kernel: Vec<_> = [(2, 0, "kthreadd"), (3, 2, "rcu_gp"), (4, 2, "kworker/0:0")]
+        .map(|(pid, parent, name)| process(pid, parent, &[pid], name))
+        .into();
+    for thread in &mut kernel {
+        thread.args.clear();
+        thread.rss = 0;
+    }
+    let mut within = sighting(&inner, Engine::None, 5710, namespaces(&deep));
+    within.within = Some(docker.clone());
+    let mut processes = vec![
+        of_docker(5600, 1, &[5600, 1], "postgres"),
+        of_docker(5709, 5600, &[5709, 72], "bash"),
+        shell,
+        sleep,
+    ];
+    processes.append(&mut kernel);
+    let mut all: Vec<_> = NamespaceType::ALL
+        .into_iter()
+        .zip(INITIAL)
+        .map(|(kind, inode)| namespace(kind, inode, None, 214))
+        .collect();
+    all.extend(OF_DOCKER.map(|(kind, inode)| {
+        let parent = (kind == NamespaceType::Pid).then_some(INITIAL[3]);
+        namespace(kind, inode, parent, 2)
+    }));
+    let pid = Some(OF_DOCKER[3].1);
+    all.push(namespace(NamespaceType::Pid, 4_026_532_600, pid, 2));
+    all.push(namespace(NamespaceType::User, 4_026_532_601, Some(INITIAL[5]), 2));
+    world.observe(Update {
+        processes,
+        namespaces: all,
+        containers: vec![
+            sighting(&docker, Engine::Docker, 5600, namespaces(&OF_DOCKER)),
+            within,
+        ],
+        ..Update::default()
+    });
+}
+
+/// So many more processes, on so many levels.
+pub(crate) fn fill_with(world: &World, number: i32, levels: usize) {
+    let processes = (0..number)
+        .map(|n| {
+            let pid = 20_000 + n;
+            let pids = [pid, 100 + n];
+            let mut process = of_docker(pid, 5600, &pids[..levels], "worker");
+            process.args = vec![
+                "/usr/bin/worker".to_owned(),
+                format!("--queue=orders-{n}"),
+                "--log-level=info".to_owned(),
+            ];
+            if levels < 2 {
+                process.container = None;
+            }
+            process
+        })
+        .collect();
+    world.observe(Update {
+        processes,
+        ..Update::default()
+    });
 }
