@@ -13,14 +13,15 @@
 
 mod foreign;
 mod joiner;
+mod place;
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use porthole_protocol::container::{ContainerSpec, IdRange};
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
-use porthole_protocol::session::{FidelityLine, JoinedNamespace, SessionSpec, Tried, Whose};
+use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
+use porthole_protocol::session::{FidelityLine, JoinedNamespace, SessionSpec, Tried};
 use porthole_protocol::trace::Actor;
 use porthole_sys::packet::Packet;
 use porthole_sys::process::{Clone, SingleThreaded, clone};
@@ -33,6 +34,9 @@ use crate::foreign::fidelity::namespaces;
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
 use crate::{Cgroups, Console, Images, Recorder, observe};
+
+pub use foreign::{JoinForeign, join_foreign};
+use place::{Place, Visit, joined};
 
 /// What is needed to run something in a container.
 #[derive(Debug)]
@@ -87,8 +91,6 @@ pub struct Joined {
     pub target: OwnedFd,
 }
 
-pub use foreign::{JoinForeign, join_foreign};
-
 /// What a container's init is known by.
 #[derive(Debug, Clone, Copy)]
 struct Identity<'a> {
@@ -96,52 +98,6 @@ struct Identity<'a> {
     start_ticks: u64,
     /// The namespaces that it must be found in.
     namespaces: &'a NamespaceSet,
-}
-
-/// Where a joiner goes, and to whom.
-struct Visit<'a> {
-    place: Place<'a>,
-    whose: joiner::Whose<'a>,
-}
-
-/// Which namespaces are joined.
-#[derive(Debug, Clone, Copy)]
-struct Place<'a> {
-    spec: &'a SessionSpec,
-    /// The container's.
-    namespaces: &'a NamespaceSet,
-}
-
-impl Place<'_> {
-    /// Whether a session is to be in the container's namespace of this type.
-    fn enters(&self, kind: NamespaceType) -> bool {
-        let chosen = self.spec.join.as_ref();
-        chosen.is_none_or(|chosen| chosen.contains(&kind))
-    }
-
-    /// Whether the container's files are the session's.
-    fn has_files(&self) -> bool {
-        self.enters(NamespaceType::Mnt)
-    }
-
-    /// Namespaces of the container's own that the session is not to be in.
-    fn left_out(&self, own: &NamespaceSet) -> Vec<NamespaceType> {
-        NamespaceType::ALL
-            .into_iter()
-            .filter(|kind| self.namespaces.get(*kind) != own.get(*kind))
-            .filter(|kind| !self.enters(*kind))
-            .collect()
-    }
-
-    /// The namespaces to enter: those that were chosen and that we are not in already. (Entering
-    /// the user namespace that one is in is refused by setns(2), for all that were asked for with it.)
-    fn kinds(&self, own: &NamespaceSet) -> Vec<NamespaceType> {
-        NamespaceType::ALL
-            .into_iter()
-            .filter(|kind| self.namespaces.get(*kind) != own.get(*kind))
-            .filter(|kind| self.enters(*kind))
-            .collect()
-    }
 }
 
 /// Runs a command in a container. Called in the session's monitor, which must be a subreaper with
@@ -295,35 +251,6 @@ fn start(
         joined: joined(visit, host_pid, &own),
         fidelity: Vec::new(),
         target,
-    })
-}
-
-/// In which namespaces a session is: as it is found, or where it has ended already, as it was to be.
-fn joined(
-    visit: &Visit<'_>,
-    command: HostPid,
-    own: &NamespaceSet,
-) -> PerNamespace<JoinedNamespace> {
-    let found = observe::namespaces(command).ok();
-    let has_own_files =
-        matches!(&visit.whose, joiner::Whose::Foreign(abroad) if abroad.has_own_files());
-    PerNamespace::build(|kind| {
-        let ours = *own.get(kind);
-        let session = kind == NamespaceType::Mnt && has_own_files;
-        let meant = match visit.place.enters(kind) {
-            _ if session => None,
-            true => *visit.place.namespaces.get(kind),
-            false => ours,
-        };
-        let inode = found.map_or(meant, |found| *found.get(kind));
-        let whose = if session {
-            Whose::Session
-        } else if inode == ours {
-            Whose::Host
-        } else {
-            Whose::Container
-        };
-        JoinedNamespace { inode, whose }
     })
 }
 

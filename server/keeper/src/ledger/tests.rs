@@ -1,6 +1,7 @@
 //! Orders of events that a real keeper meets seldom.
 
 mod creating;
+mod foreign;
 mod recovery;
 mod running;
 mod sessions;
