@@ -86,8 +86,8 @@ fn compile(calls: &[i64]) -> Result<BpfProgram, seccompiler::BackendError> {
 /// An argument by its place, the bits of it that count, and what these must be.
 type Argument = (u8, u64, u64);
 
-/// Neither for writing nor to make or cut anything.
-const READ_ONLY: u64 = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
+/// Neither for writing nor to make or cut anything. musl's O_ACCMODE holds O_PATH too.
+const READ_ONLY: u64 = (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC) as u64;
 
 /// All bits of an int; a pointer has more.
 const INT: u64 = 0xffff_ffff;
