@@ -1,5 +1,35 @@
 // Porthole's JSON interface, as far as the terminal page needs it.
 
+/** The eight kinds of namespace, in the order in which they are always shown. */
+export const NAMESPACES = ["mnt", "uts", "ipc", "pid", "net", "user", "cgroup", "time"] as const;
+export type NamespaceType = (typeof NAMESPACES)[number];
+
+/** A namespace that a session is in, and whose it is. */
+export interface Joined {
+  readonly inode: number | null;
+  readonly whose: "host" | "container" | "session";
+}
+
+/** A line of how a session compares with the first process of its container. */
+export interface FidelityLine {
+  readonly aspect: string;
+  readonly verdict: "equal" | "weaker" | "stronger" | "unknown";
+  readonly init: string;
+  readonly session: string;
+  readonly words: string;
+}
+
+/** How a session is to be opened, where that is not as usual. */
+export interface Manner {
+  readonly join?: readonly NamespaceType[];
+  readonly user?: string;
+  readonly workdir?: string;
+  readonly command?: readonly string[];
+  readonly toolbox?: { readonly image: string };
+  /** In what it may be less confined than its container. */
+  readonly accept?: readonly string[];
+}
+
 /** A session, as `GET /api/v1/sessions/{id}` tells it. */
 export interface Session {
   readonly id: string;
@@ -10,6 +40,8 @@ export interface Session {
   readonly state: "running" | "exited";
   readonly host_pid: number | null;
   readonly container_pid: number | null;
+  readonly joined?: Readonly<Record<NamespaceType, Joined>> | null;
+  readonly fidelity?: readonly FidelityLine[] | null;
 }
 
 /** What the interface answered instead. */
@@ -21,6 +53,12 @@ export class Refusal extends Error {
     /** Where it went wrong, and what the kernel answered, where it did. */
     readonly stage: string | null = null,
     readonly errno: string | null = null,
+    /** For programs: `less_confined`. */
+    readonly code: string | null = null,
+    /** How the session would compare with its container. */
+    readonly fidelity: readonly FidelityLine[] = [],
+    /** Shells that were looked for. */
+    readonly tried: readonly { readonly path: string; readonly why: string }[] = [],
   ) {
     super(message);
   }
@@ -34,8 +72,9 @@ export class Api {
     return this.#call("GET", `/sessions/${encodeURIComponent(id)}`);
   }
 
-  open(container: string, cols: number, rows: number): Promise<Session> {
-    return this.#call("POST", `/containers/${encodeURIComponent(container)}/sessions`, { tty: true, cols, rows });
+  /** Opens a session at this place below `/api/v1`. */
+  open(place: string, cols: number, rows: number, manner: Manner): Promise<Session> {
+    return this.#call("POST", place, { tty: true, cols, rows, ...manner });
   }
 
   async end(id: string): Promise<void> {
@@ -83,6 +122,13 @@ export class Api {
       word("message") ?? `Porthole answered ${response.status} ${response.statusText}`.trim(),
       word("stage"),
       word("errno"),
+      word("code"),
+      list(error["fidelity"]) as FidelityLine[],
+      list(error["tried"]) as { path: string; why: string }[],
     );
   }
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
 }

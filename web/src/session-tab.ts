@@ -1,13 +1,15 @@
 // One tab of the terminal page: a terminal, its connection, and what is said about both.
 //
 //   opening ─► attached ─► over ─► opening …      (Enter or "Start again" begins a new session)
-//      └─► failed ─► opening …                    (a session that could not be opened says why)
+//      ├─► failed ─► opening …                    (a session that could not be opened says why)
+//      └─► asking ─► opening …                    (it would be less confined than its container)
 
-import { type Api, Refusal, type Session } from "./api.ts";
+import { type Api, type Manner, Refusal, type Session } from "./api.ts";
 import { type Clock, Connection, type Listener, type Socket, type State, type Viewer } from "./connection.ts";
 import { element } from "./dom.ts";
 import { FindBar } from "./find.ts";
 import { LineInput } from "./line-input.ts";
+import { cells, comparison, summary, toAccept } from "./pages-open.ts";
 import type { Flags } from "./protocol.ts";
 import { TerminalView } from "./terminal.ts";
 
@@ -26,8 +28,11 @@ const clock: Clock = {
 /** What a tab needs of its page. */
 export interface Page {
   readonly api: Api;
-  readonly container: string;
+  /** Where sessions are opened, below `/api/v1`. */
+  readonly place: string;
   readonly base: string;
+  /** The page that this one belongs to, below the base path. */
+  readonly home: string;
   /** The viewer ids of this browser tab, by session. */
   readonly viewers: { get(session: string): string | null; set(session: string, id: string): void };
   screenReader(): boolean;
@@ -35,6 +40,9 @@ export interface Page {
   changed(tab: SessionTab): void;
   leave(): void;
   link(address: string): void;
+  /** Asks how to join, with an image's tools where it is for want of a shell; absent where the
+   * reader has no such choice. */
+  readonly choose?: ((tab: SessionTab, toolbox: boolean) => void) | undefined;
 }
 
 /** What the status line shows of a tab. */
@@ -52,6 +60,7 @@ export class SessionTab {
   readonly #host: HTMLElement;
   readonly #message: HTMLElement;
   readonly #notice: HTMLElement;
+  readonly #about: HTMLElement;
   readonly #find: FindBar;
   #view: TerminalView | null = null;
   #connection: Connection | null = null;
@@ -67,10 +76,13 @@ export class SessionTab {
   constructor(
     private readonly page: Page,
     id: string,
+    /** How its sessions are opened. */
+    private manner: Manner = {},
   ) {
     this.#host = element("div", { class: "t-pane" });
     this.#message = element("div", { class: "t-message", hidden: true, tabindex: "-1" });
     this.#notice = element("div", { role: "status" });
+    this.#about = element("div", { class: "t-about", hidden: true });
     this.#find = new FindBar({
       find: (text, backwards) => this.#view?.find(text, backwards),
       endFind: () => this.#view?.endFind(),
@@ -79,6 +91,7 @@ export class SessionTab {
     this.panel = element(
       "div",
       { class: "t-panel", role: "tabpanel", id, hidden: true },
+      this.#about,
       this.#find.element,
       this.#message,
       element("div", { class: "t-screen" }, this.#host),
@@ -145,7 +158,7 @@ export class SessionTab {
     try {
       this.#view ??= await TerminalView.open(this.#host, this.#outside(), this.page.screenReader());
       const { cols, rows } = this.#view;
-      this.#session = id === null ? await this.page.api.open(this.page.container, cols, rows) : await this.#present(id);
+      this.#session = id === null ? await this.page.api.open(this.page.place, cols, rows, this.manner) : await this.#present(id);
     } catch (error) {
       this.#fail(error, id);
       return;
@@ -207,8 +220,34 @@ export class SessionTab {
     this.panel.remove();
   }
 
+  /** Opens another session, in this manner. */
+  again(manner: Manner): void {
+    this.manner = manner;
+    void this.open(null);
+  }
+
+  /** Above the terminal: whose namespaces it is in, and how it compares with its container. */
+  #tellAbout(session: Session): void {
+    const drawn = cells(session);
+    const lines = session.fidelity ?? [];
+    this.#about.hidden = drawn === null;
+    const report = element(
+      "details",
+      { class: "t-fidelity" },
+      element("summary", {}, summary(lines)),
+      element("div", { class: "t-report" }, element("p", {}, "This session beside the first process of its container:"), comparison(lines)),
+    );
+    report.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      report.open = false;
+      this.focus();
+    });
+    this.#about.replaceChildren(...(drawn === null ? [] : [drawn]), lines.length === 0 ? "" : report);
+  }
+
   #attach(session: Session): void {
     this.#id = session.id;
+    this.#tellAbout(session);
     this.#connection?.dispose();
     this.#view?.clear();
     this.#title = "";
@@ -333,15 +372,46 @@ export class SessionTab {
     this.#session = null;
     this.#say("failed", "not connected");
     if (refusal.status === 401) return this.#refused(4401, "You are signed out. Sign in again to go on.");
+    if (refusal.code === "less_confined") return this.#askFirst(refusal);
     const gone = id !== null && refusal.status === 404;
     if (gone) this.#id = null;
+    const { choose } = this.page;
+    const noShell = id === null && refusal.tried.length > 0;
     const kernel = [refusal.stage, refusal.errno].filter((part) => part !== null).join(": ");
     this.#show([
       element("h2", {}, gone ? "This session is not there any more" : "No terminal could be opened"),
       element("p", {}, gone ? "It was removed, or it never was. Its container may still run." : refusal.message),
       ...(kernel === "" ? [] : [element("p", { class: "m" }, kernel)]),
-      this.#again(gone ? "Open a new session" : "Try again", gone ? null : id),
+      ...(refusal.tried.length === 0 ? [] : [shells(refusal.tried)]),
+      element(
+        "div",
+        { class: "t-choices" },
+        ...(noShell && choose !== undefined ? [this.#button("Open with tools of an image", true, () => choose(this, true))] : []),
+        this.#again(gone ? "Open a new session" : "Try again", gone ? null : id),
+        ...(id === null && choose !== undefined ? [this.#button("More…", false, () => choose(this, false))] : []),
+      ),
     ]);
+  }
+
+  /** Shows in what the session would be less confined than its container, and asks. */
+  #askFirst(refusal: Refusal): void {
+    const accept = toAccept(refusal.fidelity);
+    this.#say("failed", "waiting for your answer");
+    this.#show([
+      element("h2", {}, "This session would be less confined than its container"),
+      element("p", {}, sentence(refusal.message)),
+      comparison(refusal.fidelity),
+      element(
+        "div",
+        { class: "t-choices" },
+        this.#button("Open it all the same", true, () => this.again({ ...this.manner, accept })),
+        element("a", { class: "btn", href: this.page.base + this.page.home }, "Do not open it"),
+      ),
+    ]);
+  }
+
+  #button(words: string, first: boolean, click: () => void): HTMLElement {
+    return element("button", { type: "button", class: first ? "btn pri" : "btn", click }, words);
   }
 
   #again(words: string, id: string | null): HTMLElement {
@@ -367,6 +437,10 @@ export class SessionTab {
     const close = element("button", { type: "button", class: "t-button", "aria-label": "Close", click: () => this.#tell("") }, "×");
     this.#notice.replaceChildren(element("div", { class: "t-notice" }, element("span", {}, text), close));
   }
+}
+
+function shells(tried: Refusal["tried"]): HTMLElement {
+  return element("ul", { class: "m" }, ...tried.map(({ path, why }) => element("li", {}, `${path}: ${why}`)));
 }
 
 function sentence(text: string): string {

@@ -8,7 +8,11 @@
 //        data-container="{64 hexadecimal digits, or a foreign engine's id}"
 //        data-name="{the container's name}"
 //        data-session="{the session of ?session=, or empty}"
+//        data-open="{where sessions are opened, below /api/v1}"
+//        data-home="{the page that this one belongs to, below the base path}"
 //        data-base="{base path without a slash at its end, or empty}"></div>
+//
+// and, for who may choose how a terminal joins, the dialog of pages-open.ts.
 //
 // The page gives the element its place and a height (the rest of the window: it is laid out as a
 // column whose terminal grows); this script fills it with tabs, terminal and status line. It reads
@@ -21,8 +25,9 @@
 // The address's ?session= is always the tab that is shown, so that a reload comes back to it; the
 // other tabs of this browser tab lie in sessionStorage.
 
-import { Api } from "./api.ts";
+import { Api, type Manner, type NamespaceType } from "./api.ts";
 import { ask, element } from "./dom.ts";
+import { asked, Opener } from "./pages-open.ts";
 import { type Page, SessionTab } from "./session-tab.ts";
 import "./terminal.css";
 
@@ -30,9 +35,12 @@ const READER_KEY = "porthole-screen-reader";
 
 class TerminalPage implements Page {
   readonly api: Api;
-  readonly container: string;
+  readonly place: string;
+  readonly home: string;
   readonly base: string;
+  readonly #container: string;
   readonly #name: string;
+  readonly #opener = Opener.find();
   readonly #tabs: SessionTab[] = [];
   readonly #buttons = new Map<SessionTab, HTMLButtonElement>();
   #shown: SessionTab | null = null;
@@ -52,8 +60,10 @@ class TerminalPage implements Page {
   readonly #readerButton = button("Screen reader mode", "screen reader", () => this.#toggleReader());
 
   constructor(private readonly mount: HTMLElement) {
-    const { container, name, base } = mount.dataset;
-    this.container = container ?? "";
+    const { container, name, base, open, home } = mount.dataset;
+    this.#container = container ?? "";
+    this.place = open ?? "";
+    this.home = home ?? "/containers";
     this.base = base ?? "";
     this.#name = name ?? "";
     this.api = new Api(this.base);
@@ -72,11 +82,15 @@ class TerminalPage implements Page {
   start(): void {
     this.#build();
     this.#listen();
-    const asked = this.mount.dataset["session"] || new URLSearchParams(location.search).get("session");
+    const search = new URLSearchParams(location.search);
+    const named = this.mount.dataset["session"] || search.get("session");
     const before = this.#stored<string[]>("tabs", []);
-    const sessions: (string | null)[] = before.includes(asked ?? "") || asked === null ? before : [...before, asked];
-    if (sessions.length === 0) sessions.push(asked);
-    const shown = asked ?? sessions.at(-1) ?? null;
+    const sessions: (string | null)[] = before.includes(named ?? "") || named === null ? before : [...before, named];
+    // An address that asks for a choice opens nothing by itself: somebody may have been sent it.
+    const choice = this.#opener === null ? null : asked(search);
+    if (choice !== null) void this.#choose(null, choice === "choose" ? null : choice, false, sessions.length === 0);
+    else if (sessions.length === 0) sessions.push(named);
+    const shown = named ?? sessions.at(-1) ?? null;
     for (const session of sessions) {
       const tab = this.#add();
       if (session === shown) this.#show(tab);
@@ -112,13 +126,10 @@ class TerminalPage implements Page {
   }
 
   #build(): void {
-    const add = button("New session", "+", () => {
-      const tab = this.#add();
-      this.#show(tab);
-      void this.#open(tab, null, false);
-    });
+    const add = button("New session", "+", () => this.#begin({}));
+    const more = button("New session: choose how it joins", "More…", () => void this.#choose(null, null, false, false));
     this.mount.replaceChildren(
-      element("div", { class: "t-tabs" }, this.#list, add, element("span", { class: "grow" }), this.#watching, this.#close),
+      element("div", { class: "t-tabs" }, this.#list, add, ...(this.#opener === null ? [] : [more]), element("span", { class: "grow" }), this.#watching, this.#close),
       this.#panels,
       element(
         "div",
@@ -154,10 +165,42 @@ class TerminalPage implements Page {
     });
   }
 
-  #add(): SessionTab {
+  /** Opens a session in a tab of its own. */
+  #begin(manner: Manner): void {
+    const tab = this.#add(manner);
+    this.#show(tab);
+    void this.#open(tab, null, false);
+  }
+
+  /** Asks how to join. The answer opens a new tab, or another session in the one that asked. */
+  async #choose(tab: SessionTab | null, join: readonly NamespaceType[] | null, toolbox: boolean, alone: boolean): Promise<void> {
+    const manner = await this.#opener?.ask(join, toolbox);
+    this.#forgetChoice();
+    if (manner == null) {
+      if (alone) location.assign(this.base + this.home);
+      else this.#shown?.focus();
+      return;
+    }
+    if (tab === null) this.#begin(manner);
+    else tab.again(manner);
+  }
+
+  /** A reload comes back to the session, not to the choice. */
+  #forgetChoice(): void {
+    const url = new URL(location.href);
+    url.searchParams.delete("join");
+    url.searchParams.delete("choose");
+    history.replaceState(history.state, "", url);
+  }
+
+  get choose(): Page["choose"] {
+    return this.#opener === null ? undefined : (tab, toolbox) => void this.#choose(tab, null, toolbox, false);
+  }
+
+  #add(manner: Manner = {}): SessionTab {
     this.#count += 1;
     const panel = `session-panel-${this.#count}`;
-    const tab = new SessionTab(this, panel);
+    const tab = new SessionTab(this, panel, manner);
     const tabButton = element(
       "button",
       {
@@ -221,6 +264,9 @@ class TerminalPage implements Page {
     const sessions = this.#tabs.flatMap((tab) => (tab.id === null ? [] : [tab.id]));
     this.#store("tabs", sessions);
     const shown = this.#shown?.id ?? null;
+    for (const [tab, tabButton] of this.#buttons) tabButton.dataset["session"] = tab.id ?? "";
+    // The list of processes beside it lights those of this session.
+    document.dispatchEvent(new CustomEvent("porthole:session", { detail: shown }));
     const url = new URL(location.href);
     if (shown === null || url.searchParams.get("session") === shown) return;
     url.searchParams.set("session", shown);
@@ -254,7 +300,7 @@ class TerminalPage implements Page {
     const next = this.#tabs[Math.min(at, this.#tabs.length - 1)];
     if (next === undefined) {
       this.#store("tabs", null);
-      location.assign(`${this.base}/containers/${encodeURIComponent(this.#name || this.container)}`);
+      location.assign(this.base + this.home);
       return;
     }
     this.#show(next);
@@ -303,7 +349,7 @@ class TerminalPage implements Page {
   }
 
   #place(what: string): string {
-    return `porthole-${what}-${this.container}`;
+    return `porthole-${what}-${this.#container}`;
   }
 }
 
