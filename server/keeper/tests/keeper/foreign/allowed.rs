@@ -1,26 +1,12 @@
 //! What is refused: by root's policy, for another process's sake, and until somebody accepts it.
 
-use super::{LOOK, Unshared, foreign, place, refusal, run, seen, spec, verdict};
+use super::{LOOK, Unshared, foreign, place, refusal, run, seen, spec, verdict, with_users};
 use crate::place::{IDLE, Place, alive, wait_until};
 use porthole_protocol::id::NamespaceInode;
 use porthole_protocol::keeper::FailureCode;
 use porthole_protocol::session::{Aspect, Foreign, Verdict, Whose};
 use porthole_tests::engines::{DockerDaemon, Runc};
 use porthole_tests::host;
-
-/// With users of its own and, in them, everything that runc's defaults take away.
-fn with_users(spec: &mut serde_json::Value) {
-    let map = serde_json::json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
-    spec["linux"]["uidMappings"] = map.clone();
-    spec["linux"]["gidMappings"] = map;
-    let namespaces = spec["linux"]["namespaces"].as_array_mut().expect("a list");
-    namespaces.push(serde_json::json!({"type": "user"}));
-    spec["process"]["noNewPrivileges"] = false.into();
-    for set in ["bounding", "effective", "permitted"] {
-        spec["process"]["capabilities"][set] =
-            serde_json::json!(["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SETUID", "CAP_KILL"]);
-    }
-}
 
 #[test]
 fn what_holds_nothing_back_needs_roots_word() {

@@ -1,11 +1,11 @@
 //! A part of a container's namespaces, and tools for a container that has none.
 
-use super::{place, refusal, run, spec, verdict};
+use super::{place, refusal, run, spec, verdict, with_users};
 use crate::place::{IDLE, session, wait_until};
 use porthole_protocol::keeper::FailureCode;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::session::{Aspect, SessionSpec, Toolbox, Verdict, Whose};
-use porthole_tests::engines::DockerDaemon;
+use porthole_tests::engines::{DockerDaemon, Runc};
 use porthole_tests::host;
 use std::path::Path;
 
@@ -166,5 +166,80 @@ fn a_toolbox_works_where_there_is_no_shell() {
             verdict(&opened.fidelity, Aspect::Capabilities),
             Verdict::Equal
         );
+    }
+}
+
+#[test]
+fn a_toolbox_belongs_to_the_containers_own_users() {
+    let (Some((place, mut client)), Some(runc)) = (super::place(""), Runc::start()) else {
+        return;
+    };
+    let init = runc.run("users", with_users);
+    for (number, image) in [(1, "busybox"), (2, "host")] {
+        let look = "id -u; touch /tmp/x /root/y && stat -c %u /tmp/x; ls /target/bin; \
+            touch /target/tmp/z || echo kept; cat /proc/1/comm; mount -t tmpfs x /mnt || echo refused";
+        let mut spec = spec(init, &["sh", "-c", look]);
+        if let Some(foreign) = &mut spec.foreign {
+            foreign.toolbox = Some(Toolbox {
+                image: image.parse().expect("a name"),
+            });
+        }
+        let (opened, text) = run(&place, &mut client, spec, number);
+        let shell = format!("{image}: {text}");
+        assert!(text.starts_with("0\n0\n"), "{shell}");
+        assert!(
+            text.contains("busybox\n") && text.contains("\nsleep\n"),
+            "{shell}"
+        );
+        // Its mounts are not the container's to change, whatever capabilities it has.
+        assert!(text.contains("refused"), "{shell}");
+        let joined = opened.joined.expect("told");
+        assert_eq!(joined.user.whose, Whose::Container, "{shell}");
+        assert_eq!(joined.mnt.whose, Whose::Session, "{shell}");
+    }
+    // What was written into them is gone, the records are not.
+    let sessions = place.path("root/keeper/sessions");
+    for session in std::fs::read_dir(sessions).expect("sessions").flatten() {
+        assert!(!session.path().join("toolbox").exists());
+        assert!(session.path().join("session.json").exists());
+    }
+}
+
+#[test]
+fn a_terminal_is_one_of_the_containers() {
+    let (Some((place, mut client)), Some(docker), Some(runc)) =
+        (super::place(""), DockerDaemon::start(), Runc::start())
+    else {
+        return;
+    };
+    let container = docker.run(&["--user", "worker"], &["sleep", "1000000"]);
+    let inits = [docker.init(&container), runc.run("users", with_users)];
+    for (number, (init, toolbox)) in (1..).zip([
+        (inits[0], false),
+        (inits[0], true),
+        (inits[1], false),
+        (inits[1], true),
+    ]) {
+        let look =
+            "tty; stat -c %u $(tty); echo >/dev/tty && echo written; stty size; echo TERM=$TERM";
+        let mut spec = SessionSpec {
+            tty: true,
+            ..spec(init, &["sh", "-c", look])
+        };
+        if let Some(foreign) = spec.foreign.as_mut().filter(|_| toolbox) {
+            foreign.toolbox = Some(Toolbox {
+                image: "busybox".parse().expect("a name"),
+            });
+        }
+        let (opened, text) = run(&place, &mut client, spec, number);
+        let words = format!("{init} {toolbox}: {text}");
+        let user = if init == inits[0] { "1000" } else { "0" };
+        assert!(
+            text.starts_with(&format!("/dev/pts/0\r\n{user}\r\n")),
+            "{words}"
+        );
+        assert!(text.contains("written"), "{words}");
+        assert!(text.contains("TERM=xterm-256color"), "{words}");
+        assert_eq!(opened.tty_name.as_deref(), Some("/dev/pts/0"), "{words}");
     }
 }
