@@ -29,6 +29,7 @@ mod budget;
 mod cgroup;
 mod clocks;
 mod confine;
+mod inside;
 mod interfaces;
 mod ipc;
 mod isolation;

@@ -7,8 +7,9 @@ use porthole_sys::process::SingleThreaded;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
+use super::inside::Found;
 use super::target::Process;
-use super::visitor::{self, Found};
+use super::visitor;
 use super::{Trouble, clocks, scan};
 use crate::printable;
 
