@@ -545,7 +545,7 @@ fn no_engines_trouble_is_anothers() {
         "has not answered",
         "does not speak Docker's interface",
         "has hung up",
-        "",
+        "sends without end",
         "not you",
         "Nobody listens",
         "takes no more connections",
