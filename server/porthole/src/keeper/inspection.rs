@@ -50,3 +50,50 @@ fn unread(error: &io::Error) -> KeeperError {
     tracing::error!(%error, "what was read inside cannot be understood");
     KeeperError::Confused
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// What becomes of these bytes, after which the pipe ends.
+    async fn read_from(bytes: Vec<u8>) -> Result<Inspected, KeeperError> {
+        let (ours, theirs) = std::io::pipe().expect("a pipe");
+        let writer = std::thread::spawn(move || {
+            let mut theirs = theirs;
+            // A reader that has had enough hangs up.
+            let _ = theirs.write_all(&bytes);
+        });
+        let outcome = read(ours.into()).await;
+        writer.join().expect("a writer");
+        outcome
+    }
+
+    fn code(outcome: Result<Inspected, KeeperError>) -> Option<FailureCode> {
+        match outcome {
+            Err(KeeperError::Failed(failure)) => Some(failure.code),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_is_whole_or_none() {
+        let gone = Failure::new(FailureCode::ProcessNotFound, "gone");
+        let whole = serde_json::to_vec(&Document::Failed(gone)).expect("json");
+        let told = read_from(whole.clone()).await;
+        assert_eq!(code(told), Some(FailureCode::ProcessNotFound));
+        // Killed before it wrote anything, or in the middle.
+        for length in [0, 1, whole.len() / 2, whole.len() - 1] {
+            let cut = read_from(whole[..length].to_vec()).await;
+            assert_eq!(code(cut), Some(FailureCode::Late), "{length} bytes");
+        }
+        for nonsense in [
+            b"null".to_vec(),
+            b"{}x".to_vec(),
+            vec![b'['; 4 * 1024 * 1024],
+        ] {
+            assert!(read_from(nonsense).await.is_err());
+        }
+    }
+}
