@@ -9,7 +9,7 @@ use porthole_protocol::engine::Engine;
 use porthole_protocol::engines::{EngineContainer, FromBroker, RunState};
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
 use porthole_protocol::namespace::{Isolation, NamespaceSet, PerNamespace};
-use porthole_protocol::observation::{Namespace, Sighting};
+use porthole_protocol::observation::{Namespace, Process, Sighting};
 use serde::Serialize;
 
 use super::{Change, State, World};
@@ -160,6 +160,8 @@ impl Foreign {
         };
         let name = told.map(|told| told.name.clone()).filter(|n| !n.is_empty());
         let name = name.or_else(|| seen?.name.clone());
+        // Nobody has given it a name: it is called by what runs in it.
+        let name = name.or_else(|| bare_name(seen?, &state.processes));
         Self {
             id: id.clone(),
             engine: match (told, seen) {
@@ -219,6 +221,31 @@ impl Foreign {
     pub fn image(&self) -> Option<&str> {
         let image = self.told.as_ref()?.image.as_str();
         (!image.is_empty()).then_some(image)
+    }
+}
+
+/// What a container that no engine made is called: as its first process.
+fn bare_name(seen: &Sighting, processes: &HashMap<HostPid, Arc<Process>>) -> Option<String> {
+    let bare = seen.engine == Engine::None;
+    bare.then(|| processes.get(&seen.init))
+        .flatten()
+        .map(|first| first.command.clone())
+}
+
+impl State {
+    /// Whether one of these is the first process of a bare container, and is called otherwise now.
+    pub(super) fn renames(&self, changed: &[Arc<Process>]) -> bool {
+        changed.iter().any(|process| {
+            let bare = process
+                .container
+                .as_ref()
+                .and_then(|id| self.foreign.get(id));
+            bare.is_some_and(|bare| {
+                bare.engine == Engine::None
+                    && bare.pid == Some(process.host_pid)
+                    && bare.name != process.command
+            })
+        })
     }
 }
 

@@ -182,7 +182,9 @@ impl World {
         if let Some(found) = own.find(|c| c.name.as_str() == reference) {
             return Ok(AnyContainer::Own(found.clone()));
         }
-        let named = state.foreign.values().filter(|c| c.name == reference);
+        // A process chooses its name freely: a bare container is meant by its identifier alone.
+        let named = state.foreign.values();
+        let named = named.filter(|c| c.engine != Engine::None && c.name == reference);
         if let Some(found) = only(named, reference)? {
             return Ok(AnyContainer::Foreign(found.clone()));
         }
@@ -502,7 +504,7 @@ impl World {
             namespaces.push(namespace);
         }
         state.notice = update.notice;
-        if containers_change {
+        if containers_change || state.renames(&changed) {
             self.recognise(&mut state);
         }
         if update.full || !changed.is_empty() || !gone.is_empty() {
