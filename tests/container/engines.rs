@@ -831,7 +831,7 @@ fn logs_come_with_their_streams_and_times() {
     assert!(memory < 100 * 1024, "{memory} KiB");
     drop(unread);
     docker.docker(&["kill", "talks"]);
-    assert_eq!(followed.next(), LogRecord::End { trouble: None });
+    assert_eq!(followed.record(), LogRecord::End { trouble: None });
 
     // A terminal has one stream.
     let tty = docker.run(

@@ -253,7 +253,7 @@ impl Log {
 
     /// The next record.
     #[track_caller]
-    pub fn next(&mut self) -> LogRecord {
+    pub fn record(&mut self) -> LogRecord {
         let message = self.0.receive(PATIENCE).expect("a connection");
         LogRecord::decode(&message.expect("a record")).expect("a record")
     }
@@ -263,7 +263,7 @@ impl Log {
     pub fn rest(mut self) -> (Vec<LogRecord>, Option<String>) {
         let mut all = Vec::new();
         loop {
-            match self.next() {
+            match self.record() {
                 LogRecord::End { trouble } => return (all, trouble),
                 record => all.push(record),
             }

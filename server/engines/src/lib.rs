@@ -23,6 +23,7 @@ mod client;
 mod connection;
 mod dial;
 mod inspect;
+mod line;
 mod logs;
 mod watch;
 mod wire;
