@@ -23,10 +23,10 @@ pub const BOXES: usize = 40;
 const LANES: usize = 24;
 
 const INDENT: usize = 52;
-const WIDTH: usize = 560;
+const WIDTH: usize = 600;
 const HEIGHT: usize = 46;
 const GAP: usize = 12;
-const CELL: usize = 39;
+const CELL: usize = 45;
 /// Where a box's cells begin.
 const CELLS: usize = WIDTH - 8 * CELL - 8;
 /// Characters of a title.
@@ -39,8 +39,6 @@ struct Cell {
     inode: NamespaceInode,
     to: String,
     class: &'static str,
-    /// `mnt`, or how many where the box stands for several.
-    text: String,
     title: String,
 }
 
@@ -211,19 +209,26 @@ impl<'a> Groups<'a> {
                 return outer;
             }
         }
-        let above = [NamespaceType::Pid, NamespaceType::User].into_iter();
-        let above = above.filter_map(|kind| {
+        let own = |kind| {
             let inode = *group.namespaces.get(&kind)?;
-            let parent = self.survey.namespace(inode)?.parent?;
-            self.is_home(number, inode).then_some(parent)
-        });
-        let owners = group.namespaces.values().filter_map(|inode| {
-            let owner = self.survey.namespace(*inode)?.owner?;
-            self.is_home(number, *inode).then_some(owner)
-        });
-        above
-            .chain(owners)
-            .filter_map(|inode| self.home.get(&inode).copied())
+            self.is_home(number, inode).then_some(inode)
+        };
+        // The deeper of the two that nest; where it has neither, who owns what it has.
+        let above: Vec<_> = [NamespaceType::Pid, NamespaceType::User]
+            .into_iter()
+            .filter_map(|kind| self.survey.namespace(own(kind)?)?.parent)
+            .collect();
+        let above = if above.is_empty() {
+            let owners = NamespaceType::ALL.into_iter();
+            let owner = |kind| self.survey.namespace(own(kind)?)?.owner;
+            owners.filter_map(owner).collect()
+        } else {
+            above
+        };
+        let mut homes = above
+            .iter()
+            .filter_map(|inode| self.home.get(inode).copied());
+        homes
             .find(|home| *home != number && *home != 0)
             .unwrap_or_default()
     }
@@ -273,12 +278,6 @@ impl<'a> Groups<'a> {
                 inode: *inode,
                 to: self.survey.address(*kind, *inode),
                 class,
-                text: if *kind == NamespaceType::Cgroup {
-                    "cgr"
-                } else {
-                    kind.name()
-                }
-                .to_owned(),
                 title: format!(
                     "{kind}:[{inode}], {whose}, {}",
                     count(processes, "process", "processes")

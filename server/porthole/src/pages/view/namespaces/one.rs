@@ -8,7 +8,9 @@ use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::{Holder, Namespace, Process};
 
 use super::super::live::{Part, Region, Slot};
-use super::super::processes::tree::tree;
+use super::super::processes::known::Known;
+use super::super::processes::row::{Manner, row, row_id};
+use super::super::processes::tree;
 use super::super::shell::Shell;
 use super::super::words::{count, visible};
 use super::super::{Scene, commands, html};
@@ -77,21 +79,6 @@ struct Children {
     all: String,
 }
 
-#[derive(Template)]
-#[template(path = "partials/namespace_member.html")]
-struct Member {
-    twig: String,
-    pid: i32,
-    to: String,
-    pids: Vec<i32>,
-    name: String,
-    line: String,
-    uid: u32,
-    uid_inside: Option<u32>,
-    container: Option<Link>,
-    session: Option<Link>,
-}
-
 /// The page.
 #[derive(Template)]
 #[template(path = "namespace.html")]
@@ -114,7 +101,7 @@ impl NamespacePage {
         shell: Shell,
     ) -> Self {
         let survey = Survey::new(world, scene);
-        let region = region_of(&survey, namespace, shown);
+        let region = region_of((&survey, &Known::new(world, scene)), namespace, shown);
         Self {
             shell: shell.around(&region),
             kind: namespace.kind,
@@ -135,7 +122,7 @@ pub fn region(
 ) -> Region {
     let survey = Survey::new(world, scene);
     match survey.namespace(inode).filter(|n| n.kind == kind) {
-        Some(namespace) => region_of(&survey, namespace, shown),
+        Some(namespace) => region_of((&survey, &Known::new(world, scene)), namespace, shown),
         None => Region {
             slots: vec![Slot::whole("gone", GONE.to_owned())],
         },
@@ -144,18 +131,27 @@ pub fn region(
 
 const GONE: &str = "<div class=\"notice warn\"><strong>It is gone.</strong> Nothing was in it or held it any more, so the kernel took it away. What you see is what was last known of it.</div>";
 
-fn region_of(survey: &Survey<'_>, namespace: &Namespace, shown: &Shown) -> Region {
+fn region_of(
+    (survey, known): (&Survey<'_>, &Known<'_>),
+    namespace: &Namespace,
+    shown: &Shown,
+) -> Region {
     let members = survey.members(namespace);
     let limit = if shown.all.is_empty() {
         ROWS
     } else {
         usize::MAX
     };
-    let rows = tree(members.clone()).into_iter().take(limit);
-    let parts: Vec<_> = rows
+    let manner = Manner {
+        names_container: true,
+        context: false,
+    };
+    let parts: Vec<_> = tree(members.clone())
+        .iter()
+        .take(limit)
         .map(|leaf| Part {
-            id: format!("p-{}", leaf.process.host_pid),
-            html: html(&member(survey, &leaf.process, leaf.twig)),
+            id: row_id(&leaf.process),
+            html: row(leaf, known, manner),
         })
         .collect();
     let number = if parts.len() == members.len() {
@@ -244,8 +240,13 @@ fn sentence(survey: &Survey<'_>, namespace: &Namespace) -> String {
         [one, other] => format!("that the containers {one} and {other} share"),
         [one, rest @ ..] => format!("that the container {one} and {} others share", rest.len()),
     };
+    let article = if kind == NamespaceType::Ipc {
+        "An"
+    } else {
+        "A"
+    };
     format!(
-        "A {kind} namespace {whose} ({isolates}). {} in it.",
+        "{article} {kind} namespace {whose} ({isolates}). {} in it.",
         are(namespace.processes)
     )
 }
@@ -360,30 +361,5 @@ fn children(survey: &Survey<'_>, namespace: &Namespace, limit: usize, here: &str
                 }),
             })
             .collect(),
-    }
-}
-
-fn member(survey: &Survey<'_>, process: &Process, twig: String) -> Member {
-    let container = process.container.as_ref();
-    let container = container.and_then(|id| survey.containers.iter().find(|c| c.id() == id));
-    let may_look = survey.may_look(process);
-    Member {
-        twig,
-        pid: process.host_pid.0,
-        to: survey.process_address(process.host_pid),
-        pids: process.pids.clone(),
-        name: visible(&process.command),
-        line: survey.line(process),
-        uid: process.uid,
-        uid_inside: process.uid_inside,
-        container: container.map(|c| survey.container_link(c)),
-        session: process
-            .session
-            .as_ref()
-            .filter(|_| may_look)
-            .map(|session| Link {
-                to: format!("{}/sessions/{session}", survey.scene.base),
-                text: "session".to_owned(),
-            }),
     }
 }

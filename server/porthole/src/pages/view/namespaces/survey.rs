@@ -7,7 +7,8 @@ use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::{Holder, Namespace, Process};
 
-use super::super::words::{count, process_line, visible};
+use super::super::processes::row::line;
+use super::super::words::{count, visible};
 use super::super::{Scene, commands};
 use crate::world::{AnyContainer, World};
 
@@ -166,11 +167,7 @@ impl<'a> Survey<'a> {
 
     /// What a process's line says to this person: its whole command line, or only its name.
     pub fn line(&self, process: &Process) -> String {
-        if process.args.is_empty() || !self.may_look(process) {
-            visible(&process.command)
-        } else {
-            process_line(&process.args)
-        }
+        line(process, self.may_look(process))
     }
 
     /// A namespace's page.

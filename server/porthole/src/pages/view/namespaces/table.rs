@@ -7,6 +7,7 @@ use porthole_protocol::observation::Namespace;
 use super::super::commands;
 use super::super::html;
 use super::super::live::{Part, Slot};
+use super::super::processes::row::rest;
 use super::super::words::visible;
 use super::listing::Listing;
 use super::survey::{Keeps, Link, Survey};
@@ -35,6 +36,7 @@ struct Leader {
     parent: Option<i32>,
     name: String,
     line: String,
+    rest: String,
     uid: u32,
     uid_inside: Option<u32>,
     same_uid: bool,
@@ -76,6 +78,7 @@ impl Row {
             parent: process.parent.map(|pid| pid.0),
             name: visible(&process.command),
             line: survey.line(process),
+            rest: rest(process, survey.may_look(process)),
             uid: process.uid,
             uid_inside: process.uid_inside,
             same_uid: process.uid_inside == Some(process.uid),

@@ -284,6 +284,47 @@ fn a_page_of_two_thousand_is_drawn_in_no_time() {
     }
 }
 
+#[test]
+fn every_address_begins_with_the_base_path() {
+    let world = sample::world();
+    let who = host::admin();
+    let scene = Scene {
+        base: "/porthole",
+        who: &who,
+    };
+    let mut all = String::new();
+    for query in ["", "view=graph", "view=tree", "view=matrix"] {
+        all += &html(&NamespacesPage::new(
+            &world,
+            scene,
+            &listing(query),
+            shell(&world, scene),
+        ));
+    }
+    let survey = Survey::new(&world, scene);
+    for (kind, read) in documents() {
+        let inode = world.find("web").expect("there").namespaces.get(kind).inode;
+        let namespace = world.namespace(inode.expect("one")).expect("there");
+        all += &html(&NamespacePage::new(
+            &world,
+            scene,
+            &namespace,
+            &Shown::default(),
+            shell(&world, scene),
+        ));
+        all += &detail::drawn(&survey, &namespace, read);
+    }
+    for attribute in [" href=\"", " action=\"", " hx-get=\""] {
+        for rest in all.split(attribute).skip(1) {
+            let address = rest.split('"').next().unwrap_or_default();
+            assert!(
+                address.starts_with("/porthole/") || address.starts_with('#'),
+                "{attribute}{address}"
+            );
+        }
+    }
+}
+
 fn shell(world: &World, scene: Scene<'_>) -> Shell {
     Shell::new(world, &Host::default(), scene, "namespaces").following("/namespaces")
 }
