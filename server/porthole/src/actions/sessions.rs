@@ -239,11 +239,18 @@ fn variables(told: &[String]) -> BTreeMap<EnvName, Argument> {
         .collect()
 }
 
-/// Where nothing else is asked for, user and directory are those that its engine configured.
+/// Where nothing else is asked for, user and directory are those that its engine configured: root
+/// where that says nothing, whoever the container's first process has become. They mean something
+/// where the container's files are.
 fn as_configured(spec: &mut SessionSpec, container: &Foreign) {
+    let has_files = |join: &Vec<NamespaceType>| join.contains(&NamespaceType::Mnt);
     let Some(told) = &container.told else { return };
+    if !spec.join.as_ref().is_none_or(has_files) {
+        return;
+    }
     if spec.user.is_none() {
-        spec.user = told.user.parse().ok();
+        let user = Some(told.user.as_str()).filter(|user| !user.is_empty());
+        spec.user = user.unwrap_or("0").parse().ok();
     }
     if spec.workdir.is_none() {
         spec.workdir = told.workdir.clone().try_into().ok();
