@@ -366,3 +366,41 @@ fn what_lies_elsewhere_is_left_out() {
     );
     assert_eq!((wiring.unread.items.len(), wiring.unread.left_out), (0, 1));
 }
+
+#[tokio::test]
+async fn what_is_inside_a_namespace_of_the_host_is_for_who_may_look_into_the_host() {
+    use porthole_protocol::id::NamespaceInode;
+    use porthole_protocol::namespace::NamespaceType;
+    use porthole_protocol::observation::{Namespace, Update};
+    let scene = Scene::new().await;
+    scene.state.world.observe(Update {
+        full: true,
+        namespaces: vec![Namespace {
+            kind: NamespaceType::Net,
+            inode: NamespaceInode(77),
+            initial: true,
+            owner: None,
+            parent: None,
+            processes: 1,
+            leader: None,
+            owner_uid: None,
+            holders: Vec::new(),
+            more_holders: 0,
+            children: 0,
+        }],
+        ..Update::default()
+    });
+    for (who, sees) in [
+        (Who::Other, false),
+        (Who::Owner, false),
+        (Who::Viewer, true),
+        (Who::Admin, true),
+    ] {
+        let page = scene.status(&Method::GET, "/namespaces/net/77", who).await;
+        assert_eq!(page, 200, "{who:?} sees that it is there");
+        let inside = scene
+            .status(&Method::GET, "/namespaces/net/77/detail", who)
+            .await;
+        assert_eq!(inside, if sees { 200 } else { 403 }, "{who:?}");
+    }
+}

@@ -4,21 +4,24 @@
 //! the indent, those of what is shared on the right. Everything has its place by arithmetic, so that
 //! the drawing is the same whenever the host is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+mod groups;
 
 use askama::Template;
-use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
+use porthole_protocol::id::NamespaceInode;
 use porthole_protocol::namespace::NamespaceType;
 
 use super::super::html;
 use super::super::live::Slot;
-use super::super::words::{count, visible};
+use super::super::processes::row::cut;
+use super::super::words::count;
 use super::listing::Listing;
-use super::matrix;
 use super::survey::Survey;
+use groups::Groups;
 
 /// Boxes of a drawing unless all are asked for.
-pub const BOXES: usize = 40;
+pub(super) const BOXES: usize = 40;
 /// Lanes for what is shared.
 const LANES: usize = 24;
 
@@ -29,8 +32,8 @@ const GAP: usize = 12;
 const CELL: usize = 45;
 /// Where a box's cells begin.
 const CELLS: usize = WIDTH - 8 * CELL - 8;
-/// Characters of a title.
-const TITLE: usize = 26;
+/// Characters of a title: drawn text does not cut itself.
+const TITLE: usize = 21;
 
 struct Cell {
     x: usize,
@@ -67,243 +70,6 @@ struct Graph {
     height: usize,
     cards: Vec<Card>,
     wires: Vec<Wire>,
-}
-
-/// What a box stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Who {
-    Host,
-    Container(ContainerId),
-    /// Namespaces of a process that is in no container.
-    Process(HostPid),
-    /// A namespace that no process is in.
-    Held(NamespaceInode),
-}
-
-struct Group {
-    who: Who,
-    title: String,
-    to: Option<String>,
-    sub: String,
-    namespaces: BTreeMap<NamespaceType, NamespaceInode>,
-    parent: usize,
-}
-
-struct Groups<'a> {
-    survey: &'a Survey<'a>,
-    all: Vec<Group>,
-    /// The box that a namespace is at home in: the first that is in it.
-    home: HashMap<NamespaceInode, usize>,
-}
-
-impl<'a> Groups<'a> {
-    fn new(survey: &'a Survey<'a>, listing: &Listing) -> Self {
-        let initial = survey.namespaces.iter().filter(|n| n.initial);
-        let host = Group {
-            who: Who::Host,
-            title: "The host".to_owned(),
-            to: None,
-            sub: "its own namespaces".to_owned(),
-            namespaces: initial.map(|n| (n.kind, n.inode)).collect(),
-            parent: 0,
-        };
-        let mut groups = Self {
-            survey,
-            all: vec![host],
-            home: HashMap::new(),
-        };
-        groups.add_containers(listing);
-        groups.add_others(listing);
-        for (number, group) in groups.all.iter().enumerate() {
-            for inode in group.namespaces.values() {
-                groups.home.entry(*inode).or_insert(number);
-            }
-        }
-        let parents: Vec<_> = (0..groups.all.len()).map(|n| groups.parent_of(n)).collect();
-        for (group, parent) in groups.all.iter_mut().zip(parents) {
-            group.parent = parent;
-        }
-        groups
-    }
-
-    fn add_containers(&mut self, listing: &Listing) {
-        for container in matrix::chosen(self.survey, listing) {
-            let namespaces = container.namespaces().iter();
-            let own = container.own().is_some();
-            let link = self.survey.container_link(container);
-            self.all.push(Group {
-                who: Who::Container(container.id().clone()),
-                title: link.text,
-                to: Some(link.to),
-                sub: if own {
-                    container.image().map_or_else(String::new, visible)
-                } else {
-                    container.engine().words().to_owned()
-                },
-                namespaces: namespaces
-                    .filter_map(|(k, n)| Some((k, n.inode?)))
-                    .collect(),
-                parent: 0,
-            });
-        }
-    }
-
-    /// Namespaces outside containers: those of one process together.
-    fn add_others(&mut self, listing: &Listing) {
-        let survey = self.survey;
-        let mut seen = HashSet::new();
-        for namespace in listing.select(survey) {
-            if namespace.initial || !survey.container_places(namespace.inode).is_empty() {
-                continue;
-            }
-            let leader = survey.leader(&namespace);
-            let who = leader.map_or(Who::Held(namespace.inode), |p| Who::Process(p.host_pid));
-            if !seen.insert(who.clone()) {
-                continue;
-            }
-            let group = if let Some(process) = leader {
-                let namespaces = process.namespaces.iter();
-                Group {
-                    who,
-                    title: format!("{} {}", visible(&process.command), process.host_pid),
-                    to: Some(survey.process_address(process.host_pid)),
-                    sub: "in no container".to_owned(),
-                    namespaces: namespaces.filter_map(|(k, n)| Some((k, (*n)?))).collect(),
-                    parent: 0,
-                }
-            } else {
-                let keeps = survey.keeps(&namespace);
-                let kept = keeps.first();
-                Group {
-                    who,
-                    title: kept.map_or_else(|| "kept".to_owned(), |k| k.text.clone()),
-                    to: kept.and_then(|k| k.to.clone()),
-                    sub: "without a process".to_owned(),
-                    namespaces: BTreeMap::from([(namespace.kind, namespace.inode)]),
-                    parent: 0,
-                }
-            };
-            self.all.push(group);
-        }
-    }
-
-    fn is_initial(&self, inode: NamespaceInode) -> bool {
-        self.survey.namespace(inode).is_some_and(|n| n.initial)
-    }
-
-    /// Whether a namespace is this box's before any other's.
-    fn is_home(&self, number: usize, inode: NamespaceInode) -> bool {
-        self.home.get(&inode) == Some(&number) && !self.is_initial(inode)
-    }
-
-    /// The box that one is nested in.
-    fn parent_of(&self, number: usize) -> usize {
-        let Some(group) = self.all.get(number).filter(|_| number > 0) else {
-            return 0;
-        };
-        if let Who::Container(id) = &group.who {
-            let outer = self.survey.containers.iter().find(|c| c.id() == id);
-            let outer = outer.and_then(|c| c.within()).cloned().map(Who::Container);
-            let outer = outer.and_then(|who| self.all.iter().position(|g| g.who == who));
-            if let Some(outer) = outer.filter(|outer| *outer != number) {
-                return outer;
-            }
-        }
-        let own = |kind| {
-            let inode = *group.namespaces.get(&kind)?;
-            self.is_home(number, inode).then_some(inode)
-        };
-        // The deeper of the two that nest; where it has neither, who owns what it has.
-        let above: Vec<_> = [NamespaceType::Pid, NamespaceType::User]
-            .into_iter()
-            .filter_map(|kind| self.survey.namespace(own(kind)?)?.parent)
-            .collect();
-        let above = if above.is_empty() {
-            let owners = NamespaceType::ALL.into_iter();
-            let owner = |kind| self.survey.namespace(own(kind)?)?.owner;
-            owners.filter_map(owner).collect()
-        } else {
-            above
-        };
-        let mut homes = above
-            .iter()
-            .filter_map(|inode| self.home.get(inode).copied());
-        homes
-            .find(|home| *home != number && *home != 0)
-            .unwrap_or_default()
-    }
-
-    /// The boxes in the order in which they stand, with how deep each is nested.
-    fn in_order(&self) -> Vec<(usize, usize)> {
-        let mut below: HashMap<usize, Vec<usize>> = HashMap::new();
-        for (number, group) in self.all.iter().enumerate().skip(1) {
-            below.entry(group.parent).or_default().push(number);
-        }
-        let mut order = Vec::with_capacity(self.all.len());
-        let mut next = vec![(0, 0)];
-        let mut seen = BTreeSet::from([0]);
-        while let Some((number, level)) = next.pop() {
-            order.push((number, level));
-            for child in below.get(&number).into_iter().flatten().rev() {
-                if seen.insert(*child) {
-                    next.push((*child, level + 1));
-                }
-            }
-        }
-        // Boxes in a circle: a torn reading. They are drawn all the same.
-        order.extend(
-            (0..self.all.len())
-                .filter(|n| !seen.contains(n))
-                .map(|n| (n, 1)),
-        );
-        order
-    }
-
-    fn card(&self, number: usize, (x, y): (usize, usize), shared: &Shared) -> Option<Card> {
-        let group = self.all.get(number)?;
-        let cells = group.namespaces.iter().map(|(kind, inode)| {
-            let place = NamespaceType::ALL.iter().position(|k| k == kind);
-            let known = self.survey.namespace(*inode);
-            let processes = known.map_or(0, |n| n.processes as usize);
-            let (class, whose) = match (self.is_initial(*inode), shared.contains(inode)) {
-                (true, _) if number == 0 => ("own", "the host's"),
-                (true, _) => ("host", "the host's"),
-                (false, true) => ("shared", "shared"),
-                (false, false) => ("own", "its own"),
-            };
-            Cell {
-                x: x + CELLS + place.unwrap_or_default() * CELL,
-                y: y + 10,
-                kind: *kind,
-                inode: *inode,
-                to: self.survey.address(*kind, *inode),
-                class,
-                title: format!(
-                    "{kind}:[{inode}], {whose}, {}",
-                    count(processes, "process", "processes")
-                ),
-            }
-        });
-        Some(Card {
-            x,
-            y,
-            to: group.to.clone(),
-            title: cut(&group.title),
-            whole: group.title.clone(),
-            sub: cut(&group.sub),
-            cells: cells.collect(),
-        })
-    }
-}
-
-/// Drawn text does not cut itself.
-fn cut(text: &str) -> String {
-    if text.chars().count() <= TITLE {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(TITLE - 1).collect();
-    short.push('…');
-    short
 }
 
 type Shared = HashSet<NamespaceInode>;
@@ -343,6 +109,48 @@ impl Layout {
             x + 6
         ))
     }
+}
+
+/// A box with its cells.
+fn card(
+    groups: &Groups<'_>,
+    number: usize,
+    (x, y): (usize, usize),
+    shared: &Shared,
+) -> Option<Card> {
+    let group = groups.all.get(number)?;
+    let cells = group.namespaces.iter().map(|(kind, inode)| {
+        let place = NamespaceType::ALL.iter().position(|k| k == kind);
+        let known = groups.survey.namespace(*inode);
+        let processes = known.map_or(0, |n| n.processes as usize);
+        let (class, whose) = match (groups.is_initial(*inode), shared.contains(inode)) {
+            (true, _) if number == 0 => ("own", "the host's"),
+            (true, _) => ("host", "the host's"),
+            (false, true) => ("shared", "shared"),
+            (false, false) => ("own", "its own"),
+        };
+        Cell {
+            x: x + CELLS + place.unwrap_or_default() * CELL,
+            y: y + 10,
+            kind: *kind,
+            inode: *inode,
+            to: groups.survey.address(*kind, *inode),
+            class,
+            title: format!(
+                "{kind}:[{inode}], {whose}, {}",
+                count(processes, "process", "processes")
+            ),
+        }
+    });
+    Some(Card {
+        x,
+        y,
+        to: group.to.clone(),
+        title: cut(&group.title, TITLE),
+        whole: group.title.clone(),
+        sub: cut(&group.sub, TITLE),
+        cells: cells.collect(),
+    })
 }
 
 fn wires(groups: &Groups<'_>, layout: &Layout) -> Vec<Wire> {
@@ -457,7 +265,7 @@ fn lanes(groups: &Groups<'_>, layout: &Layout) -> (Shared, Vec<Wire>) {
 }
 
 /// The drawing, how many boxes it has, and how many there are in all.
-pub fn slot(survey: &Survey<'_>, listing: &Listing) -> (Slot, usize, usize) {
+pub(super) fn slot(survey: &Survey<'_>, listing: &Listing) -> (Slot, usize, usize) {
     let groups = Groups::new(survey, listing);
     let mut order = groups.in_order();
     let total = order.len() - 1;
@@ -469,7 +277,7 @@ pub fn slot(survey: &Survey<'_>, listing: &Listing) -> (Slot, usize, usize) {
     all.extend(lanes);
     let cards = order.iter().filter_map(|(number, _)| {
         let place = layout.places.get(number)?;
-        groups.card(*number, *place, &shared)
+        card(&groups, *number, *place, &shared)
     });
     let graph = Graph {
         width,

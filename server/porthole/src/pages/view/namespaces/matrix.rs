@@ -13,7 +13,7 @@ use super::survey::{Link, Survey};
 use crate::world::AnyContainer;
 
 /// Rows of a page unless all are asked for.
-pub const ROWS: usize = 100;
+pub(super) const ROWS: usize = 100;
 
 /// Sentences about what is shared.
 const SENTENCES: usize = 8;
@@ -191,7 +191,7 @@ fn host_row(survey: &Survey<'_>) -> Row {
 }
 
 /// The containers that run and that a list is about, in the order in which they are drawn.
-pub fn chosen<'s>(survey: &'s Survey<'_>, listing: &Listing) -> Vec<&'s AnyContainer> {
+pub(super) fn chosen<'s>(survey: &'s Survey<'_>, listing: &Listing) -> Vec<&'s AnyContainer> {
     let running = survey.containers.iter().filter(|c| c.pid().is_some());
     let mut found: Vec<_> = if listing.narrows() {
         let meant: std::collections::HashSet<_> = listing
@@ -214,7 +214,7 @@ pub fn chosen<'s>(survey: &'s Survey<'_>, listing: &Listing) -> Vec<&'s AnyConta
 }
 
 /// The rows, what is said of them, and how many containers there are in all.
-pub fn slots(survey: &Survey<'_>, listing: &Listing) -> (Vec<Slot>, usize) {
+pub(super) fn slots(survey: &Survey<'_>, listing: &Listing) -> (Vec<Slot>, usize) {
     let found = chosen(survey, listing);
     let letters = Letters::new(&found, survey);
     let host = Part {

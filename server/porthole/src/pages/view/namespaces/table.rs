@@ -13,12 +13,12 @@ use super::listing::Listing;
 use super::survey::{Keeps, Link, Survey};
 
 /// Rows of a page unless all are asked for.
-pub const ROWS: usize = 200;
+pub(super) const ROWS: usize = 200;
 /// Containers and holders of a row; the namespace's page has them all.
 const FEW: usize = 2;
 
 /// What a list can be sorted by, with the column's heading.
-pub const COLUMNS: [(&str, &str); 7] = [
+pub(super) const COLUMNS: [(&str, &str); 7] = [
     ("type", "Namespace"),
     ("processes", "Processes"),
     ("pid", "Leader"),
@@ -31,7 +31,6 @@ pub const COLUMNS: [(&str, &str); 7] = [
 /// The process of a namespace with the lowest PID.
 struct Leader {
     to: String,
-    host_pid: i32,
     pids: Vec<i32>,
     parent: Option<i32>,
     name: String,
@@ -64,7 +63,7 @@ struct Row {
 }
 
 /// The command that lists it. lsns(8) finds namespaces by processes; only newer ones list others.
-pub fn lsns(namespace: &Namespace) -> Option<String> {
+pub(super) fn lsns(namespace: &Namespace) -> Option<String> {
     let pid = namespace.leader?;
     Some(commands::lsns(pid, Some(namespace.kind)))
 }
@@ -73,7 +72,6 @@ impl Row {
     fn of(namespace: &Namespace, survey: &Survey<'_>) -> Self {
         let leader = survey.leader(namespace).map(|process| Leader {
             to: survey.process_address(process.host_pid),
-            host_pid: process.host_pid.0,
             pids: process.pids.clone(),
             parent: process.parent.map(|pid| pid.0),
             name: visible(&process.command),
@@ -118,7 +116,7 @@ impl Row {
 }
 
 /// The rows, and how many there are in all.
-pub fn slot(survey: &Survey<'_>, listing: &Listing) -> (Slot, usize) {
+pub(super) fn slot(survey: &Survey<'_>, listing: &Listing) -> (Slot, usize) {
     let found = listing.select(survey);
     let parts = found
         .iter()

@@ -15,7 +15,7 @@ use super::listing::Listing;
 use super::survey::{Link, Survey};
 
 /// Rows of a tree unless all are asked for.
-pub const ROWS: usize = 150;
+pub(super) const ROWS: usize = 150;
 
 /// So deep the kernel nests (`MAX_PID_NS_LEVEL`, and `user_namespaces(7)`); what is deeper here is a
 /// torn reading.
@@ -159,7 +159,7 @@ fn row((twig, level, namespace): &Leaf, survey: &Survey<'_>) -> Row {
 }
 
 /// The rows of both trees, and how many are not drawn.
-pub fn slots(survey: &Survey<'_>, listing: &Listing) -> (Vec<Slot>, usize) {
+pub(super) fn slots(survey: &Survey<'_>, listing: &Listing) -> (Vec<Slot>, usize) {
     let mut hidden = 0;
     let mut slots = Vec::new();
     for (kind, id, number) in [

@@ -8,7 +8,6 @@ use porthole_protocol::namespace::NamespaceType;
 
 use super::super::super::html;
 use super::super::super::words::{count, visible};
-use super::super::survey::Survey;
 use super::left_out;
 
 struct Row {
@@ -109,7 +108,7 @@ fn row(
 }
 
 /// The tree, each mount after the one that it is mounted on.
-pub fn drawn(_: &Survey<'_>, read: &Mounts) -> String {
+pub(super) fn drawn(read: &Mounts) -> String {
     let all: HashMap<u64, &Mount> = read.mounts.items.iter().map(|m| (m.id, m)).collect();
     let groups: HashMap<u64, &PeerGroup> = read.groups.items.iter().map(|g| (g.id, g)).collect();
     let mut below: BTreeMap<Option<u64>, Vec<&Mount>> = BTreeMap::new();

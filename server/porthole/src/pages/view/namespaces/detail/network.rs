@@ -12,6 +12,7 @@ use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Namespace;
 
 use super::super::super::html;
+use super::super::super::processes::row::cut;
 use super::super::super::words::{bytes, count, sentence, visible};
 use super::super::survey::{Link, Survey};
 use super::{left_out, process_link};
@@ -234,7 +235,14 @@ fn wires(
                     .as_deref()
                     .map_or_else(|| format!("#{}", p.index), visible)
             }),
-            whose: name,
+            whose: cut(
+                &name,
+                if peer.is_some_and(|p| p.master.is_some()) {
+                    16
+                } else {
+                    30
+                },
+            ),
             to: link.map(|l| l.to),
             far_bridge: peer.and_then(|p| p.master.as_deref()).map(visible),
         }
@@ -243,7 +251,7 @@ fn wires(
 }
 
 /// Everything of it.
-pub fn drawn(survey: &Survey<'_>, namespace: &Namespace, read: &Network) -> String {
+pub(super) fn drawn(survey: &Survey<'_>, namespace: &Namespace, read: &Network) -> String {
     let names: HashMap<u32, &str> = read
         .interfaces
         .items
@@ -268,7 +276,7 @@ pub fn drawn(survey: &Survey<'_>, namespace: &Namespace, read: &Network) -> Stri
         ),
         height: wires.len() * ROW + 40,
         wires,
-        here: whose(survey, namespace.inode).0,
+        here: cut(&whose(survey, namespace.inode).0, 46),
         interfaces: read
             .interfaces
             .items
