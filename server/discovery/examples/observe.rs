@@ -1,6 +1,6 @@
 //! Prints what the observer tells of this host, one update a line, until it is ended:
-//! `observe [cgroup base]`. With `observe --stdin [cgroup base]` it is the observer alone, and
-//! standard input is the socket that it tells it over.
+//! `observe [cgroup base]`. With `observe --stdin MILLISECONDS [cgroup base]` it is the observer
+//! alone, standard input is the socket that it tells it over, and it corrects itself that often.
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -8,9 +8,12 @@ use std::os::unix::net::UnixStream;
 fn main() -> std::io::Result<()> {
     let mut args = std::env::args().skip(1).peekable();
     let alone = args.next_if(|arg| arg == "--stdin").is_some();
+    let correction = alone.then(|| args.next()).flatten();
     let mut settings = porthole_discovery::Settings::new(args.next());
     if alone {
-        settings.correction = std::time::Duration::from_secs(1);
+        let millis = correction.and_then(|millis| millis.parse().ok());
+        let millis = millis.ok_or(std::io::ErrorKind::InvalidInput)?;
+        settings.correction = std::time::Duration::from_millis(millis);
         let stream = std::io::stdin().as_fd().try_clone_to_owned()?;
         return porthole_discovery::observe(stream, &settings).map_err(std::io::Error::other);
     }

@@ -1,12 +1,13 @@
 //! Command lines, read by a helper that may hang.
 //!
-//! `/proc/PID/cmdline` is the memory of that process. Whoever reads it waits for the process's lock
-//! on its memory map (`mmap_lock`), and for the pages themselves: a process that has put its
-//! arguments onto a file of FUSE or under userfaultfd(2) holds up every reader for as long as it
-//! likes, ps(1) too, and only a fatal signal ends that. So a forked helper reads them, and is killed
-//! and replaced where it takes too long. Whose arguments those were is found by asking for them one
-//! by one, and they are left out until it executes another program or, once in a while, there is
-//! nothing else to ask.
+//! `/proc/PID/cmdline` is the memory of that process, and whoever reads it waits for the lock on
+//! the map of that memory (`mmap_lock`, taken by access_remote_vm() in mm/memory.c). A process can
+//! keep that lock for ever: one thread reads a page of a FUSE file that never comes through
+//! `/proc/self/mem`, a second waits to map something, and all readers wait behind that one, ps(1)
+//! too, until a fatal signal. (Arguments that are such a page themselves are refused since
+//! CVE-2018-1120.) So a forked helper reads them, and is killed and replaced where it takes too
+//! long. Whose arguments those were is found by asking for them one by one, and they are left out
+//! until it executes another program or, once in a while, there is nothing else to ask.
 //!
 //! ```text
 //!   observer --- how many, PIDs ----------------------------> helper
@@ -34,7 +35,7 @@ use crate::{parse, printable};
 const AT_ONCE: usize = 64;
 
 /// How long the helper may take for them.
-const DEADLINE: Duration = Duration::from_millis(500);
+const DEADLINE: Duration = Duration::from_millis(250);
 
 /// How long updates wait for arguments.
 const PATIENCE: Duration = Duration::from_millis(15);
@@ -139,6 +140,11 @@ impl Arguments {
             if self.next_stuck.is_none_or(|next| next > now) {
                 return false;
             }
+            // One that even a fatal signal does not end is enough.
+            if !self.ended.is_empty() {
+                self.next_stuck = Some(now + AGAIN);
+                return false;
+            }
             let Some(pid) = self.stuck.pop_front() else {
                 return false;
             };
@@ -225,7 +231,11 @@ impl Arguments {
         self.received.clear();
         self.since = None;
         if self.asked.len() == 1 {
-            self.stuck.extend(self.asked.drain(..));
+            // It may have been asked for again meanwhile.
+            for pid in self.asked.drain(..) {
+                self.waiting.remove(&pid);
+                self.stuck.push_back(pid);
+            }
             if self.stuck.len() > STUCK {
                 self.stuck.pop_front();
             }
@@ -239,9 +249,12 @@ impl Arguments {
 
 impl Drop for Arguments {
     fn drop(&mut self) {
-        // Most likely it is just waiting; one that hangs is not waited for.
-        if let Some(helper) = self.helper.take() {
-            let _ = porthole_sys::signals::send(&helper.child.pidfd, Signal::KILL.as_raw());
+        let Some(helper) = self.helper.take() else {
+            return;
+        };
+        let _ = porthole_sys::signals::send(&helper.child.pidfd, Signal::KILL.as_raw());
+        // One that may hang is not waited for.
+        if self.since.is_none() {
             let pidfd = WaitId::PidFd(helper.child.pidfd.as_fd());
             let _ = rustix::process::waitid(pidfd, WaitIdOptions::EXITED);
         }

@@ -220,7 +220,7 @@ fn an_engines_group_is_a_container_that_can_be_paused() {
     let Some(inner) = Group::make(&format!("docker/{id}/libpod-{inner_id}.scope")) else {
         return;
     };
-    let (mut view, _observer) = View::alone();
+    let mut view = often();
     settled(&mut view);
     let top = inside(&group, "-mp");
     let key = id.parse().expect("an id");
@@ -281,7 +281,7 @@ fn two_thousand_containers() {
         .filter_map(|name| Group::make(&format!("{parent}/docker-{name}.scope")))
         .collect();
     assert_eq!(groups.len(), names.len());
-    let (mut view, _observer) = View::alone();
+    let mut view = often();
     settled(&mut view);
     let script = format!(
         "for g in {}/docker-*; do (echo 0 > $g/cgroup.procs; exec sleep 1000) & done; echo 0 > {0}/cgroup.procs; exec sleep 1000",

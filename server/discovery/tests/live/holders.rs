@@ -12,13 +12,6 @@ fn inode(path: &str) -> NamespaceInode {
     NamespaceInode(digits.trim_end_matches(']').parse().expect("a number"))
 }
 
-/// Soon after each correction.
-fn often() -> View {
-    let mut settings = Settings::new(None);
-    settings.correction = Duration::from_millis(500);
-    View::start(settings)
-}
-
 #[test]
 fn a_descriptor_keeps_a_namespace() {
     needs_root!();

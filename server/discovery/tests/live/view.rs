@@ -5,10 +5,9 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use porthole_discovery::{Failure, Settings, observe};
+use porthole_discovery::Settings;
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
 use porthole_protocol::observation::{MESSAGE_LIMIT, Namespace, Process, Sighting, Update};
 
@@ -18,7 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running observer and everything that it has told.
 pub(crate) struct View {
     stream: Option<UnixStream>,
-    observer: Option<JoinHandle<Result<(), Failure>>>,
+    observer: Kept,
     bytes: Vec<u8>,
     pub(crate) processes: BTreeMap<HostPid, Process>,
     pub(crate) namespaces: BTreeMap<NamespaceInode, Namespace>,
@@ -27,42 +26,24 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Starts an observer.
-    pub(crate) fn start(settings: Settings) -> Self {
+    /// Starts an observer: a process of its own, as the keeper has one, so that arguments are read
+    /// by its helper.
+    pub(crate) fn start(settings: &Settings) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("socketpair");
-        let observer = std::thread::spawn(move || observe(theirs.into(), &settings));
+        let mut command = std::process::Command::new(program("observe"));
+        command.arg("--stdin");
+        command.arg(settings.correction.as_millis().to_string());
+        command.args(&settings.cgroup_base);
+        command.stdin(std::os::fd::OwnedFd::from(theirs));
         Self {
             stream: Some(ours),
-            observer: Some(observer),
+            observer: Kept(command.spawn().expect("spawned")),
             bytes: Vec::new(),
             processes: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             containers: BTreeMap::new(),
             notice: None,
         }
-    }
-
-    /// Starts an observer as a process of its own, which reads arguments by a helper, and corrects
-    /// itself every second.
-    pub(crate) fn alone() -> (Self, Kept) {
-        let (ours, theirs) = UnixStream::pair().expect("socketpair");
-        let mut command = std::process::Command::new(program("observe"));
-        let stdin = std::os::fd::OwnedFd::from(theirs);
-        let child = command
-            .arg("--stdin")
-            .stdin(stdin)
-            .spawn()
-            .expect("spawned");
-        let view = Self {
-            stream: Some(ours),
-            observer: None,
-            bytes: Vec::new(),
-            processes: BTreeMap::new(),
-            namespaces: BTreeMap::new(),
-            containers: BTreeMap::new(),
-            notice: None,
-        };
-        (view, Kept(child))
     }
 
     /// Takes updates until `condition` holds of what is known, and answers how long that took.
@@ -158,10 +139,9 @@ impl View {
     }
 
     /// Hangs up; the observer must then end by itself.
-    pub(crate) fn end(mut self) -> Result<(), Failure> {
+    pub(crate) fn end(mut self) -> std::io::Result<std::process::ExitStatus> {
         self.stream = None;
-        let observer = self.observer.take().expect("running");
-        observer.join().expect("the observer does not panic")
+        self.observer.0.wait()
     }
 }
 
