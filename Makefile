@@ -31,7 +31,7 @@ build: web ## Build both programs, optimised, into target/product/release
 	@mkdir -p $(RELEASE)
 	@install target/release/porthole target/$(MUSL)/release/porthole-keeper $(RELEASE)
 
-setup: ## Install what is missing: Debian packages, Rust's musl target, the account porthole
+setup: ## Install what is missing: Debian packages, Rust's musl target, the accounts
 	@server/setup tools
 	@server/setup packages $(PACKAGES)
 	@server/setup account

@@ -351,10 +351,10 @@ mod tests {
 
     #[test]
     fn a_request_refuses_what_it_does_not_know() {
-        let text = r#"{"id":1,"request":{"kill":{"container":"00","signal":9}}}"#;
+        let text = r#"{"id":1,"request":{"kill":{"container":"../x","signal":9}}}"#;
         assert!(
             serde_json::from_str::<Envelope>(text).is_err(),
-            "an id of two digits"
+            "an id that is a path"
         );
         let id = "0".repeat(64);
         let text = format!(r#"{{"id":1,"request":{{"kill":{{"container":"{id}","signal":9}}}}}}"#);
