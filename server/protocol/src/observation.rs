@@ -122,7 +122,7 @@ pub struct Sighting {
     pub cgroup: Option<String>,
     /// The container that it runs in, own or foreign.
     pub within: Option<ContainerId>,
-    /// The Kubernetes pod whose group it is in, by the pod's uid.
+    /// The pod whose group it is in: Kubernetes' by its uid, Podman's by its identifier.
     pub pod: Option<String>,
     /// Its group is frozen.
     pub paused: bool,
