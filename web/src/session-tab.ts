@@ -235,7 +235,7 @@ export class SessionTab {
       "details",
       { class: "t-fidelity" },
       element("summary", {}, summary(lines)),
-      element("div", { class: "t-report" }, element("p", {}, "This session beside the first process of its container:"), comparison(lines)),
+      element("div", { class: "t-report", tabindex: "0", role: "group", "aria-label": "How it compares" }, element("p", {}, "This session beside the first process of its container:"), comparison(lines)),
     );
     report.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -387,7 +387,7 @@ export class SessionTab {
         "div",
         { class: "t-choices" },
         ...(noShell && choose !== undefined ? [this.#button("Open with tools of an image", true, () => choose(this, true))] : []),
-        this.#again(gone ? "Open a new session" : "Try again", gone ? null : id),
+        this.#button(gone ? "Open a new session" : "Try again", !noShell, () => void this.open(gone ? null : id)),
         ...(id === null && choose !== undefined ? [this.#button("More…", false, () => choose(this, false))] : []),
       ),
     ]);

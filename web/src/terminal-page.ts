@@ -127,7 +127,7 @@ class TerminalPage implements Page {
 
   #build(): void {
     const add = button("New session", "+", () => this.#begin({}));
-    const more = button("New session: choose how it joins", "More…", () => void this.#choose(null, null, false, false));
+    const more = button("More…: choose how a new session joins", "More…", () => void this.#choose(null, null, false, false));
     this.mount.replaceChildren(
       element("div", { class: "t-tabs" }, this.#list, add, ...(this.#opener === null ? [] : [more]), element("span", { class: "grow" }), this.#watching, this.#close),
       this.#panels,

@@ -9,7 +9,7 @@ use super::view::sessions::{Listing, SessionsPage};
 use super::{Visit, page};
 use crate::Refusal;
 use crate::access::TheSession;
-use crate::actions::sessions;
+use crate::actions::sessions::{self, beside_whom};
 
 /// `/sessions`.
 pub(super) async fn list(
@@ -26,13 +26,18 @@ pub(super) async fn list(
 
 /// `/sessions/{session}`: where its terminal is.
 pub(super) async fn show(visit: Visit, TheSession(session): TheSession) -> Response {
-    match visit.state.world.any_container(&session.container) {
-        Some(container) => visit.go(&format!(
+    let world = &visit.state.world;
+    let beside = beside_whom(&session.container).filter(|pid| world.process(*pid).is_some());
+    match (world.any_container(&session.container), beside) {
+        (Some(container), _) => visit.go(&format!(
             "/containers/{}/terminal?session={}",
             super::view::reference(&container),
             session.id
         )),
-        None => visit.refuse(Refusal::not_found(
+        (None, Some(pid)) => {
+            visit.go(&format!("/processes/{pid}/terminal?session={}", session.id))
+        }
+        (None, None) => visit.refuse(Refusal::not_found(
             "container_not_found",
             "The container of this session was removed, and the session's output with it.",
         )),

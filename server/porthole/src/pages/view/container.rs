@@ -304,6 +304,11 @@ impl ContainerPage {
         self
     }
 
+    /// Whether what is in a namespace is drawn on it.
+    fn draws_namespaces(&self) -> bool {
+        matches!(self.tab, Tab::Mounts | Tab::Network | Tab::Security)
+    }
+
     /// The element of a piece: what it holds, or what has the page load it.
     fn piece(&self, piece: Piece) -> String {
         let held = self.held.as_ref().filter(|(held, _)| *held == piece);

@@ -264,8 +264,11 @@ fn given(container: &Container) -> Vec<Fact> {
     facts
 }
 
+/// So many ids there are; -1 is none.
+const EVERYBODY: u32 = u32::MAX;
+
 fn id_map(ranges: &[IdRange]) -> String {
-    if ranges.is_empty() {
+    if let [] | [IdRange(0, 0, EVERYBODY)] = ranges {
         return "the host's".to_owned();
     }
     let lines: Vec<_> = ranges

@@ -12,6 +12,7 @@ use super::shell::Shell;
 use super::words::{When, command_line, visible, watching};
 use super::{Scene, html};
 use crate::access::Identity;
+use crate::actions::sessions::beside_whom;
 use crate::world::{AnyContainer, World};
 
 /// A session's row.
@@ -21,7 +22,9 @@ struct SessionRow {
     base: String,
     id: String,
     short: String,
-    at: String,
+    /// Where it runs, below the base path.
+    place: String,
+    /// What that is called; nothing where it is gone.
     container: Option<String>,
     in_list: bool,
     command: String,
@@ -43,6 +46,15 @@ struct SessionRow {
 impl SessionRow {
     fn of(session: &Session, world: &World, scene: Scene<'_>, in_list: bool) -> Self {
         let container = world.any_container(&session.container);
+        let beside = beside_whom(&session.container).filter(|pid| world.process(*pid).is_some());
+        let (place, container) = match (container, beside) {
+            (Some(container), _) => (
+                format!("/containers/{}", super::reference(&container)),
+                Some(visible(container.name())),
+            ),
+            (None, Some(pid)) => (format!("/processes/{pid}"), Some(format!("process {pid}"))),
+            (None, None) => (String::new(), None),
+        };
         let looks = scene.who.may_look_into(&session.owner);
         let state = match &session.exit {
             None => "running".to_owned(),
@@ -57,10 +69,8 @@ impl SessionRow {
             base: scene.base.to_owned(),
             id: session.id.to_string(),
             short: session.id.short().to_owned(),
-            at: container
-                .as_ref()
-                .map_or_else(String::new, super::reference),
-            container: container.map(|c| visible(c.name())),
+            place,
+            container,
             in_list,
             command: if looks {
                 command_line(&session.command)
