@@ -155,7 +155,11 @@ impl Identity {
     pub fn may_look_into_container(&self, container: &AnyContainer) -> bool {
         match container {
             AnyContainer::Own(own) => self.may_look_into(&own.owner),
-            AnyContainer::Foreign(_) => self.may_look_into_host(),
+            // What runs in somebody's container is theirs to see.
+            AnyContainer::Foreign(foreign) => match &foreign.host_owner {
+                Some(owner) => self.may_look_into(owner),
+                None => self.may_look_into_host(),
+            },
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use porthole_protocol::container::{ContainerNamespace, ContainerState, IdRange, Timestamp};
+use porthole_protocol::container::{ContainerNamespace, ContainerState, IdRange, Owner, Timestamp};
 use porthole_protocol::engine::Engine;
 use porthole_protocol::engines::{EngineContainer, FromBroker, RunState};
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
@@ -43,6 +43,8 @@ pub struct Foreign {
     pub cgroup: Option<String>,
     /// The container that it runs in.
     pub within: Option<ContainerId>,
+    /// Whose Porthole's own container is that it runs in, be it some levels down.
+    pub host_owner: Option<Owner>,
     /// What its engine says of it, where that answers.
     pub told: Option<Arc<EngineContainer>>,
 }
@@ -184,6 +186,7 @@ impl Foreign {
             gid_map: seen.map_or_else(Vec::new, |s| s.gid_map.clone()),
             cgroup: seen.and_then(|s| s.cgroup.clone()),
             within: seen.and_then(|s| s.within.clone()),
+            host_owner: host_owner(id, state),
             group: group(seen, told),
             told: told.cloned(),
         }
@@ -222,6 +225,15 @@ impl Foreign {
         let image = self.told.as_ref()?.image.as_str();
         (!image.is_empty()).then_some(image)
     }
+}
+
+/// Whose container this one runs in at last.
+fn host_owner(id: &ContainerId, state: &State) -> Option<Owner> {
+    let within = |id: &ContainerId| state.sightings.get(id).and_then(|s| s.within.as_ref());
+    std::iter::successors(within(id), |id| within(id))
+        .take(32)
+        .find_map(|outer| state.containers.get(outer))
+        .map(|own| own.owner.clone())
 }
 
 /// What a container that no engine made is called: as its first process.

@@ -273,12 +273,17 @@ impl World {
         self.read().ended.find(pid, start_ticks)
     }
 
-    /// The processes of a container, by host PID.
+    /// The processes of a container and of those that run in it, by host PID.
     pub fn processes_of(&self, container: &ContainerId) -> Vec<Arc<Process>> {
         let state = self.read();
-        let Some(pids) = state.by_container.get(container) else {
-            return Vec::new();
-        };
+        let inner = state.foreign.keys();
+        let inner = inner.filter(|id| state.outer(id).any(|outer| outer == container));
+        let pids: BTreeSet<HostPid> = std::iter::once(container)
+            .chain(inner)
+            .filter_map(|id| state.by_container.get(id))
+            .flatten()
+            .copied()
+            .collect();
         pids.iter()
             .filter_map(|pid| state.processes.get(pid).cloned())
             .collect()
@@ -503,6 +508,12 @@ impl World {
             state.namespaces.insert(namespace.inode, namespace.clone());
             namespaces.push(namespace);
         }
+        let outer: Vec<ContainerId> = touched
+            .iter()
+            .flat_map(|id| state.outer(id))
+            .cloned()
+            .collect();
+        touched.extend(outer);
         state.notice = update.notice;
         if containers_change || state.renames(&changed) {
             self.recognise(&mut state);
@@ -535,6 +546,13 @@ impl State {
     fn any(&self, id: &ContainerId) -> Option<AnyContainer> {
         let own = self.containers.get(id).cloned().map(AnyContainer::Own);
         own.or_else(|| self.foreign.get(id).cloned().map(AnyContainer::Foreign))
+    }
+
+    /// The containers that this one runs in, the innermost first.
+    fn outer<'a>(&'a self, id: &ContainerId) -> impl Iterator<Item = &'a ContainerId> {
+        let within = |id: &ContainerId| self.foreign.get(id).and_then(|c| c.within.as_ref());
+        // The kernel nests PID namespaces 32 deep; a circle can only be a reading torn in two.
+        std::iter::successors(within(id), move |id| within(id)).take(32)
     }
 
     fn leave(&mut self, process: &Process, touched: &mut BTreeSet<ContainerId>) {

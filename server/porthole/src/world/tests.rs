@@ -278,3 +278,52 @@ fn a_group_that_is_called_like_an_own_container_is_not_another() {
     assert_eq!(world.any_containers().len(), 1);
     assert!(world.find("web").is_ok());
 }
+
+#[test]
+fn what_runs_in_a_container_is_the_containers_too_and_its_owners_to_see() {
+    let world = World::new();
+    let own = container(0xaa, "web");
+    world.apply(told(&own));
+    let inner: ContainerId = "none-900-1".parse().expect("an id");
+    let mut nested = sighting(inner.as_str(), 50);
+    nested.within = Some(own.id.clone());
+    let deep: ContainerId = "none-901-1".parse().expect("an id");
+    let mut deeper = sighting(deep.as_str(), 50);
+    deeper.within = Some(inner.clone());
+    world.observe(Update {
+        full: true,
+        processes: vec![
+            process(5, Some(&own.id)),
+            process(900, Some(&inner)),
+            process(901, Some(&deep)),
+            process(7, None),
+        ],
+        containers: vec![nested, deeper],
+        ..Update::default()
+    });
+    let pids = |id: &ContainerId| -> Vec<_> {
+        let processes = world.processes_of(id);
+        processes.iter().map(|p| p.host_pid.0).collect()
+    };
+    assert_eq!(pids(&own.id), [5, 900, 901]);
+    assert_eq!(pids(&inner), [900, 901]);
+    let found = world.any_container(&deep).expect("there");
+    let AnyContainer::Foreign(found) = found else {
+        panic!("another's: {found:?}")
+    };
+    assert_eq!(found.host_owner.as_ref(), Some(&own.owner));
+
+    let (_, mut changes) = world.changes().subscribe();
+    world.observe(Update {
+        processes: vec![process(902, Some(&deep))],
+        ..Update::default()
+    });
+    let told = std::iter::from_fn(|| changes.try_recv().ok());
+    let touched = told
+        .map(|numbered| numbered.change)
+        .find_map(|change| match change {
+            Change::Processes { containers, .. } => Some(containers),
+            _ => None,
+        });
+    assert!(touched.is_some_and(|touched| touched.contains(&own.id)));
+}
