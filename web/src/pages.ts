@@ -1,6 +1,7 @@
 // The small scripts of the pages. Everything works on what bubbles up to the document, so that it
 // holds for what arrives later; whatever a live change has replaced is put right after the swap.
 
+import { showChosen } from "./pages-choose.ts";
 import "./pages-dialogs.ts";
 import { lightEqual } from "./pages-equal.ts";
 import "./pages-filter.ts";
@@ -14,6 +15,7 @@ function afterChange(): void {
   writeAges();
   lightMap();
   lightEqual();
+  showChosen();
 }
 
 // The one-time code of the first start stands behind '#', which no server and no log sees. It is

@@ -95,37 +95,40 @@ fn take(values: &mut Values, inspected: Inspected) {
     };
     match inspected {
         Inspected::Process(detail) => {
-            put(2, "place", "root", detail.root);
-            put(3, "place", "working directory", detail.cwd);
-            put(1, "confinement", "security label", detail.label);
+            put(3, "place", "root", detail.root);
+            put(4, "place", "working directory", detail.cwd);
+            put(2, "confinement", "security label", detail.label);
             let filters = detail.seccomp_filters.map(|number| number.to_string());
-            put(1, "confinement", "seccomp filters", filters);
+            put(2, "confinement", "seccomp filters", filters);
             for limit in detail.limits {
-                let number =
-                    |n: Option<u64>| n.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
+                let number = |n: Option<u64>| match (n, limit.unit.as_str()) {
+                    (None, _) => "no limit".to_owned(),
+                    (Some(n), "bytes") => words::bytes(n),
+                    (Some(n), _) => n.to_string(),
+                };
                 let value = match (limit.soft, limit.hard) {
                     (soft, hard) if soft == hard => number(soft),
                     (soft, hard) => format!("{}, at most {}", number(soft), number(hard)),
                 };
-                put(5, "limits", &limit.name.to_lowercase(), Some(value));
+                put(6, "limits", &limit.name.to_lowercase(), Some(value));
             }
         }
         Inspected::User(user) => {
             put(0, "ids", "map of users", Some(ranges(&user.uid_map)));
-            put(0, "ids", "map of groups", Some(ranges(&user.gid_map)));
+            put(1, "ids", "map of groups", Some(ranges(&user.gid_map)));
         }
         Inspected::Cgroup(cgroup) => {
             let none = || "no limit".to_owned();
             let memory = cgroup.memory.map(|m| m.max.map_or_else(none, words::bytes));
-            put(4, "limits", "memory of its group", memory);
+            put(5, "limits", "memory of its group", memory);
             let cpus = cgroup
                 .cpu
                 .map(|c| c.cpus.map_or_else(none, |cpus| cpus.to_string()));
-            put(4, "limits", "processors of its group", cpus);
+            put(5, "limits", "processors of its group", cpus);
             let pids = cgroup
                 .pids
                 .map(|p| p.max.map_or_else(none, |max| max.to_string()));
-            put(4, "limits", "processes of its group", pids);
+            put(5, "limits", "processes of its group", pids);
         }
         _ => {}
     }

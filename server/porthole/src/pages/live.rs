@@ -269,6 +269,79 @@ mod tests {
         assert!(own.slot("map").contains("nginx"), "the control");
     }
 
+    /// A host with three thousand processes of which twenty change within a tenth of a second: what
+    /// each open page costs. A debug build is some ten times slower than what is delivered.
+    #[test]
+    fn a_change_among_three_thousand_processes_is_drawn_in_milliseconds() {
+        let world = sample::nested();
+        sample::fill_with(&world, 3000, 1);
+        let who = sample::admin();
+        for at in [
+            "/processes",
+            "/processes?view=tree",
+            "/processes?q=orders",
+            "/processes/20000?start=1",
+        ] {
+            let mut before = region_at(&world, &who, at);
+            let mut best = std::time::Duration::MAX;
+            for round in 0..5 {
+                let processes = (0..20)
+                    .map(|n| {
+                        let mut process =
+                            (*world.process(HostPid(20_000 + n * 7)).expect("there")).clone();
+                        process.rss += (round + 1) << 20;
+                        process
+                    })
+                    .collect();
+                world.observe(porthole_protocol::observation::Update {
+                    processes,
+                    ..Default::default()
+                });
+                let began = std::time::Instant::now();
+                let now = region_at(&world, &who, at);
+                let html = now.changes(Some(&before));
+                best = best.min(began.elapsed());
+                // Only rows that have changed are sent, however many there are.
+                assert!(html.len() < 80_000, "{at}: {}", html.len());
+                assert!(
+                    html.contains("outerMorph") || at.contains("start"),
+                    "{at}: {html}"
+                );
+                before = now;
+            }
+            eprintln!("{at}: {best:?}");
+            let most = if cfg!(debug_assertions) { 150 } else { 10 };
+            assert!(best.as_millis() < most, "{at}: {best:?}");
+        }
+    }
+
+    #[test]
+    fn another_persons_command_lines_are_not_pushed() {
+        let world = sample::nested();
+        let stranger = sample::identity("ada", Role::User);
+        for at in [
+            "/processes",
+            "/processes?view=tree",
+            "/processes?view=map",
+            "/processes/7561?start=1",
+            "/compare?a=web&b=7563",
+        ] {
+            let all = |who| -> String {
+                let region = region_at(&world, who, at);
+                let parts = region.slots.iter().flat_map(|slot| &slot.parts);
+                parts.map(|part| part.html.as_str()).collect()
+            };
+            let (theirs, own) = (all(&stranger), all(&sample::admin()));
+            for secret in ["daemon off", "worker process", "1d"] {
+                assert!(!theirs.contains(secret), "{at}: {secret} in {theirs}");
+            }
+            assert!(
+                at.contains("compare") || own.contains("daemon off"),
+                "the control: {at}"
+            );
+        }
+    }
+
     #[test]
     fn a_removed_container_says_so() {
         let world = sample::world();

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeSet;
 
+use porthole_protocol::id::HostPid;
 use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
 
+use super::compare::{ComparePage, Wanted};
 use super::container::{ContainerPage, LogsPage, Tab};
 use super::containers::{ContainersPage, Listing};
 use super::create::CreatePage;
 use super::gate::{LoginPage, RefusedPage, SetupPage};
+use super::process::{GonePage, ProcessPage};
+use super::processes::ProcessesPage;
 use super::sessions::{Listing as SessionListing, SessionsPage};
 use super::settings::{SettingsPage, TokenRow, Trouble, UserRow};
 use super::shell::{Host, Shell};
@@ -141,6 +145,81 @@ fn of_settings(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'_
     pages.push(("settings".to_owned(), html(&page)));
 }
 
+/// Lists of processes, pages of some, two compared.
+fn of_processes(pages: &mut Vec<(String, String)>, scene: Scene<'_>) {
+    let world = sample::nested();
+    for (name, query) in [
+        ("processes", ""),
+        ("processes-tree", "view=tree&q=sleep"),
+        ("processes-map", "view=map"),
+        ("processes-none", "q=nothing"),
+        ("processes-kernel", "kernel=shown&sort=-rss"),
+    ] {
+        let listing = serde_urlencoded::from_str(query).expect("a query");
+        let shell = shell(&world, scene, "processes");
+        let page = ProcessesPage::new(&world, scene, &listing, shell);
+        pages.push((name.to_owned(), html(&page)));
+    }
+    let crowd = sample::nested();
+    sample::fill_with(&crowd, 3000, 2);
+    for (name, query) in [("processes-many", ""), ("processes-map-many", "view=map")] {
+        let listing = serde_urlencoded::from_str(query).expect("a query");
+        let shell = shell(&crowd, scene, "processes");
+        let page = ProcessesPage::new(&crowd, scene, &listing, shell);
+        pages.push((name.to_owned(), html(&page)));
+    }
+    for pid in [5712, 7604, 2] {
+        let process = world.process(HostPid(pid)).expect("there");
+        let shell = shell(&world, scene, "processes");
+        let page = ProcessPage::new(&world, scene, &process, shell);
+        pages.push((format!("process-{pid}"), html(&page)));
+    }
+    let gone = GonePage::new(&world, scene, HostPid(4), Some(9), shell(&world, scene, ""));
+    pages.push(("process-gone".to_owned(), html(&gone)));
+    for (name, a, b) in [
+        ("compare", "web", "5712"),
+        ("compare-empty", "", ""),
+        ("compare-wrong", "web", "<b>"),
+    ] {
+        let wanted = Wanted {
+            a: a.to_owned(),
+            b: b.to_owned(),
+        };
+        let page = ComparePage::new(&world, scene, &wanted, shell(&world, scene, "processes"));
+        pages.push((name.to_owned(), html(&page)));
+    }
+}
+
+#[test]
+fn what_a_process_calls_itself_is_text() {
+    let admin = sample::admin();
+    let mut pages = Vec::new();
+    of_processes(
+        &mut pages,
+        Scene {
+            base: "",
+            who: &admin,
+        },
+    );
+    for (name, page) in &pages {
+        assert!(!page.contains("<b>1d"), "{name}");
+        assert!(!page.contains('\u{1b}'), "{name}");
+    }
+    let deep = pages
+        .iter()
+        .find(|(name, _)| name == "process-5712")
+        .expect("there");
+    assert!(deep.1.contains("&#60;b&#62;1d"), "the control");
+    let list = pages
+        .iter()
+        .find(|(name, _)| name == "processes")
+        .expect("there");
+    assert!(
+        !list.1.contains(&"x".repeat(1000)),
+        "4 KiB of arguments are cut in a row"
+    );
+}
+
 fn pages() -> Vec<(String, String)> {
     let mut pages = Vec::new();
     let world = sample::world();
@@ -186,6 +265,10 @@ fn pages() -> Vec<(String, String)> {
         containers(&world, looks, &Listing::default()),
     ));
     of_container(&mut pages, &world, scene);
+    let docker = super::told::world(true);
+    pages.extend(super::told::pages(&docker, scene));
+    let listing = Listing::default();
+    pages.push(("docker".to_owned(), containers(&docker, scene, &listing)));
     let typed = Typed {
         init: "on".to_owned(),
         ..Typed::fresh(Some("host"))
@@ -223,6 +306,7 @@ fn pages() -> Vec<(String, String)> {
             shell(&world, scene, "sessions"),
         )),
     ));
+    of_processes(&mut pages, scene);
     of_settings(&mut pages, &world, scene);
     of_nobody(&mut pages);
     let refused = RefusedPage {
@@ -283,6 +367,7 @@ fn every_address_begins_with_the_base_path() {
     let scene = Scene { base, who: &admin };
     let mut pages = Vec::new();
     of_container(&mut pages, &world, scene);
+    of_processes(&mut pages, scene);
     of_settings(&mut pages, &world, scene);
     pages.push((
         "containers".to_owned(),
@@ -294,6 +379,7 @@ fn every_address_begins_with_the_base_path() {
             " src=\"",
             " action=\"",
             " hx-post=\"",
+            " hx-get=\"",
             " data-source=\"",
         ] {
             for rest in page.split(attribute).skip(1) {

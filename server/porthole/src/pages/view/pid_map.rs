@@ -79,6 +79,8 @@ pub struct Side {
     pub rows: Vec<Row>,
     /// What of the host does not exist here.
     pub hidden: String,
+    /// Empty space above it, so that it stands beside where its processes come from.
+    pub before: usize,
 }
 
 /// A level of nesting, and the lines from the level before.
@@ -338,9 +340,13 @@ impl PidMap {
         }];
         let mut tops = column_tops(&columns[0].sides);
         for level in 1..deepest.min(LEVELS) {
-            let sides = sides(&drawn, level, known, |inode| {
-                total.saturating_sub(visible_in.get(&inode).copied().unwrap_or_default())
+            let mut sides = sides(&drawn, level, known, |inode| {
+                let seen = visible_in.get(&inode).copied().unwrap_or_default();
+                unseen(total.saturating_sub(seen), deepest)
             });
+            if level > 1 || sides.len() > 1 {
+                put_beside(&mut sides, &tops);
+            }
             let now = column_tops(&sides);
             let width = width(deepest);
             let mut lines: Vec<_> = now
@@ -371,6 +377,29 @@ impl PidMap {
             more,
             processes: format!("{}{address}", known.scene.base),
         }
+    }
+}
+
+/// What a namespace does not see, in words that fit into its column.
+fn unseen(number: usize, levels: usize) -> String {
+    if levels > 2 {
+        return format!("{number} others it cannot see");
+    }
+    count(
+        number,
+        "other process of the host does not exist here",
+        "other processes of the host do not exist here",
+    )
+}
+
+/// Lowers boxes to where their first process stands in the column before.
+fn put_beside(sides: &mut [Side], tops: &HashMap<i32, usize>) {
+    let mut free = 0;
+    for side in sides {
+        let first = side.rows.first().and_then(|row| tops.get(&row.pair));
+        let wanted = first.map_or(0, |middle| middle.saturating_sub(HEAD + ROW / 2));
+        side.before = wanted.saturating_sub(free);
+        free += side.before + side.height() + GAP;
     }
 }
 
@@ -416,6 +445,7 @@ fn host_side(drawn: &[Drawn], inode: Option<NamespaceInode>, known: &Known<'_>) 
         inside: false,
         rows,
         hidden: String::new(),
+        before: 0,
     }
 }
 
@@ -423,7 +453,7 @@ fn sides(
     drawn: &[Drawn],
     level: usize,
     known: &Known<'_>,
-    hidden: impl Fn(NamespaceInode) -> usize,
+    hidden: impl Fn(NamespaceInode) -> String,
 ) -> Vec<Side> {
     let here: Vec<&Drawn> = drawn.iter().filter(|d| d.places.len() > level).collect();
     let mut order = Vec::new();
@@ -447,13 +477,8 @@ fn sides(
                 inode: inode.map(|inode| inode.0),
                 inside: true,
                 rows,
-                hidden: inode.map_or_else(String::new, |inode| {
-                    count(
-                        hidden(inode),
-                        "other process of the host does not exist here",
-                        "other processes of the host do not exist here",
-                    )
-                }),
+                hidden: inode.map_or_else(String::new, &hidden),
+                before: 0,
             }
         })
         .collect()
@@ -467,7 +492,11 @@ impl Side {
 }
 
 fn column_height(sides: &[Side]) -> usize {
-    sides.iter().map(Side::height).sum::<usize>() + GAP * sides.len().saturating_sub(1)
+    sides
+        .iter()
+        .map(|side| side.before + side.height())
+        .sum::<usize>()
+        + GAP * sides.len().saturating_sub(1)
 }
 
 /// The middle of each process's row, from the column's top.
@@ -475,6 +504,7 @@ fn column_tops(sides: &[Side]) -> HashMap<i32, usize> {
     let mut tops = HashMap::new();
     let mut top = 0;
     for side in sides {
+        top += side.before;
         for (index, row) in side.rows.iter().enumerate() {
             tops.insert(row.pair, top + HEAD + index * ROW + ROW / 2);
         }

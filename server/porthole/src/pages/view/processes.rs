@@ -51,6 +51,7 @@ pub fn of_container(
     let parts = parts(&leaves, &known, |_| Manner {
         names_container: false,
         context: false,
+        subject: false,
     });
     let more = More {
         text: count(

@@ -1,9 +1,9 @@
 //! A host as pages meet it, for tests: containers in every state, and a name that is no markup.
 
 use porthole_protocol::container::{Container, ContainerState, IdRange, Timestamp};
+use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
-use porthole_protocol::engine::Engine;
 use porthole_protocol::namespace::{Isolation, NamespaceSet, NamespaceType, PerNamespace};
 use porthole_protocol::observation::{Namespace, Process, Security, Sighting, Update};
 use porthole_protocol::session::{Exit, ExitKind, Session, Size};
@@ -293,7 +293,10 @@ fn namespaces(own: &[(NamespaceType, u64)]) -> NamespaceSet {
     let mut initial = INITIAL.into_iter();
     PerNamespace::build(|kind| {
         let hosts = initial.next();
-        let own = own.iter().find(|(k, _)| *k == kind).map(|(_, inode)| *inode);
+        let own = own
+            .iter()
+            .find(|(k, _)| *k == kind)
+            .map(|(_, inode)| *inode);
         own.or(hosts).map(NamespaceInode)
     })
 }
@@ -363,11 +366,17 @@ fn fill_nested(world: &World) {
     let inner: ContainerId = "none-5710-1".parse().expect("valid");
     let mut deep: Vec<_> = OF_DOCKER.into();
     deep.extend([(NamespaceType::User, 4_026_532_601)]);
-    deep.iter_mut().filter(|(k, _)| *k == NamespaceType::Pid).for_each(|n| n.1 = 4_026_532_600);
+    deep.iter_mut()
+        .filter(|(k, _)| *k == NamespaceType::Pid)
+        .for_each(|n| n.1 = 4_026_532_600);
     let mut shell = of_docker(5710, 5709, &[5710, 74, 1], "unshare");
     let mut sleep = of_docker(5712, 5710, &[5712, 75, 3], "sleep");
     // 4 KiB of arguments, markup, control characters.
-    sleep.args = vec!["/bin/sleep".to_owned(), "<b>1d</b>\u{1b}[31m".to_owned(), "x".repeat(4000)];
+    sleep.args = vec![
+        "/bin/sleep".to_owned(),
+        "<b>1d</b>\u{1b}[31m".to_owned(),
+        "x".repeat(4000),
+    ];
     for process in [&mut shell, &mut sleep] {
         process.namespaces = namespaces(&deep);
         process.container = Some(inner.clone());
@@ -399,7 +408,12 @@ fn fill_nested(world: &World) {
     }));
     let pid = Some(OF_DOCKER[3].1);
     all.push(namespace(NamespaceType::Pid, 4_026_532_600, pid, 2));
-    all.push(namespace(NamespaceType::User, 4_026_532_601, Some(INITIAL[5]), 2));
+    all.push(namespace(
+        NamespaceType::User,
+        4_026_532_601,
+        Some(INITIAL[5]),
+        2,
+    ));
     world.observe(Update {
         processes,
         namespaces: all,

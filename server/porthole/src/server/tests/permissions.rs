@@ -148,3 +148,66 @@ async fn what_happens_inside_is_hidden_from_other_users() {
         }
     }
 }
+
+#[tokio::test]
+async fn command_lines_are_hidden_from_who_may_not_look() {
+    use porthole_protocol::observation::Update;
+    let scene = Scene::new().await;
+    let process = |pid: i32, container: Option<ContainerId>| {
+        let mut process = crate::pages::view::sample::process(pid, 0, &[pid], "named");
+        process.args = vec!["named".into(), "secret".into()];
+        process.container = container;
+        process
+    };
+    scene.state.world.observe(Update {
+        full: true,
+        processes: vec![
+            process(41, None),
+            process(42, Some(scene.container.clone())),
+        ],
+        ..Update::default()
+    });
+    // Of the owner's container the owner sees everything, of the host nothing.
+    for (pid, who, sees) in [
+        (41, Who::Other, false),
+        (41, Who::Owner, false),
+        (41, Who::Viewer, true),
+        (41, Who::Admin, true),
+        (42, Who::Other, false),
+        (42, Who::Owner, true),
+        (42, Who::Viewer, true),
+        (42, Who::Admin, true),
+    ] {
+        for path in [
+            format!("/processes/{pid}"),
+            format!("/processes?q={pid}"),
+            format!("/processes?q={pid}&view=tree"),
+            format!("/api/v1/processes?pid={pid}"),
+            format!("/api/v1/processes/{pid}"),
+        ] {
+            let answer = scene.send(scene.request(&Method::GET, &path, who)).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{path} as {who:?}");
+            let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+            let text = String::from_utf8(bytes.expect("a body").into()).expect("text");
+            assert_eq!(text.contains("secret"), sees, "{path} as {who:?}");
+            assert!(
+                text.contains("named"),
+                "its name is no secret: {path} as {who:?}"
+            );
+        }
+        // What is read inside is refused where the command line is.
+        let detail = format!("/processes/{pid}/detail");
+        let status = scene.status(&Method::GET, &detail, who).await;
+        assert_eq!(status == 403, !sees, "{detail} as {who:?}: {status}");
+        // Nor can it be searched for.
+        let path = "/processes?q=secret";
+        let answer = scene.send(scene.request(&Method::GET, path, who)).await;
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+        let text = String::from_utf8(bytes.expect("a body").into()).expect("text");
+        assert_eq!(
+            text.contains(&format!("/processes/{pid}\"")),
+            sees,
+            "{path} as {who:?}"
+        );
+    }
+}

@@ -145,6 +145,7 @@ fn region_of(
     let manner = Manner {
         names_container: true,
         context: false,
+        subject: false,
     };
     let parts: Vec<_> = tree(members.clone())
         .iter()

@@ -19,6 +19,9 @@ pub struct Confinement {
     pub no_new_privs: Option<bool>,
 }
 
+/// A set that lacks so few is told by what it lacks.
+const FEW: u32 = 8;
+
 /// A set of capabilities in a word or two.
 pub fn summary(set: u64) -> String {
     let known = set & ALL;
@@ -26,6 +29,10 @@ pub fn summary(set: u64) -> String {
         0 => "none".to_owned(),
         ALL => "all".to_owned(),
         DEFAULT => "default".to_owned(),
+        // A virtual machine's root often lacks one or two.
+        _ if (ALL & !known).count_ones() <= FEW => {
+            format!("all but {}", (ALL & !known).count_ones())
+        }
         _ if known & DEFAULT == DEFAULT => {
             format!("default + {}", (known & !DEFAULT).count_ones())
         }
@@ -75,6 +82,9 @@ fn title(security: &Security, on_host: bool) -> String {
         0 => return "No capability".to_owned(),
         ALL => "Every capability".to_owned(),
         DEFAULT => format!("What Docker and Podman leave: {}", names.join(" ")),
+        set if (ALL & !set).count_ones() <= FEW => {
+            format!("Every capability but {}", lacking(set).join(" "))
+        }
         _ => names.join(" "),
     };
     if on_host {
@@ -82,6 +92,11 @@ fn title(security: &Security, on_host: bool) -> String {
     } else {
         format!("{what}; over its own user namespace and what that owns")
     }
+}
+
+/// The names of what a set lacks.
+fn lacking(set: u64) -> Vec<String> {
+    names(ALL & !set)
 }
 
 #[cfg(test)]
@@ -96,6 +111,7 @@ mod tests {
             (u64::MAX, "all"),
             (DEFAULT, "default"),
             (DEFAULT | 1 << 21, "default + 1"),
+            (ALL & !(1 << 16), "all but 1"),
             (1 << 13, "1 of 41"),
         ] {
             assert_eq!(summary(set), word);

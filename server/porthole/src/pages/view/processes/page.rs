@@ -169,6 +169,7 @@ fn rows(found: Found, known: &Known<'_>, listing: &Listing) -> Vec<Slot> {
     let parts = parts(&leaves, known, |leaf| Manner {
         names_container: true,
         context: context.contains(&leaf.process.host_pid),
+        subject: false,
     });
     let more = more(all - leaves.len(), known.scene, listing);
     vec![Slot { id: "rows", parts }, Slot::whole("more", more)]

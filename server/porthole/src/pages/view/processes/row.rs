@@ -22,6 +22,8 @@ pub struct Manner {
     pub names_container: bool,
     /// It is only there because it leads to another.
     pub context: bool,
+    /// It is the one that the page is about.
+    pub subject: bool,
 }
 
 #[derive(Template)]
