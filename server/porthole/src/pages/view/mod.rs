@@ -31,6 +31,8 @@ pub mod words;
 mod gallery;
 #[cfg(test)]
 pub(crate) mod sample;
+#[cfg(test)]
+mod told;
 
 use crate::access::Identity;
 use crate::world::AnyContainer;
