@@ -9,6 +9,7 @@ mod endings;
 mod engines;
 mod escape;
 mod foreign;
+mod host;
 mod inspections;
 mod joining;
 mod life;

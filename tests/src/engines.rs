@@ -1,5 +1,6 @@
 //! Engines of other makes, each run for one test with directories of its own and gone after it:
-//! Docker, Podman, runc. Nothing of the machine's own engines is touched.
+//! Docker, Podman, runc, LXC, systemd-nspawn, and namespaces of nobody's. Nothing of the machine's own
+//! engines is touched.
 //!
 //! No registry is reachable, so their one image is made here, from busybox. Where a machine lacks
 //! an engine, `start` says so on standard error and answers `None`: the test that needs it ends there.
@@ -16,12 +17,21 @@ use tempfile::TempDir;
 
 use crate::{PATIENCE, host, wait_for};
 
+mod bare;
+mod lxc;
+mod nspawn;
+
+pub use bare::{NamedNetwork, Unshared};
+pub use lxc::Lxc;
+pub use nspawn::Nspawn;
+
 /// The image that every engine here has: busybox and a few accounts.
 pub const IMAGE: &str = "porthole-test";
 
-const APPLETS: [&str; 24] = [
+const APPLETS: [&str; 26] = [
     "sh", "ash", "sleep", "cat", "id", "ps", "ls", "echo", "env", "hostname", "stat", "mount",
     "ip", "true", "false", "pwd", "head", "tail", "grep", "touch", "rm", "kill", "tty", "mkdir",
+    "readlink", "nc",
 ];
 
 /// A Docker daemon of a test's own.

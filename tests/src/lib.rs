@@ -12,6 +12,7 @@ pub mod engines;
 pub mod events;
 pub mod host;
 pub mod instance;
+pub mod scene;
 pub mod terminal;
 
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub use broker::Broker;
 pub use client::{Answer, Client};
 pub use events::Events;
 pub use instance::{Builder, Instance};
+pub use scene::Scene;
 pub use terminal::{Exit, Terminal};
 
 /// How long something may take that has no time of its own: ample on a loaded machine.
