@@ -2,7 +2,7 @@
 // stopped, nothing of it may be left.
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -32,6 +32,7 @@ export class Porthole {
   #serve = null;
   #cookie = "";
   #groups = new Set();
+  #foreign = new Set();
 
   constructor(directory, port, account, env) {
     this.directory = directory;
@@ -42,13 +43,15 @@ export class Porthole {
     this.env = env;
   }
 
-  /** Starts one; without an account it is as after an installation. `env` sets more of it. */
-  static async start({ account = true, env = {} } = {}) {
+  /** Starts one; without an account it is as after an installation. `env` sets more of it, `policy`
+   * is what root allows. */
+  static async start({ account = true, env = {}, policy = "" } = {}) {
     if (process.getuid() !== 0) throw new Error("these tests start Porthole, which needs root: run them as root");
     if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is not there: run \`make build-debug\` first, as \`make test\` does`);
     const directory = mkdtempSync(join(tmpdir(), "porthole-"));
     // The server's own account must get through to its part of the state.
     await chmod(directory, 0o755);
+    if (policy !== "") writeFileSync(join(directory, "policy.toml"), policy, { mode: 0o644 });
     const porthole = new Porthole(directory, await freePort(), account, env);
     await porthole.serve();
     if (account) await porthole.signIn(PASSWORD);
@@ -185,6 +188,7 @@ export class Porthole {
         this.#remember(container);
         await this.api("DELETE", `/containers/${container.id}?force=true`);
       }
+      await this.#endForeign();
       await until("everything of it is gone", () => this.#leftovers(true).length === 0).catch(() => wrong.push(...this.#leftovers(true)));
     } catch (error) {
       wrong.push(String(error));
@@ -195,6 +199,15 @@ export class Porthole {
     this.#sweep();
     if (/panicked at/.test(log)) wrong.push("a part of it panicked");
     if (wrong.length > 0) throw new Error(`left behind, or wrong at the end:\n${wrong.join("\n")}\n${log.slice(-4000)}`);
+  }
+
+  /** Ends the sessions of containers that it did not make, whose records stay. */
+  async #endForeign() {
+    const { items } = await this.api("GET", "/sessions?limit=1000");
+    for (const session of items.filter(({ container }) => !this.#groups.has(container))) {
+      await this.api("DELETE", `/sessions/${session.id}`).catch(() => undefined);
+      this.#foreign.add(session.id);
+    }
   }
 
   async #end(wrong) {
@@ -210,7 +223,7 @@ export class Porthole {
     const left = host.mountsBelow(this.directory);
     for (const kept of ["root/keeper/containers", "root/keeper/sessions", "root/server/journals", "run/m"]) {
       const path = join(this.directory, kept);
-      if (existsSync(path)) left.push(...readdirSync(path).map((name) => join(kept, name)));
+      if (existsSync(path)) left.push(...readdirSync(path).filter((name) => kept === "run/m" || !this.#foreign.has(name)).map((name) => join(kept, name)));
     }
     const groups = [...this.#groups].flatMap((name) => (running && name.startsWith("porthole-") ? [] : host.cgroups(name)));
     left.push(...groups);
