@@ -87,7 +87,7 @@ for (const image of ["busybox", "host"]) {
 
     await page.goto(`${porthole.url}/containers/${name}/processes`);
     for (const pid of members) {
-      const row = page.locator(`#p-${pid}`);
+      const row = page.locator(`#rows [id^="p-${pid}-"]`);
       assert.deepEqual((await row.locator(".lvl").allTextContents()).map(Number), host.pids(pid));
     }
   });
@@ -117,7 +117,7 @@ for (const image of ["busybox", "host"]) {
     // What its page says of it, from both sides.
     const overview = await window.newPage();
     await overview.goto(`${porthole.url}/containers/${name}/processes`);
-    const row = overview.locator(`#p-${session.host_pid}`);
+    const row = overview.locator(`#rows [id^="p-${session.host_pid}-"]`);
     await row.waitFor();
     assert.deepEqual((await row.locator(".lvl").allTextContents()).map(Number), host.pids(session.host_pid));
     assert.match(await row.textContent(), /pts\/0/);
