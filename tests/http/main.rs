@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod events;
+mod foreign;
 mod rights;
 mod setup;
 mod trouble;
