@@ -346,6 +346,9 @@ impl<'a> Search<'a> {
 /// mounts.
 fn made_by<'a>(eldest: &Known, members: &[&'a Known]) -> Option<&'a Known> {
     let eldest = &eldest.process;
+    if eldest.pids.len() > 1 && eldest.pids.last() == Some(&1) {
+        return None;
+    }
     let children = members.iter().filter(|known| {
         let child = &known.process;
         child.parent == Some(eldest.host_pid)

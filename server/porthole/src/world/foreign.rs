@@ -172,7 +172,10 @@ impl Foreign {
                 (None, None) => Engine::None,
             },
             name: name.unwrap_or_else(|| id.short().to_owned()),
-            state: run_state(seen, told),
+            state: run_state(
+                seen,
+                told.filter(|told| first.is_some() || state.vouched_for(told)),
+            ),
             pid: seen.map(|s| s.init).or(first.map(|p| p.host_pid)),
             start_ticks: seen
                 .map(|s| s.start_ticks)
@@ -195,7 +198,8 @@ impl Foreign {
     /// What its engine calls what it does, where that says more than its state.
     pub fn status(&self) -> Option<&'static str> {
         let word = self.told.as_ref()?.state.name();
-        (word != self.state.name() && word != "unknown").then_some(word)
+        let known = self.state != ContainerState::Unknown && word != "unknown";
+        (known && word != self.state.name()).then_some(word)
     }
 
     /// The command as its engine was told it: what stands first, and its arguments.
@@ -245,6 +249,13 @@ fn bare_name(seen: &Sighting, processes: &HashMap<HostPid, Arc<Process>>) -> Opt
 }
 
 impl State {
+    /// Whether what an engine said last is its word now: of what runs, one that does not answer
+    /// knows nothing.
+    fn vouched_for(&self, told: &EngineContainer) -> bool {
+        let engine = self.engines.get(&told.endpoint);
+        !told.state.has_processes() || engine.is_none_or(|engine| engine.trouble.is_none())
+    }
+
     /// Whether one of these is the first process of a bare container, and is called otherwise now.
     pub(super) fn renames(&self, changed: &[Arc<Process>]) -> bool {
         changed.iter().any(|process| {
@@ -319,6 +330,10 @@ impl World {
                 let before = state.engines.insert(engine.endpoint, (*engine).clone());
                 if before.as_ref() != Some(&*engine) {
                     self.changes.tell(Change::Engines);
+                    // Whether it answers decides what is believed of what it said.
+                    if state.engines_told.is_none() {
+                        self.recognise(&mut state);
+                    }
                 }
             }
             FromBroker::Container(container) => {
