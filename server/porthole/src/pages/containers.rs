@@ -122,5 +122,10 @@ pub(super) async fn kill(visit: Visit, container: TheAnyContainer) -> Response {
 /// Removes it, killing it first where it runs: the page has asked.
 pub(super) async fn remove(visit: Visit, TheAnyContainer(container): TheAnyContainer) -> Response {
     let done = actions::remove(&visit.state, &visit.who, &container, true).await;
-    visit.gone(done, &address(&container), "/containers")
+    // A page names it by whichever of these its reader came by.
+    let about = [
+        address(&container),
+        format!("/containers/{}", container.name()),
+    ];
+    visit.gone(done, &about, "/containers")
 }

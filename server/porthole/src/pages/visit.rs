@@ -91,12 +91,12 @@ impl Visit {
     }
 
     /// As [`Visit::done`], but htmx leaves the page too where it is about something that is gone.
-    pub fn gone(&self, done: Result<(), Refusal>, about: &str, to: &str) -> Response {
+    pub fn gone(&self, done: Result<(), Refusal>, about: &[String], to: &str) -> Response {
         let there = self
             .headers
             .get("hx-current-url")
             .and_then(|url| url.to_str().ok())
-            .is_some_and(|url| url.contains(about));
+            .is_some_and(|url| about.iter().any(|about| url.contains(about)));
         match done {
             Ok(()) if self.by_htmx() && there => {
                 let to = format!("{}{to}", self.state.settings.base_path);
