@@ -178,7 +178,7 @@ impl Commands {
             (Some("containers"), None) => of_containers(&api, scene, query),
             (Some("containers"), Some("new")) => vec![making(&api)],
             (Some("containers"), Some(name)) => match world.find_any(name) {
-                Ok(container) => of_container(&api, &container, scene),
+                Ok(container) => of_container(&api, world, &container, scene),
                 Err(_) => Vec::new(),
             },
             (Some("namespaces"), None) => namespaces::of_list(&api, query),
@@ -245,7 +245,12 @@ fn changes(api: &Api<'_>, name: &str, offered: impl Fn(&str) -> bool) -> Vec<Equ
         .collect()
 }
 
-fn of_container(api: &Api<'_>, container: &AnyContainer, scene: Scene<'_>) -> Vec<Equal> {
+fn of_container(
+    api: &Api<'_>,
+    world: &World,
+    container: &AnyContainer,
+    scene: Scene<'_>,
+) -> Vec<Equal> {
     let name = super::reference(container);
     let of = |what: &str| format!("/containers/{name}{what}");
     let may_look = scene.who.may_look_into_container(container);
@@ -267,13 +272,21 @@ fn of_container(api: &Api<'_>, container: &AnyContainer, scene: Scene<'_>) -> Ve
     rows.push(equal("Inspect", &api.get(&of(""))));
     if may_look {
         rows.push(equal("Processes", &api.get(&of("/processes"))));
+        rows.push(equal("Mounts", &api.get(&of("/mounts"))));
+        rows.push(equal("Network", &api.get(&of("/network"))));
+        rows.push(equal("Security", &api.get(&of("/security"))));
+        rows.push(equal("Not isolated", &api.get(&of("/isolation"))));
         rows.push(equal("Logs", &api.get(&of("/logs"))));
         let follow = api
             .get(&of("/logs?follow=true"))
             .replacen("curl", "curl -N", 1);
         rows.push(equal("Logs, followed", &follow));
     }
-    if may_change && container.own().is_some() {
+    let managed = match container {
+        AnyContainer::Own(_) => true,
+        AnyContainer::Foreign(foreign) => world.managed(foreign).is_ok(),
+    };
+    if may_change && managed {
         let running = matches!(
             container.state(),
             ContainerState::Running | ContainerState::Paused
