@@ -105,7 +105,7 @@ fn what_is_unshared_in_one_of_ours_is_within_it() {
     let own = porthole.sleeper();
     // Its filter of system calls lets nobody unshare inside; who enters from outside has none.
     let enter = format!(
-        "nsenter --pid --mount --target {} unshare --mount --pid --fork",
+        "nsenter --user --pid --mount --target {} unshare --mount --pid --fork",
         own["pid"]
     );
     let script = format!("exec {enter} sleep 1000000");
