@@ -1,5 +1,6 @@
 //! What a process is and may.
 
+use porthole_protocol::capability;
 use porthole_protocol::inspection::{
     Bounded, Capabilities, Group, NamespaceFile, Process as Detail, ResourceLimit,
 };
@@ -11,51 +12,6 @@ use super::target::Process;
 use super::users::Maps;
 use super::{Trouble, scan};
 use crate::{parse, printable};
-
-/// capabilities(7), by number (`linux/capability.h`).
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// Environments are not read beyond this.
 const ENVIRONMENT_LIMIT: usize = 256 * 1024;
@@ -72,7 +28,7 @@ pub(super) fn read(process: &Process, environment: bool) -> Result<Detail, Troub
             inside: parse::inside(&maps.groups, outside),
         })
     });
-    let set = |name| capabilities(status.hexadecimal(name).unwrap_or(0));
+    let set = |name| capability::names(status.hexadecimal(name).unwrap_or(0));
     let number = |name: &str| process.text(name).ok()?.trim().parse().ok();
     Ok(Detail {
         process: process.identity,
@@ -124,16 +80,6 @@ impl Status {
     pub(super) fn hexadecimal(&self, name: &str) -> Option<u64> {
         u64::from_str_radix(self.field(name)?, 16).ok()
     }
-}
-
-fn capabilities(set: u64) -> Vec<String> {
-    (0..64)
-        .filter(|number| set & (1 << number) != 0)
-        .map(|number| match CAPABILITIES.get(number) {
-            Some(name) => format!("CAP_{name}"),
-            None => format!("CAP_{number}"),
-        })
-        .collect()
 }
 
 /// `Max open files            1024                 524288               files     `: the name has 25
@@ -225,19 +171,5 @@ mod tests {
             limit("Max nice priority         0                    0                              ");
         assert_eq!(nice.map(|limit| limit.unit).as_deref(), Some(""));
         assert_eq!(limit("é"), None);
-    }
-
-    #[test]
-    fn capabilities_have_names() {
-        assert_eq!(
-            capabilities(1 | 1 << 21 | 1 << 40 | 1 << 41),
-            [
-                "CAP_CHOWN",
-                "CAP_SYS_ADMIN",
-                "CAP_CHECKPOINT_RESTORE",
-                "CAP_41"
-            ]
-        );
-        assert!(capabilities(0).is_empty());
     }
 }
