@@ -69,6 +69,14 @@ pub struct Inside {
     notes: Vec<String>,
 }
 
+/// Of a namespace the inode is enough: its type stands before the line.
+fn inode_alone(value: &str, of_namespace: bool) -> String {
+    match value.find('[') {
+        Some(at) if of_namespace => visible(&value[at..]),
+        _ => visible(value),
+    }
+}
+
 fn shown(line: &Line, base: &str) -> Shown {
     let of_namespace = line.about == "namespaces";
     let link = |value: &Option<String>| {
@@ -83,8 +91,14 @@ fn shown(line: &Line, base: &str) -> Shown {
             String::new()
         },
         name: visible(&line.name),
-        a: line.a.as_deref().map(visible),
-        b: line.b.as_deref().map(visible),
+        a: line
+            .a
+            .as_deref()
+            .map(|value| inode_alone(value, of_namespace)),
+        b: line
+            .b
+            .as_deref()
+            .map(|value| inode_alone(value, of_namespace)),
         same: line.same,
         pages: (link(&line.a), link(&line.b)),
         title: match line.same {

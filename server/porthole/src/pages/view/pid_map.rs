@@ -239,8 +239,9 @@ impl Drawn {
             } else {
                 String::new()
             },
+            // On the levels between, what it is called is not known; nor is there room for it.
             uid: match (level, innermost) {
-                (0, _) => Some(process.uid),
+                (0, _) => Some(process.uid).filter(|_| self.places.len() <= 2),
                 (_, true) => process.uid_inside,
                 (_, false) => None,
             },
