@@ -316,6 +316,32 @@ mod tests {
     }
 
     #[test]
+    fn two_thousand_containers_cost_no_more() {
+        let world = sample::nested();
+        sample::fill_with_containers(&world, 2000);
+        let who = sample::admin();
+        for at in [
+            "/processes",
+            "/processes?view=tree&q=sleep",
+            "/processes?view=map",
+            "/processes/40000?start=1",
+            "/compare?a=40000&b=40001",
+            "/containers/web",
+        ] {
+            let best = (0..3).map(|_| {
+                let began = std::time::Instant::now();
+                let region = region_at(&world, &who, at);
+                assert!(!region.changes(None).is_empty());
+                began.elapsed()
+            });
+            let best = best.min().expect("three");
+            eprintln!("{at}: {best:?}");
+            let most = if cfg!(debug_assertions) { 300 } else { 20 };
+            assert!(best.as_millis() < most, "{at}: {best:?}");
+        }
+    }
+
+    #[test]
     fn another_persons_command_lines_are_not_pushed() {
         let world = sample::nested();
         let stranger = sample::identity("ada", Role::User);

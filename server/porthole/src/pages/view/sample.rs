@@ -448,3 +448,34 @@ pub(crate) fn fill_with(world: &World, number: i32, levels: usize) {
         ..Update::default()
     });
 }
+
+/// So many more containers of Docker's, each with a process of its own in namespaces of its own.
+pub(crate) fn fill_with_containers(world: &World, number: i32) {
+    let mut update = Update::default();
+    for n in 0..number {
+        let pid = 40_000 + n;
+        let mut bytes = [0xee; 32];
+        bytes[..4].copy_from_slice(&pid.to_be_bytes());
+        let docker = ContainerId::from_bytes(bytes);
+        let first = 4_026_600_000 + 10 * u64::try_from(n).unwrap_or_default();
+        let own: Vec<_> = OF_DOCKER
+            .iter()
+            .zip(first..)
+            .map(|((kind, _), inode)| (*kind, inode))
+            .collect();
+        let mut process = of_docker(pid, 1, &[pid, 1], "sleep");
+        process.namespaces = namespaces(&own);
+        process.container = Some(docker.clone());
+        update.processes.push(process);
+        update
+            .containers
+            .push(sighting(&docker, Engine::Docker, pid, namespaces(&own)));
+        update
+            .namespaces
+            .extend(own.into_iter().map(|(kind, inode)| {
+                let parent = (kind == NamespaceType::Pid).then_some(INITIAL[3]);
+                namespace(kind, inode, parent, 1)
+            }));
+    }
+    world.observe(update);
+}
