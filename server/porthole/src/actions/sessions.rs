@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use porthole_protocol::container::{
     AbsolutePath, Argument, ContainerSpec, ContainerState, EnvName, Owner, UserSpec,
 };
+use porthole_protocol::engines::EngineContainer;
 use porthole_protocol::id::{ContainerId, HostPid, SessionId};
 use porthole_protocol::keeper::FailureCode;
 use porthole_protocol::namespace::{NamespaceType, PerNamespace};
@@ -13,6 +15,7 @@ use porthole_protocol::observation::Process;
 use porthole_protocol::session::{self, Aspect, Session, SessionSpec, Size, Target, Toolbox};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{audit, ceilings, namespaces};
 use crate::access::Identity;
@@ -75,6 +78,7 @@ pub async fn open(
     container: &AnyContainer,
     open: OpenSession,
 ) -> Result<Arc<Session>, Refusal> {
+    let container = &seen(state, container).await;
     let foreign = match container {
         AnyContainer::Own(own) => {
             namespaces::check_run(state, identity, own)?;
@@ -91,6 +95,32 @@ pub async fn open(
     }
     spec.foreign = foreign;
     begin(state, identity, spec).await
+}
+
+/// How long the first process of a container that its engine has just started may be unknown to the
+/// observer.
+const NEW: Duration = Duration::from_secs(2);
+
+/// The container as it is now: one that its engine says to run, once its first process was seen.
+async fn seen(state: &AppState, container: &AnyContainer) -> AnyContainer {
+    let unseen = |container: &AnyContainer| {
+        container.own().is_none()
+            && container.state() == ContainerState::Running
+            && container.pid().is_none()
+    };
+    let now = || {
+        let now = state.world.any_container(container.id());
+        now.unwrap_or_else(|| container.clone())
+    };
+    let (_, mut changes) = state.world.changes().subscribe();
+    let until = tokio::time::Instant::now() + NEW;
+    while unseen(&now()) {
+        let next = tokio::time::timeout_at(until, changes.recv()).await;
+        if matches!(next, Err(_) | Ok(Err(RecvError::Closed))) {
+            break;
+        }
+    }
+    now()
 }
 
 /// Runs something in the namespaces of any process, which confines it: for those that are in no
@@ -218,17 +248,31 @@ fn target(container: &Foreign, open: &OpenSession) -> Result<session::Foreign, R
     let pid = container.pid.ok_or_else(|| {
         Refusal::conflict(
             "wrong_state",
-            format!("{} does not run; start it first.", container.name),
+            match container.state {
+                ContainerState::Running => format!(
+                    "{} runs, as its engine says, but none of its processes was seen on this machine.",
+                    container.name
+                ),
+                _ => format!("{} does not run; start it first.", container.name),
+            },
         )
     })?;
     Ok(session::Foreign {
         pid,
         start_ticks: container.start_ticks,
         namespaces: PerNamespace::build(|kind| container.namespaces.get(kind).inode),
-        env: container.told.as_ref().map(|told| variables(&told.env.0)),
+        env: vouched(container).map(|told| variables(&told.env.0)),
         accept: open.accept.clone(),
         toolbox: open.toolbox.clone(),
     })
+}
+
+/// What its engine says of it, where that means the process that is seen. Whoever may make control
+/// groups, in a container too, may name one as a container that has ended: what is configured for
+/// that one, passwords among it, is not for whatever runs under its name.
+fn vouched(container: &Foreign) -> Option<&EngineContainer> {
+    let told = container.told.as_deref();
+    told.filter(|told| told.pid.is_some() && told.pid == container.pid)
 }
 
 /// What an engine says of variables, as far as they can be passed on.
@@ -244,7 +288,9 @@ fn variables(told: &[String]) -> BTreeMap<EnvName, Argument> {
 /// where the container's files are.
 fn as_configured(spec: &mut SessionSpec, container: &Foreign) {
     let has_files = |join: &Vec<NamespaceType>| join.contains(&NamespaceType::Mnt);
-    let Some(told) = &container.told else { return };
+    let Some(told) = vouched(container) else {
+        return;
+    };
     if !spec.join.as_ref().is_none_or(has_files) {
         return;
     }
@@ -293,8 +339,9 @@ pub fn may_write(state: &AppState, identity: &Identity, session: &Session) -> bo
     if identity.is_admin() || !identity.may_change_session(session) {
         return identity.may_change_session(session);
     }
+    // Only administrators open one in another engine's container, or beside a process in none.
     let container = state.world.container(&session.container);
-    container.is_none_or(|c| namespaces::check_run(state, identity, &c).is_ok())
+    container.is_some_and(|c| namespaces::check_run(state, identity, &c).is_ok())
         && !namespaces::runs_in_the_hosts(&state.world, &session.id)
 }
 
@@ -344,4 +391,66 @@ pub(super) async fn end_all(state: &AppState, owner: &Owner) -> Result<(), Refus
         state.hubs.forget(state, target).await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+    use porthole_protocol::engines::FromBroker;
+    use porthole_protocol::observation::{Sighting, Update};
+
+    /// A container that process 900 is seen in, and whose engine says this of its own.
+    fn container(pid: Option<i32>, state: &str) -> Arc<Foreign> {
+        let id = "5".repeat(64);
+        let none: PerNamespace<Option<u64>> = PerNamespace::build(|_| None);
+        let sighting: Sighting = serde_json::from_value(json!({
+            "id": id, "engine": "docker", "name": null, "init": 900, "start_ticks": 1,
+            "started_at": porthole_protocol::container::Timestamp::default(), "uid_map": [], "gid_map": [], "cgroup": null, "within": null,
+            "pod": null, "paused": false, "namespaces": none,
+        }))
+        .expect("a sighting");
+        let told: EngineContainer = serde_json::from_value(json!({
+            "endpoint": 0, "engine": "docker", "id": id, "name": "db", "image": "postgres",
+            "image_id": "", "state": state, "exit_code": null, "oom_killed": false, "error": null,
+            "pid": pid, "health": null, "labels": {}, "created_at": null, "started_at": null,
+            "finished_at": null, "restarts": 0, "restart_policy": "no", "command": [],
+            "entrypoint": [], "env": ["PASSWORD=hunter2"], "workdir": "/data", "user": "worker",
+            "hostname": "", "tty": false, "privileged": false, "ports": [], "networks": [],
+            "mounts": [], "compose": null, "pod": null, "clipped": false,
+        }))
+        .expect("a container");
+        let world = World::new();
+        world.engines(FromBroker::Container(Box::new(told)));
+        world.observe(Update {
+            full: true,
+            containers: vec![sighting],
+            ..Update::default()
+        });
+        match world.find_any("db").expect("there") {
+            AnyContainer::Foreign(foreign) => foreign,
+            AnyContainer::Own(own) => panic!("another's: {own:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_configured_is_only_for_the_process_that_its_engine_means() {
+        let asked = |container: &Foreign| {
+            let mut session = spec(&container.id, OpenSession::default()).expect("a spec");
+            as_configured(&mut session, container);
+            let foreign = target(container, &OpenSession::default()).expect("it runs");
+            (foreign.env, session.user, session.workdir)
+        };
+        let (env, user, workdir) = asked(&container(Some(900), "running"));
+        let env = env.expect("the control: what is configured");
+        let password = env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        assert_eq!(password.collect::<Vec<_>>(), [("PASSWORD", "hunter2")]);
+        assert!(user.is_some() && workdir.is_some());
+        // It has ended, or another process is its first: this one only has a group called so.
+        for other in [container(None, "exited"), container(Some(901), "running")] {
+            assert_eq!(asked(&other), (None, None, None), "{:?}", other.told);
+        }
+    }
 }

@@ -170,17 +170,27 @@ impl World {
     }
 
     /// The same among all containers, whoever made them. Of two with one name Porthole's own is
-    /// meant.
+    /// meant. Where an own one is called as another engine's is identified, neither is: whoever
+    /// makes a container here chooses its name, and whoever may make control groups such an
+    /// identifier, so that either could take the other's place.
     pub fn find_any(&self, reference: &str) -> Result<AnyContainer, FindError> {
         let state = self.read();
-        if let Ok(id) = reference.parse::<ContainerId>()
-            && let Some(found) = state.any(&id)
-        {
-            return Ok(found);
-        }
         let mut own = state.containers.values();
-        if let Some(found) = own.find(|c| c.name.as_str() == reference) {
-            return Ok(AnyContainer::Own(found.clone()));
+        let named = own.find(|c| c.name.as_str() == reference).cloned();
+        let id = reference.parse::<ContainerId>();
+        match (id.ok().and_then(|id| state.any(&id)), named) {
+            (Some(AnyContainer::Foreign(_)), Some(_)) => {
+                return Err(FindError::NotUnique(shown(reference)));
+            }
+            (Some(found), _) => return Ok(found),
+            (None, Some(named)) => {
+                let also = |foreign: &&Arc<Foreign>| foreign.id.short() == reference;
+                return match state.foreign.values().find(also) {
+                    Some(_) => Err(FindError::NotUnique(shown(reference))),
+                    None => Ok(AnyContainer::Own(named)),
+                };
+            }
+            (None, None) => {}
         }
         // A process chooses its name freely: a bare container is meant by its identifier alone.
         let named = state.foreign.values();

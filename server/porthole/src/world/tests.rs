@@ -280,6 +280,38 @@ fn a_group_that_is_called_like_an_own_container_is_not_another() {
 }
 
 #[test]
+fn no_container_takes_the_place_of_another_by_what_it_is_called() {
+    let world = World::new();
+    let digits = "5".repeat(64);
+    for (number, name) in [(0xaa, "web"), (0xab, &digits[..12]), (0xac, "plain")] {
+        world.apply(told(&container(number, name)));
+    }
+    let found = |reference: &str| world.find_any(reference).map(|c| c.name().to_owned());
+    let not_unique = |reference: &str| Err(FindError::NotUnique(reference.into()));
+    for control in ["web", &digits[..12], "plain"] {
+        assert_eq!(found(control).as_deref(), Ok(control));
+    }
+    world.observe(Update {
+        full: true,
+        containers: vec![sighting("web", 50), sighting(&digits, 51)],
+        ..Update::default()
+    });
+    // A group that somebody called so, and a name that somebody chose.
+    assert_eq!(found("web"), not_unique("web"));
+    assert_eq!(found(&digits[..12]), not_unique(&digits[..12]));
+    // Each has an identifier, or a name, that is its alone.
+    assert_eq!(
+        found(container(0xaa, "web").id.as_str()).as_deref(),
+        Ok("web")
+    );
+    assert_eq!(
+        world.find_any(&digits).map(|c| c.id().to_string()),
+        Ok(digits)
+    );
+    assert_eq!(found("plain").as_deref(), Ok("plain"));
+}
+
+#[test]
 fn what_runs_in_a_container_is_the_containers_too_and_its_owners_to_see() {
     let world = World::new();
     let own = container(0xaa, "web");

@@ -52,11 +52,12 @@ pub(super) fn html(template: &impl askama::Template) -> String {
 }
 
 /// What a container's addresses name it by: its name, but for one that is called as a page is, and
-/// for another engine's, whose name need not be the only one.
+/// for another engine's, whose name need not be the only one: by all of its identifier, since the
+/// beginning of that may be the name of one that somebody makes here.
 pub(crate) fn reference(container: &AnyContainer) -> String {
     match container {
         AnyContainer::Own(own) if own.name.as_str() != "new" => own.name.to_string(),
         AnyContainer::Own(own) => own.id.to_string(),
-        AnyContainer::Foreign(foreign) => foreign.id.short().to_owned(),
+        AnyContainer::Foreign(foreign) => foreign.id.to_string(),
     }
 }

@@ -1,6 +1,8 @@
 //! What depends on more than the route: whose namespaces, how much, how many.
 
+use porthole_protocol::id::NamespaceInode;
 use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::{Sighting, Update};
 
 use super::*;
 
@@ -159,6 +161,47 @@ async fn a_session_in_the_hosts_namespaces_is_typed_into_by_administrators() {
         (&scene.container, Role::User, true),
         (&hosts, Role::User, false),
         (&hosts, Role::Admin, true),
+    ] {
+        let session = session(&SessionId::from_bytes([9; 16]), container, "owner");
+        let writes = crate::actions::sessions::may_write(&scene.state, &identity(role), &session);
+        assert_eq!(writes, may, "{container} as {role}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_in_another_engines_container_is_typed_into_by_administrators() {
+    let scene = Scene::new().await;
+    let own = NamespaceInode(70);
+    let foreign: ContainerId = "lab".parse().expect("an id");
+    let beside: ContainerId = "none-900-1".parse().expect("an id");
+    // All eight are its own, so that nothing of the host tells that it is not Porthole's.
+    let sighting: Sighting = serde_json::from_value(json!({
+        "id": foreign, "engine": "lxc", "name": null, "init": 900, "start_ticks": 1,
+        "started_at": Timestamp::default(), "uid_map": [], "gid_map": [], "cgroup": null,
+        "within": null, "pod": null, "paused": false,
+        "namespaces": {"mnt": own, "uts": own, "ipc": own, "pid": own, "net": own, "user": own,
+            "cgroup": own, "time": own},
+    }))
+    .expect("a sighting");
+    scene.state.world.observe(Update {
+        full: true,
+        containers: vec![sighting],
+        ..Update::default()
+    });
+    let identity = |role| crate::access::Identity {
+        account: Account {
+            id: 1,
+            name: owner("owner"),
+            role,
+            created_at: Timestamp::default(),
+        },
+        via: crate::access::Via::Local,
+    };
+    for (container, role, may) in [
+        (&scene.container, Role::User, true),
+        (&foreign, Role::User, false),
+        (&beside, Role::User, false),
+        (&foreign, Role::Admin, true),
     ] {
         let session = session(&SessionId::from_bytes([9; 16]), container, "owner");
         let writes = crate::actions::sessions::may_write(&scene.state, &identity(role), &session);
