@@ -462,7 +462,10 @@ impl World {
         let containers_change = update.full
             || !update.containers.is_empty()
             || !update.containers_gone.is_empty()
-            || update.namespaces.iter().any(|n| n.initial);
+            // With every process that comes or goes the host's are told again, as having more or fewer.
+            || update.namespaces.iter().any(|n| {
+                n.initial && !state.namespaces.get(&n.inode).is_some_and(|was| was.initial)
+            });
         for id in &update.containers_gone {
             state.sightings.remove(id);
         }
