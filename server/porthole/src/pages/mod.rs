@@ -13,9 +13,9 @@ mod containers;
 mod create;
 mod entry;
 pub mod live;
-mod processes;
 mod namespaces;
 mod pieces;
+mod processes;
 mod sessions;
 mod terminals;
 #[cfg(test)]
@@ -63,7 +63,11 @@ pub fn routes(routes: Routes) -> Routes {
         .get("/namespaces", See, namespaces::list)
         .get("/namespaces/{type}/{inode}", See, namespaces::show)
         .get("/namespaces/{type}/{inode}/detail", See, namespaces::inside)
-        .get("/processes/{pid}/terminal", Administer, terminals::of_process)
+        .get(
+            "/processes/{pid}/terminal",
+            Administer,
+            terminals::of_process,
+        )
         .below("/containers/{container}", container_routes)
         .below("/sessions", session_routes)
         .below("/settings", settings_routes)

@@ -34,9 +34,7 @@ pub(super) async fn show(visit: Visit, TheSession(session): TheSession) -> Respo
             super::view::reference(&container),
             session.id
         )),
-        (None, Some(pid)) => {
-            visit.go(&format!("/processes/{pid}/terminal?session={}", session.id))
-        }
+        (None, Some(pid)) => visit.go(&format!("/processes/{pid}/terminal?session={}", session.id)),
         (None, None) => visit.refuse(Refusal::not_found(
             "container_not_found",
             "The container of this session was removed, and the session's output with it.",
