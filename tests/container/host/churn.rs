@@ -114,14 +114,10 @@ fn a_number_that_is_used_again_is_neither_shown_nor_entered_as_what_had_it() {
     }
     assert_eq!(host::children(number), [0; 0], "nobody entered it");
     signal(observer, Signal::CONT);
-    let new = wait_for("the second", PATIENCE, || {
-        let new = told(&porthole, number);
-        (new["id"] != old["id"]).then_some(new)
+    // Even its namespaces may have the same inodes: the kernel gives those again, too.
+    wait_for("the second", PATIENCE, || {
+        (told(&porthole, number)["id"] != old["id"]).then_some(())
     });
-    assert_ne!(
-        new["namespaces"]["pid"]["inode"],
-        old["namespaces"]["pid"]["inode"]
-    );
     assert!(
         containers(&porthole)
             .iter()
