@@ -31,6 +31,8 @@ pub struct ForeignGroup {
     tasks: Vec<(String, OwnedFd)>,
     /// v1 trees that init is in a group of, and that are not mounted where they could be reached.
     missing: Vec<String>,
+    /// What was said of init's groups when they were looked for.
+    said: String,
 }
 
 /// A line of `/proc/PID/cgroup`, see cgroups(7).
@@ -127,6 +129,7 @@ impl Cgroups {
             path,
             tasks,
             missing,
+            said: text,
         })
     }
 
@@ -168,6 +171,12 @@ impl ForeignGroup {
     /// The container's own group, from the cgroup2 tree's root; empty for the root.
     pub(crate) fn container_path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether this process is in these groups now. They were found by a number alone, which was
+    /// another process's then, perhaps one that was less confined or Porthole's own.
+    pub(crate) fn holds(&self, pid: HostPid) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text == self.said)
     }
 
     /// v1 trees that the session cannot be put into the container's group of.
@@ -270,5 +279,38 @@ mod tests {
         assert_eq!(below("/a/b").expect("below"), "a/b");
         assert!(below("/../a").is_err());
         assert_eq!(below("/..a").expect("a name"), "..a");
+    }
+
+    #[test]
+    fn groups_that_a_process_is_not_in_any_more_are_not_its() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: this test needs root");
+            return;
+        }
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000000")
+            .spawn()
+            .expect("sleep");
+        let pid = HostPid(child.id().cast_signed());
+        let tree = mount_unified().expect("cgroup2");
+        let name = format!("porthole-test-{pid}");
+        let found = ForeignGroup {
+            parent: tree.try_clone().expect("a copy"),
+            name: String::new(),
+            path: String::new(),
+            tasks: Vec::new(),
+            missing: Vec::new(),
+            said: fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("groups"),
+        };
+        let before = found.holds(pid);
+        make(&tree, &name, "cgroup2").expect("a group");
+        let group = open_directory(&tree, &name, "cgroup2").expect("a group");
+        write(&group, "cgroup.procs", &pid.to_string(), Step::JoinCgroup).expect("moved");
+        let after = found.holds(pid);
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        remove_directory(&tree, &name, 100).expect("removed");
+        assert!(before && !after, "{before} {after}");
+        assert!(!found.holds(pid), "it is gone");
     }
 }

@@ -1,10 +1,46 @@
 //! Whether a container holds anything back from its root: a session in one that does not is as
 //! good as a root shell of the machine, whatever it is confined by.
 
+use std::os::fd::AsFd;
+
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
+use rustix::io::Errno;
 
 use super::facts::Facts;
 use crate::confinement::CAPABILITIES;
+
+/// A directory as nothing else is: its file system and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Directory(u64, u64);
+
+impl Directory {
+    pub(crate) fn of(open: impl AsFd) -> Result<Self, Errno> {
+        let status = rustix::fs::fstat(open)?;
+        Ok(Self(status.st_dev, status.st_ino))
+    }
+
+    /// The root directory of whoever calls.
+    pub(crate) fn root() -> Result<Self, Errno> {
+        let status = rustix::fs::stat("/")?;
+        Ok(Self(status.st_dev, status.st_ino))
+    }
+}
+
+/// Where the mount namespace of init begins at the machine's root directory, and init has another
+/// one: chroot(2) keeps nobody in who may call it too.
+pub(crate) const CHANGED_ROOT: &str = "its first process has only changed its root directory, and the machine's own files are around it";
+
+/// What is said where [`reason`] has one, and root's policy does not let that be.
+pub(crate) fn refusal(why: &str) -> Failure {
+    Failure::new(
+        FailureCode::Forbidden,
+        format!(
+            "this container holds hardly anything back: {why}. Whoever joins it as its init is can be root of the machine; root's policy allows it by join_privileged = true"
+        ),
+    )
+    .stage(Stage::Identity)
+}
 
 /// Why a session that is confined as this init is would hardly be confined; `None` where it is. A
 /// sentence's end.

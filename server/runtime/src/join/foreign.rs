@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::joiner::{Abroad, Whose};
 use super::{Identity, Joined, Place, Visit, gone, identify, joins_nothing, start};
+use crate::foreign::danger::Directory;
 use crate::foreign::facts::Facts;
 use crate::foreign::fidelity::Comparison;
 use crate::foreign::filters::{self, Cache, Unread};
@@ -77,12 +78,19 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
     if !there {
         return Err(gone("its init has ended"));
     }
+    if !join.group.holds(pid) {
+        return Err(Failure::new(
+            FailureCode::WrongState,
+            "the container's first process was moved to other control groups meanwhile; try again",
+        )
+        .stage(Stage::Identity));
+    }
     let place = Place {
         spec: join.spec,
         namespaces: &join.foreign.namespaces,
     };
     let left_out = place.left_out(&read.host);
-    check_danger(join, &read, &root, &left_out)?;
+    let machines = check_danger(join, &read, &root, &left_out)?;
     let manner = Manner::of(
         &read.facts,
         &read.filters,
@@ -112,6 +120,7 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
     let abroad = Abroad {
         manner,
         root,
+        machines,
         overlays,
     };
     join.group.create()?;
@@ -200,19 +209,21 @@ fn read(
     })
 }
 
+/// Answers what must not turn out to be the root of init's mounts, which only who has entered them
+/// can tell; `None` where it may.
 fn check_danger(
     join: &JoinForeign<'_>,
     read: &Read,
     root: &OwnedFd,
     left_out: &[NamespaceType],
-) -> Result<(), Failure> {
-    let forbidden =
-        |message: String| Failure::new(FailureCode::Forbidden, message).stage(Stage::Identity);
+) -> Result<Option<Directory>, Failure> {
     let namespaces = &join.foreign.namespaces;
     if namespaces == &read.host {
-        return Err(forbidden(
-            "this process is in none but the machine's own namespaces: a session there would be a shell of the machine's".to_owned(),
-        ));
+        return Err(Failure::new(
+            FailureCode::Forbidden,
+            "this process is in none but the machine's own namespaces: a session there would be a shell of the machine's",
+        )
+        .stage(Stage::Identity));
     }
     let own = NamespaceType::ALL
         .into_iter()
@@ -223,23 +234,16 @@ fn check_danger(
     }
     // Whoever leaves some of its own out is confined by Porthole's own measure.
     if join.privileged || !left_out.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let is_machines = is_machines_root(root)?;
-    match danger::reason(&read.facts, namespaces, &read.host, is_machines) {
-        None => Ok(()),
-        Some(why) => Err(forbidden(format!(
-            "this container holds hardly anything back: {why}. Whoever joins it as its init is can be root of the machine; root's policy allows it by join_privileged = true"
-        ))),
-    }
-}
-
-/// Whether a root directory is the machine's, be it in a mount namespace of somebody's own.
-fn is_machines_root(root: &OwnedFd) -> Result<bool, StepError> {
     let failed = |errno| StepError::new((Step::OpenRoot, "/"), errno);
-    let theirs = rustix::fs::fstat(root).map_err(failed)?;
-    let ours = rustix::fs::stat("/").map_err(failed)?;
-    Ok((theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino))
+    let machines = Directory::root().map_err(failed)?;
+    // The machine's files, be it in a mount namespace of somebody's own.
+    let is_machines = Directory::of(root).map_err(failed)? == machines;
+    match danger::reason(&read.facts, namespaces, &read.host, is_machines) {
+        None => Ok(Some(machines)),
+        Some(why) => Err(danger::refusal(&why)),
+    }
 }
 
 /// The lines, where nothing in them is refused.

@@ -48,6 +48,103 @@ fn what_holds_nothing_back_needs_roots_word() {
     assert_eq!(verdict(&opened.fidelity, Aspect::Seccomp), Verdict::Equal);
 }
 
+/// Ended by its number: a change of user has made it forget that it is to die with its parent.
+struct Chrooted(Unshared);
+
+impl Drop for Chrooted {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.0.1),
+            nix::sys::signal::Signal::SIGKILL,
+        );
+    }
+}
+
+/// A container whose first process has users and processes of its own and no other mounts than the
+/// machine's: by chroot(2) it sees a directory of these only.
+fn chrooted(root: &std::path::Path) -> Chrooted {
+    use std::io::Write;
+    porthole_tests::engines::busybox_root(root).expect("a root directory");
+    let script = format!(
+        "read mapped; exec setpriv --reuid=0 --regid=0 --clear-groups \
+         sh -c 'mount -t proc proc {root}/proc; exec chroot {root} /bin/sleep 1000000'",
+        root = root.display()
+    );
+    let mut child = std::process::Command::new("unshare")
+        .args([
+            "--user",
+            "--keep-caps",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
+        .args(["sh", "-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("unshare");
+    let outer = child.id().cast_signed();
+    let mut inner = 0;
+    wait_until("it has forked", || {
+        inner = host::children(outer).first().copied().unwrap_or(0);
+        inner != 0
+            && host::arguments(inner)
+                .first()
+                .is_some_and(|word| word == "sh")
+    });
+    for map in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{inner}/{map}"), "0 100000 65536").expect("a map");
+    }
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"mapped\n").expect("it reads");
+    let own = Chrooted(Unshared(child, inner));
+    wait_until("it has changed its root", || {
+        host::arguments(inner)
+            .first()
+            .is_some_and(|word| word == "/bin/sleep")
+    });
+    own
+}
+
+#[test]
+fn a_changed_root_directory_holds_nobody() {
+    let Some((mut place, mut client)) = place("") else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), mode).expect("chmod");
+    let changed = chrooted(&directory.path().join("root"));
+    // As whoever calls chroot(2) leaves it, or goes to where the mounts begin.
+    let leave = spec(
+        changed.0.1,
+        &[
+            "busybox",
+            "nsenter",
+            "--mount=/proc/self/ns/mnt",
+            "/bin/ls",
+            "/",
+        ],
+    );
+    let failure = refusal(&place, &mut client, leave.clone(), 1);
+    assert_eq!(failure.code, FailureCode::Forbidden, "{failure}");
+    assert!(failure.message.contains("join_privileged"), "{failure}");
+    // Control: with root's word, and what it would have seen.
+    place.kill();
+    std::fs::write(
+        place.path("policy.toml"),
+        "join_foreign = true\njoin_privileged = true\n",
+    )
+    .expect("policy");
+    place.start();
+    let mut client = place.connect();
+    let (_, text) = run(&place, &mut client, leave, 2);
+    assert!(text.contains("boot\n") && text.contains("var\n"), "{text}");
+    let (_, text) = run(&place, &mut client, spec(changed.0.1, &["/bin/ls", "/"]), 3);
+    assert!(!text.contains("boot\n"), "its own root directory: {text}");
+}
+
 #[test]
 fn only_what_root_allows_is_joined() {
     let Some(place) = Place::new() else {

@@ -19,6 +19,7 @@ use crate::account::{self, Account};
 use crate::confinement::foreign as confinement;
 use crate::environment::Environment;
 use crate::filesystem::toolbox::{self, Toolbox};
+use crate::foreign::danger::{self, Directory};
 use crate::foreign::limits;
 use crate::foreign::manner::Manner;
 use crate::layers::Overlays;
@@ -32,6 +33,8 @@ pub(crate) struct Abroad {
     pub(crate) manner: Manner,
     /// Init's root directory, opened on the machine's side.
     pub(crate) root: OwnedFd,
+    /// What its mount namespace must not begin with.
+    pub(crate) machines: Option<Directory>,
     /// The root directory of a toolbox.
     pub(crate) overlays: Option<Overlays>,
 }
@@ -133,7 +136,7 @@ fn reach(
     abroad: &Abroad,
     forked: &Forked,
     trace: &mut Recorder,
-) -> Result<OwnedFd, StepError> {
+) -> Result<OwnedFd, Failure> {
     if let Some(overlays) = &abroad.overlays {
         let (last, kinds): (Vec<_>, Vec<_>) = errand
             .kinds
@@ -152,6 +155,12 @@ fn reach(
     }
     enter(errand.target, &errand.kinds, trace)?;
     if errand.visit.place.has_files() {
+        // setns(2) leads to where the mounts begin, whatever root directory init has.
+        let begins =
+            Directory::root().map_err(|errno| StepError::new((Step::OpenRoot, "/"), errno))?;
+        if abroad.machines == Some(begins) {
+            return Err(danger::refusal(danger::CHANGED_ROOT));
+        }
         trace.step(Step::EnterRoot, "fchdir(init's root)", || {
             rustix::process::fchdir(&abroad.root)
         })?;
@@ -159,7 +168,7 @@ fn reach(
             rustix::process::chroot(".")
         })?;
     }
-    open_root(trace)
+    Ok(open_root(trace)?)
 }
 
 /// The user who was asked for, in the container's own files; init's where nobody was.
