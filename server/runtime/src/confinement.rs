@@ -7,6 +7,7 @@
 pub(crate) mod foreign;
 mod seccomp;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -126,7 +127,7 @@ fn drop_bounding(kept: CapabilitySet, trace: &mut Recorder) -> Result<(), StepEr
                 match rustix::thread::remove_capability_from_bounding_set(one) {
                     Ok(()) => dropped += 1,
                     // The kernel knows no capability of this number, nor of a higher one.
-                    Err(rustix::io::Errno::INVAL) => break,
+                    Err(Errno::INVAL) => break,
                     Err(errno) => return Err(errno),
                 }
             }
@@ -141,7 +142,12 @@ fn become_user(account: &Account, trace: &mut Recorder) -> Result<(), StepError>
     trace.step(
         Step::SetGroups,
         format!("setgroups({:?})", account.groups),
-        || rustix::thread::set_thread_groups(&groups),
+        || match rustix::thread::set_thread_groups(&groups) {
+            // A user namespace may deny it to everybody (user_namespaces(7)), as `unshare -r` has it.
+            // The host's groups were given up outside, and there is no way to get any inside.
+            Err(Errno::PERM) if rustix::process::getgroups()?.is_empty() => Ok(()),
+            answer => answer,
+        },
     )?;
     let gid = Gid::from_raw(account.gid);
     trace.step(

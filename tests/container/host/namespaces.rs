@@ -42,7 +42,7 @@ fn by_porthole(porthole: &Instance) -> BTreeMap<u64, Row> {
 }
 
 fn owner(namespace: &Value) -> u64 {
-    namespace["owner"].as_u64().unwrap_or(0)
+    namespace["owner"]["inode"].as_u64().unwrap_or(0)
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn one_that_only_a_descriptor_holds_is_told_with_it() {
         (answer.status == 200).then(|| answer.json())
     });
     assert_eq!(found["processes"], 0, "{found}");
-    let holders = text(&found["holders"]);
+    let holders = text(&found["held_by"]);
     assert!(
         holders.contains(&pid.to_string()) && holders.contains('9'),
         "{found}"

@@ -90,7 +90,7 @@ fn three_deep_each_within_the_next() {
             let parent = &outer["namespaces"][kind]["inode"];
             assert_eq!(&ours["parent"], parent, "{kind} {depth}: {ours}");
             assert_eq!(&row["pns"], parent, "{kind} {depth}: lsns {row}");
-            assert_eq!(ours["owner"], row["ons"], "{kind} {depth}");
+            assert_eq!(ours["owner"]["inode"], row["ons"], "{kind} {depth}");
         }
         container = outer;
         depth += 1;
@@ -132,9 +132,9 @@ fn a_network_without_a_process_is_told_with_what_holds_it() {
     });
     assert_eq!(found["processes"], 0, "{found}");
     assert_eq!(found["leader"], Value::Null, "{found}");
-    let holds = text(&found["holders"]);
+    let holds = text(&found["held_by"]);
     assert!(
-        holds.contains("mount") && holds.contains("/netns/blue"),
+        holds.contains("bind") && holds.contains("/netns/blue"),
         "{found}"
     );
     assert!(holds.contains(&named.holder().to_string()), "{found}");

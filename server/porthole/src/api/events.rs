@@ -17,6 +17,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 
 use super::body::Asked;
+use super::namespaces::NamespaceView;
 use super::{foreign, view};
 use crate::access::Identity;
 use crate::pages::live::{Follower, Subject};
@@ -167,7 +168,7 @@ impl Json {
             Change::Namespaces { changed, gone } => {
                 let changed: Value = changed
                     .iter()
-                    .map(|namespace| value(&**namespace))
+                    .map(|namespace| value(&NamespaceView::of(namespace, None)))
                     .collect();
                 vec![("namespace", json!({"changed": changed, "gone": **gone}))]
             }

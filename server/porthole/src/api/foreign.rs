@@ -31,7 +31,8 @@ pub struct ForeignView<'a> {
     command: Option<Vec<&'a str>>,
     pid: Option<HostPid>,
     started_at: Option<Timestamp>,
-    namespaces: &'a PerNamespace<ContainerNamespace>,
+    /// `null` while it does not run: whose they will be is its engine's to decide.
+    namespaces: Option<&'a PerNamespace<ContainerNamespace>>,
     uid_map: &'a [IdRange],
     gid_map: &'a [IdRange],
     cgroup: Option<&'a str>,
@@ -56,7 +57,7 @@ pub fn foreign<'a>(container: &'a Foreign, reader: &Identity) -> ForeignView<'a>
         command: reader.may_look_into_host().then(|| container.command()),
         pid: container.pid,
         started_at: container.started_at,
-        namespaces: &container.namespaces,
+        namespaces: container.pid.map(|_| &container.namespaces),
         uid_map: &container.uid_map,
         gid_map: &container.gid_map,
         cgroup: container.cgroup.as_deref(),

@@ -10,6 +10,7 @@ pub mod foreign;
 pub mod inspect;
 pub mod lines;
 pub mod list;
+pub mod namespaces;
 pub mod output;
 pub mod processes;
 pub mod sessions;
@@ -50,8 +51,8 @@ fn observed_routes(routes: Routes) -> Routes {
         )
         .get("/processes/{host_pid}/detail", See, inspect::process)
         .get("/compare", See, processes::compare)
-        .get("/namespaces", See, processes::namespaces)
-        .get("/namespaces/{type}/{inode}", See, processes::namespace)
+        .get("/namespaces", See, namespaces::list)
+        .get("/namespaces/{type}/{inode}", See, namespaces::one)
         .get("/namespaces/{type}/{inode}/detail", See, inspect::namespace)
         .get("/wiring", See, inspect::wiring)
 }

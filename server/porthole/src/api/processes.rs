@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use porthole_protocol::id::{HostPid, NamespaceInode};
-use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::id::HostPid;
 use porthole_protocol::observation::Process;
 use serde_json::Value;
 
@@ -143,53 +142,4 @@ pub async fn compare(
     comparison.lines.extend(inside.lines);
     comparison.notes.extend(inside.notes);
     Ok(Json(view::value(&comparison)?))
-}
-
-/// All namespaces of the host, `?type=`.
-pub async fn namespaces(
-    State(state): State<AppState>,
-    Asked(query): Asked<Query>,
-) -> Result<Json<Page>, Refusal> {
-    const LISTED: Listed = Listed {
-        fields: &[
-            "type",
-            "inode",
-            "initial",
-            "owner",
-            "parent",
-            "processes",
-            "leader",
-        ],
-        key: "inode",
-        sort: "inode",
-    };
-    let items: Result<Vec<Value>, Refusal> = state
-        .world
-        .namespaces()
-        .iter()
-        .map(|namespace| view::value(&**namespace))
-        .collect();
-    Ok(Json(LISTED.page(items?, query)?))
-}
-
-/// One namespace.
-pub async fn namespace(
-    State(state): State<AppState>,
-    Path((kind, inode)): Path<(String, String)>,
-) -> Result<Json<Value>, Refusal> {
-    let kind: NamespaceType = kind
-        .parse()
-        .map_err(|why| Refusal::not_found("namespace_not_found", format!("{why}.")))?;
-    let found = inode
-        .parse()
-        .ok()
-        .and_then(|inode| state.world.namespace(NamespaceInode(inode)))
-        .filter(|namespace| namespace.kind == kind);
-    let namespace = found.ok_or_else(|| {
-        Refusal::not_found(
-            "namespace_not_found",
-            "There is no such namespace on the host now.",
-        )
-    })?;
-    Ok(Json(view::value(&*namespace)?))
 }

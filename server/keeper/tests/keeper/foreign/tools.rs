@@ -1,6 +1,6 @@
 //! A part of a container's namespaces, and tools for a container that has none.
 
-use super::{place, refusal, run, spec, verdict, with_users};
+use super::{Unshared, place, refusal, run, spec, verdict, with_users};
 use crate::place::{IDLE, session, wait_until};
 use porthole_protocol::keeper::FailureCode;
 use porthole_protocol::namespace::NamespaceType;
@@ -242,4 +242,29 @@ fn a_terminal_is_one_of_the_containers() {
         assert!(text.contains("TERM=xterm-256color"), "{words}");
         assert_eq!(opened.tty_name.as_deref(), Some("/dev/pts/0"), "{words}");
     }
+}
+
+/// As `unshare --map-root-user` makes them: their users may not set groups, not even to none
+/// (user_namespaces(7)).
+#[test]
+fn users_who_may_set_no_groups_are_joined_without_any() {
+    let Some((place, mut client)) = place("join_privileged = true") else {
+        return;
+    };
+    let options = [
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--pid",
+        "--mount-proc",
+    ];
+    let Unshared(_, init) = &Unshared::new(&options);
+    let setgroups = std::fs::read_to_string(format!("/proc/{init}/setgroups")).expect("read");
+    assert_eq!(setgroups.trim(), "deny");
+    let look = "grep -E '^(Uid|Groups):' /proc/self/status; readlink /proc/self/ns/user";
+    let (_, text) = run(&place, &mut client, spec(*init, &["sh", "-c", look]), 1);
+    let users = host::namespaces(*init)["user"];
+    let words: Vec<_> = text.split_whitespace().collect();
+    let expected = format!("Uid: 0 0 0 0 Groups: user:[{users}]");
+    assert_eq!(words, expected.split(' ').collect::<Vec<_>>(), "{text}");
 }
