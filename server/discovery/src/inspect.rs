@@ -46,6 +46,7 @@ mod target;
 mod users;
 mod visitor;
 
+pub use process::Variables;
 use target::Target;
 
 /// What a reader was doing when it failed.
@@ -146,12 +147,18 @@ impl From<Trouble> for Failure {
     }
 }
 
-/// Reads, writes the document to `pipe` and answers whether that was possible.
+/// Reads, writes the document to `pipe` and answers whether that was possible. Of an environment that
+/// may not be read nothing is told, whoever asks.
 ///
 /// For a process of its own with a single thread and no other descriptors, with root's
 /// capabilities, which it gives up.
-pub fn run(forked: &Forked, subject: &Subject, what: What, pipe: &OwnedFd) -> bool {
-    let document = match read(forked.single_threaded(), subject, what) {
+pub fn run(
+    forked: &Forked,
+    (subject, what): (&Subject, What),
+    variables: &Variables,
+    pipe: &OwnedFd,
+) -> bool {
+    let document = match read(forked.single_threaded(), (subject, what), variables) {
         Ok(inspected) => Document::Inspected(Box::new(inspected)),
         Err(trouble) => Document::Failed(trouble.into()),
     };
@@ -176,7 +183,11 @@ pub fn run(forked: &Forked, subject: &Subject, what: What, pipe: &OwnedFd) -> bo
     true
 }
 
-fn read(alone: SingleThreaded, subject: &Subject, what: What) -> Result<Inspected, Trouble> {
+fn read(
+    alone: SingleThreaded,
+    (subject, what): (&Subject, What),
+    variables: &Variables,
+) -> Result<Inspected, Trouble> {
     confine::reader(what)?;
     let target = Target::open(subject)?;
     let inspected = match what {
@@ -190,7 +201,9 @@ fn read(alone: SingleThreaded, subject: &Subject, what: What) -> Result<Inspecte
         What::Time => Inspected::Time(clocks::read(&target)?),
         What::Pid => Inspected::Pid(numbers::read(&target, alone)?),
         What::Process { environment } => {
-            Inspected::Process(Box::new(process::read(target.process()?, environment)?))
+            let process = target.process()?;
+            let environment = environment && variables.may_be_read(process);
+            Inspected::Process(Box::new(process::read(process, environment)?))
         }
         What::Isolation => {
             Inspected::Isolation(Box::new(isolation::read(target.process()?, alone)?))

@@ -16,6 +16,37 @@ use crate::{parse, printable};
 /// Environments are not read beyond this.
 const ENVIRONMENT_LIMIT: usize = 256 * 1024;
 
+/// Whose environment may be read: passwords are often in it, and whoever asks for it is not
+/// believed to have the right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Variables {
+    /// Everybody's.
+    All,
+    /// That of what runs in the groups of this name.
+    InGroups {
+        /// The name, of one of the directories on the way to them.
+        name: String,
+        /// Whether also that of who is among other processes, and other files, than the machine's.
+        containers: bool,
+    },
+}
+
+impl Variables {
+    pub(super) fn may_be_read(&self, process: &Process) -> bool {
+        let Self::InGroups { name, containers } = self else {
+            return true;
+        };
+        let groups = process.text("cgroup").unwrap_or_default();
+        let mut parts = groups.lines().flat_map(|line| line.split('/'));
+        let apart = |kind: NamespaceType| {
+            let own = process.inode(kind.name());
+            own.is_some() && own != scan::own(kind)
+        };
+        parts.any(|part| part == name)
+            || (*containers && apart(NamespaceType::Pid) && apart(NamespaceType::Mnt))
+    }
+}
+
 pub(super) fn read(process: &Process, environment: bool) -> Result<Detail, Trouble> {
     let status = Status(process.text("status")?);
     let maps = Maps::of(process.identity.pid).unwrap_or_default();

@@ -31,7 +31,8 @@ pub(crate) fn try_look(subject: &Subject, what: What) -> Looked {
     let since = Instant::now();
     let child = clone(alone, &Clone::default(), |forked| {
         forked.close_all_but(&[write.as_fd()]).expect("close_range");
-        porthole_discovery::inspect::run(&forked, subject, what, &write);
+        let all = porthole_discovery::inspect::Variables::All;
+        porthole_discovery::inspect::run(&forked, (subject, what), &all, &write);
         exit(0)
     })
     .expect("a child");

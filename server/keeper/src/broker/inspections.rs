@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use porthole_discovery::inspect::Variables;
 use porthole_protocol::inspection::{DEADLINE, Subject, What};
 use porthole_protocol::keeper::{Failure, FailureCode, Reply};
 use porthole_sys::process::{Child, Clone, SingleThreaded};
@@ -48,7 +49,7 @@ impl Broker {
             );
             return self.reply(ticket, Reply::Failed(failure), Vec::new());
         }
-        match fork(&subject, what) {
+        match fork(&subject, what, &self.variables()) {
             Ok((pipe, child)) => {
                 let deadline = u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX);
                 self.inspections.push(Inspection {
@@ -62,6 +63,19 @@ impl Broker {
                 let failure = io_failure(&error, "no process can be started");
                 self.reply(ticket, Reply::Failed(failure), Vec::new());
             }
+        }
+    }
+
+    /// Whose environment the server may have: a container's of ours, and what root's policy would
+    /// let it be told by a program that it starts there.
+    fn variables(&self) -> Variables {
+        let policy = &self.policy;
+        if policy.join_privileged || policy.host_namespaces {
+            return Variables::All;
+        }
+        Variables::InGroups {
+            name: format!("porthole-{}", self.ground.places.instance()),
+            containers: policy.join_foreign,
         }
     }
 
@@ -86,7 +100,7 @@ impl Broker {
     }
 }
 
-fn fork(subject: &Subject, what: What) -> io::Result<(OwnedFd, Child)> {
+fn fork(subject: &Subject, what: What, variables: &Variables) -> io::Result<(OwnedFd, Child)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let alone = SingleThreaded::verify()?;
     let keeper = rustix::process::getpid();
@@ -99,7 +113,7 @@ fn fork(subject: &Subject, what: What) -> io::Result<(OwnedFd, Child)> {
         // Its own clock too, should the keeper be busy; whole seconds, rounded up.
         nix::unistd::alarm::set(u32::try_from(DEADLINE.as_secs() + 1).unwrap_or(4));
         let written = forked.close_all_but(&[write.as_fd()]).is_ok()
-            && porthole_discovery::inspect::run(&forked, subject, what, &write);
+            && porthole_discovery::inspect::run(&forked, (subject, what), variables, &write);
         porthole_sys::process::exit(i32::from(!written))
     })?;
     Ok((read, child))

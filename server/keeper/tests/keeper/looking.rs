@@ -196,3 +196,81 @@ fn one_that_hangs_holds_up_nobody_and_is_killed() {
     let pipe = ask(&mut client, &own, What::Uts).expect("there is room again");
     assert!(matches!(document(pipe), Some(Document::Inspected(_))));
 }
+
+/// What the keeper tells of a process's variables.
+fn variables(client: &mut Client, pid: i32) -> Option<Vec<String>> {
+    let what = What::Process { environment: true };
+    let pipe = ask(client, &subject(HostPid(pid)), what).expect("a pipe");
+    match document(pipe) {
+        Some(Document::Inspected(inspected)) => match *inspected {
+            Inspected::Process(process) => process.environment.map(|found| found.items),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn whose_variables_are_told_is_for_root_to_say() {
+    let Some(mut place) = Place::new() else {
+        return;
+    };
+    let started = |command: &mut Command| {
+        command
+            .env("SECRET", "hunter2")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts")
+    };
+    let mut hosts = started(Command::new("sleep").arg("1000000"));
+    let mut others = started(Command::new("unshare").args([
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sleep",
+        "1000000",
+    ]));
+    let on_host = hosts.id().cast_signed();
+    let outer = others.id().cast_signed();
+    let mut inside = 0;
+    wait_until("it runs in namespaces of its own", || {
+        inside = porthole_tests::host::children(outer)
+            .first()
+            .copied()
+            .unwrap_or(0);
+        let words = porthole_tests::host::arguments(inside);
+        inside != 0 && words.first().is_some_and(|word| word == "sleep")
+    });
+    let mut client = place.connect();
+    let journal = place.journal("container");
+    let own = client.create(&spec(IDLE));
+    let own = client.start(&own.id, &journal);
+    let own = own.pid.expect("it runs").0;
+    for (policy, of_container, of_host) in [
+        ("", false, false),
+        ("join_foreign = true\n", true, false),
+        ("host_namespaces = true\n", true, true),
+        ("join_foreign = true\njoin_privileged = true\n", true, true),
+    ] {
+        place.kill();
+        std::fs::write(place.path("policy.toml"), policy).expect("policy");
+        place.start();
+        client = place.connect();
+        for (pid, told) in [(own, true), (inside, of_container), (on_host, of_host)] {
+            let found = variables(&mut client, pid);
+            assert_eq!(found.is_some(), told, "{policy:?}: {pid}: {found:?}");
+            let secret = found.is_some_and(|found| found.iter().any(|v| v == "SECRET=hunter2"));
+            assert_eq!(secret, told && pid != own, "{policy:?}: {pid}");
+        }
+    }
+    for child in [&mut hosts, &mut others] {
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    let ids: Vec<_> = client.containers().into_iter().map(|one| one.id).collect();
+    for id in ids {
+        client.remove(&id);
+    }
+}

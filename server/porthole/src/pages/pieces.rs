@@ -170,9 +170,12 @@ async fn variables(visit: &Visit, container: &AnyContainer) -> Result<String, Re
     let subject = Subject::Process(init(&visit.state, container).await?);
     let what = What::Process { environment: true };
     match look(&visit.state, &visit.who, subject, what).await? {
-        Inspected::Process(read) => Ok(tabs::environment(
-            read.environment.map(|read| read.items).unwrap_or_default(),
-        )),
+        Inspected::Process(read) => match read.environment {
+            Some(variables) => Ok(tabs::environment(variables.items)),
+            None => Err(Refusal::forbidden(
+                "Its variables may not be read, or root's policy does not let Porthole: join_foreign = true in /etc/porthole/policy.toml does.",
+            )),
+        },
         _ => Err(Refusal::internal()),
     }
 }
