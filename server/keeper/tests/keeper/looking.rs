@@ -210,21 +210,27 @@ fn variables(client: &mut Client, pid: i32) -> Option<Vec<String>> {
     }
 }
 
+/// Gone after the test, however that ends.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn whose_variables_are_told_is_for_root_to_say() {
     let Some(mut place) = Place::new() else {
         return;
     };
     let started = |command: &mut Command| {
-        command
-            .env("SECRET", "hunter2")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("it starts")
+        let command = command.env("SECRET", "hunter2").stdin(Stdio::null());
+        Started(command.stdout(Stdio::null()).spawn().expect("it starts"))
     };
-    let mut hosts = started(Command::new("sleep").arg("1000000"));
-    let mut others = started(Command::new("unshare").args([
+    let hosts = started(Command::new("sleep").arg("1000000"));
+    let others = started(Command::new("unshare").args([
         "--mount",
         "--pid",
         "--fork",
@@ -232,8 +238,8 @@ fn whose_variables_are_told_is_for_root_to_say() {
         "sleep",
         "1000000",
     ]));
-    let on_host = hosts.id().cast_signed();
-    let outer = others.id().cast_signed();
+    let on_host = hosts.0.id().cast_signed();
+    let outer = others.0.id().cast_signed();
     let mut inside = 0;
     wait_until("it runs in namespaces of its own", || {
         inside = porthole_tests::host::children(outer)
@@ -260,14 +266,10 @@ fn whose_variables_are_told_is_for_root_to_say() {
         client = place.connect();
         for (pid, told) in [(own, true), (inside, of_container), (on_host, of_host)] {
             let found = variables(&mut client, pid);
-            assert_eq!(found.is_some(), told, "{policy:?}: {pid}: {found:?}");
+            assert_eq!(found.is_some(), told, "{policy:?}: {pid}");
             let secret = found.is_some_and(|found| found.iter().any(|v| v == "SECRET=hunter2"));
             assert_eq!(secret, told && pid != own, "{policy:?}: {pid}");
         }
-    }
-    for child in [&mut hosts, &mut others] {
-        child.kill().expect("killed");
-        child.wait().expect("ended");
     }
     let ids: Vec<_> = client.containers().into_iter().map(|one| one.id).collect();
     for id in ids {
