@@ -34,7 +34,7 @@ impl Netlink {
         self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
         let (mut found, mut strange) = (Vec::new(), 0);
         loop {
-            let (bytes, _) = self.0.recv_from_full().map_err(failed)?;
+            let bytes = self.receive()?;
             if bytes.is_empty() {
                 return Err(failed(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -59,7 +59,7 @@ impl Netlink {
         let mut message = NsidMessage::default();
         message.attributes.push(NsidAttribute::Fd(number));
         self.send(RouteNetlinkMessage::GetNsId(message), NLM_F_REQUEST)?;
-        let (bytes, _) = self.0.recv_from_full().map_err(failed)?;
+        let bytes = self.receive()?;
         match NetlinkMessage::deserialize(&bytes).map(|message| message.payload) {
             Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(answer))) => Ok(answer
                 .attributes
@@ -74,6 +74,16 @@ impl Netlink {
                 Err(failed(io::Error::from_raw_os_error(code.abs())))
             }
             _ => Err(failed(io::ErrorKind::InvalidData.into())),
+        }
+    }
+
+    /// What the kernel sends. Whoever is root of the namespace's users can send to any socket in it.
+    fn receive(&self) -> Result<Vec<u8>, Trouble> {
+        loop {
+            let (bytes, from) = self.0.recv_from_full().map_err(failed)?;
+            if from.port_number() == 0 {
+                return Ok(bytes);
+            }
         }
     }
 
@@ -128,5 +138,25 @@ mod tests {
             assert_eq!(messages(&bytes).count(), 0, "{bad}");
         }
         assert_eq!(messages(&[1, 2]).count(), 0);
+    }
+
+    #[test]
+    fn only_the_kernel_is_listened_to() {
+        use netlink_sys::SocketAddr;
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: this test needs root");
+            return;
+        }
+        let mut asks = Socket::new(NETLINK_ROUTE).expect("a socket");
+        let address = asks.bind_auto().expect("an address");
+        let asks = Netlink(asks);
+        // NLMSG_DONE, before the kernel has been asked for anything.
+        let over = [20, 0, 0, 0, 3, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let forger = Socket::new(NETLINK_ROUTE).expect("a socket");
+        let to = SocketAddr::new(address.port_number(), 0);
+        forger.send_to(&over, &to, 0).expect("it may");
+        let request = RouteNetlinkMessage::GetLink(Default::default());
+        let (found, _) = asks.dump(request).expect("an answer");
+        assert!(!found.is_empty(), "there is a loopback interface");
     }
 }
