@@ -55,7 +55,7 @@ async function scene(t, { play = () => {}, query = "", open = () => ({ status: 2
     route.fulfill({
       contentType: "text/html; charset=utf-8",
       headers: { "Content-Security-Policy": CSP },
-      body: `<!doctype html><html lang="en" data-theme="${theme}"><head><title>t</title><link rel="stylesheet" href="/assets/app.css"><link rel="stylesheet" href="/assets/terminal.css"><script src="/assets/terminal.js" defer></script></head><body class="terminal-page"><main class="wide"><h1>web</h1><div id="terminal" data-container="${CONTAINER}" data-name="web" data-session="" data-base=""></div></main></body></html>`,
+      body: `<!doctype html><html lang="en" data-theme="${theme}"><head><title>t</title><link rel="stylesheet" href="/assets/app.css"><link rel="stylesheet" href="/assets/terminal.css"><script src="/assets/terminal.js" defer></script></head><body class="terminal-page"><main class="wide"><h1>web</h1><div id="terminal" data-container="${CONTAINER}" data-name="web" data-session="" data-open="/containers/${CONTAINER}/sessions" data-home="/containers/web" data-base=""></div></main></body></html>`,
     }),
   );
   await page.route(`${ORIGIN}/api/v1/**`, (route) => {
