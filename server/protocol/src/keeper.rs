@@ -192,7 +192,8 @@ pub struct Policy {
     /// Sessions may be opened in containers that Porthole did not make.
     pub join_foreign: bool,
     /// Also in those that hold hardly anything back: the machine's own processes or files, or the
-    /// machine's users with more than Docker's default capabilities or without a system call filter.
+    /// machine's users with more than Docker's default capabilities, without a system call filter, or
+    /// with a writable `/proc/sys` or `/sys`.
     /// That is as much as being root of the machine.
     pub join_privileged: bool,
 }

@@ -49,6 +49,7 @@ pub(crate) fn reason(
     namespaces: &NamespaceSet,
     host: &NamespaceSet,
     machines_root: bool,
+    mountinfo: &str,
 ) -> Option<String> {
     let hosts = |kind| namespaces.get(kind) == host.get(kind);
     // A mount namespace alone, as unshare(1) makes it, takes no file away.
@@ -69,8 +70,57 @@ pub(crate) fn reason(
             "its root is the machine's, with more than Docker's default capabilities ({more:#x} beyond them)"
         ));
     }
-    (facts.status.seccomp == 0)
-        .then(|| "its root is the machine's, and no system call is filtered".to_owned())
+    if facts.status.seccomp == 0 {
+        return Some("its root is the machine's, and no system call is filtered".to_owned());
+    }
+    open_settings(mountinfo).map(|point| {
+        format!(
+            "its root is the machine's, and can write what the kernel is set by, below {point}: which program it starts when another one crashes, among it"
+        )
+    })
+}
+
+/// Where files by which the kernel is set can be written: they ask for no capability, but for the
+/// machine's root, see core(5) and `/sys/kernel/uevent_helper`. Engines make them read-only.
+fn open_settings(mountinfo: &str) -> Option<String> {
+    let mounts: Vec<_> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let written = |mount: &&Mount<'_>| mount.writable && mount.root == "/";
+    mounts.iter().filter(written).find_map(|mount| {
+        let settings = match mount.fstype {
+            "proc" => format!("{}/sys", mount.point.trim_end_matches('/')),
+            "sysfs" => return Some(mount.point.to_owned()),
+            _ => return None,
+        };
+        // What was mounted last over it counts.
+        let over = mounts.iter().rev().find(|over| over.point == settings);
+        over.is_none_or(|over| over.writable && over.fstype == "proc")
+            .then_some(settings)
+    })
+}
+
+/// A line of `/proc/PID/mountinfo`, see proc_pid_mountinfo(5).
+struct Mount<'a> {
+    root: &'a str,
+    point: &'a str,
+    writable: bool,
+    fstype: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (mount, system) = line.split_once(" - ")?;
+        let mut words = mount.split(' ').skip(3);
+        let (root, point, options) = (words.next()?, words.next()?, words.next()?);
+        let mut system = system.split(' ');
+        let (fstype, _, whole) = (system.next()?, system.next(), system.next());
+        let read_only = |options: &str| options.split(',').any(|option| option == "ro");
+        Some(Self {
+            root,
+            point,
+            writable: !read_only(options) && !whole.is_some_and(read_only),
+            fstype,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +130,45 @@ mod tests {
     use porthole_protocol::container::IdRange;
     use porthole_protocol::id::NamespaceInode;
     use porthole_protocol::namespace::PerNamespace;
+
+    /// Docker's, of what counts.
+    const MOUNTS: &str = "\
+        1 0 0:30 / / rw,relatime - overlay overlay rw,lowerdir=a\n\
+        2 1 0:31 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n\
+        3 1 0:32 / /sys ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro\n\
+        4 2 0:31 /bus /proc/bus ro,nosuid,nodev,noexec,relatime - proc proc rw\n\
+        5 2 0:31 /sys /proc/sys ro,nosuid,nodev,noexec,relatime - proc proc rw\n";
+
+    #[test]
+    fn what_the_kernel_is_set_by_is_not_written() {
+        let (facts, own, host) = docker();
+        let why = |mounts: &str| reason(&facts, &own, &host, false, mounts);
+        assert_eq!(why(MOUNTS), None);
+        let settings = MOUNTS.lines().last().expect("a line");
+        let open = MOUNTS.replace(settings, "");
+        assert!(why(&open).expect("a reason").contains("/proc/sys"));
+        let again = format!("{MOUNTS}6 5 0:31 /sys /proc/sys rw - proc proc rw\n");
+        assert!(why(&again).is_some(), "the last mount is what shows");
+        let empty = format!("{MOUNTS}6 5 0:40 / /proc/sys rw - tmpfs tmpfs rw\n");
+        assert_eq!(why(&empty), None);
+        let elsewhere = format!("{MOUNTS}6 1 0:31 / /host/proc rw master:1 - proc proc rw\n");
+        assert!(why(&elsewhere).expect("a reason").contains("/host/proc"));
+        let devices = MOUNTS.replace(
+            "/sys ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro",
+            "/sys rw - sysfs sysfs rw",
+        );
+        assert!(why(&devices).is_some());
+        let part = format!(
+            "{MOUNTS}6 3 0:32 /devices/virtual/net /sys/devices/virtual/net rw - sysfs sysfs rw\n"
+        );
+        assert_eq!(why(&part), None, "as LXC has it");
+        // Where nobody in it is the machine's root, nobody writes them.
+        let mut users = own;
+        users.user = Some(NamespaceInode(7));
+        let mut mapped = facts.clone();
+        mapped.uid_map = vec![IdRange(0, 100_000, 65_536)];
+        assert_eq!(reason(&mapped, &users, &host, false, &open), None);
+    }
 
     fn docker() -> (Facts, NamespaceSet, NamespaceSet) {
         let host = PerNamespace::build(|kind| Some(NamespaceInode(kind as u64)));
@@ -106,7 +195,7 @@ mod tests {
     #[test]
     fn dockers_defaults_hold_something_back() {
         let (facts, own, host) = docker();
-        assert_eq!(reason(&facts, &own, &host, false), None);
+        assert_eq!(reason(&facts, &own, &host, false, MOUNTS), None);
     }
 
     #[test]
@@ -115,16 +204,22 @@ mod tests {
         for kind in [NamespaceType::Mnt, NamespaceType::Pid] {
             let mut shared = own;
             *shared.get_mut(kind) = *host.get(kind);
-            assert!(reason(&facts, &shared, &host, false).is_some(), "{kind}");
+            assert!(
+                reason(&facts, &shared, &host, false, MOUNTS).is_some(),
+                "{kind}"
+            );
         }
-        assert!(reason(&facts, &own, &host, true).is_some(), "its root");
+        assert!(
+            reason(&facts, &own, &host, true, MOUNTS).is_some(),
+            "its root"
+        );
         let mut unfiltered = facts.clone();
         unfiltered.status.seccomp = 0;
-        assert!(reason(&unfiltered, &own, &host, false).is_some());
+        assert!(reason(&unfiltered, &own, &host, false, MOUNTS).is_some());
         let mut capable = facts.clone();
         capable.status.bounding |= 1 << 21;
         assert!(
-            reason(&capable, &own, &host, false)
+            reason(&capable, &own, &host, false, MOUNTS)
                 .expect("a reason")
                 .contains("0x200000")
         );
@@ -132,8 +227,8 @@ mod tests {
         let mut users = own;
         users.user = Some(NamespaceInode(7));
         capable.status.seccomp = 0;
-        assert!(reason(&capable, &users, &host, false).is_some());
+        assert!(reason(&capable, &users, &host, false, MOUNTS).is_some());
         capable.uid_map = vec![IdRange(0, 100_000, 65_536)];
-        assert_eq!(reason(&capable, &users, &host, false), None);
+        assert_eq!(reason(&capable, &users, &host, false, MOUNTS), None);
     }
 }

@@ -53,6 +53,8 @@ struct Read {
     filters: Result<Vec<Filter>, Unread>,
     own: Facts,
     host: NamespaceSet,
+    /// Its mounts.
+    mounts: String,
 }
 
 /// Runs a command in another engine's container. Called in the session's monitor, as
@@ -201,9 +203,13 @@ fn read(
             i64::try_from(filters.len()).unwrap_or(i64::MAX),
         );
     }
+    let file = format!("/proc/{pid}/mountinfo");
+    let mounts = std::fs::read(&file)
+        .map_err(|error| of_init(StepError::new((Step::ReadProcess, file), error)))?;
     Ok(Read {
         facts,
         filters,
+        mounts: String::from_utf8_lossy(&mounts).into_owned(),
         own: Facts::read(own_pid)?,
         host: observe::namespaces(own_pid)?,
     })
@@ -240,7 +246,8 @@ fn check_danger(
     let machines = Directory::root().map_err(failed)?;
     // The machine's files, be it in a mount namespace of somebody's own.
     let is_machines = Directory::of(root).map_err(failed)? == machines;
-    match danger::reason(&read.facts, namespaces, &read.host, is_machines) {
+    let (facts, mounts) = (&read.facts, &read.mounts);
+    match danger::reason(facts, namespaces, &read.host, is_machines, mounts) {
         None => Ok(Some(machines)),
         Some(why) => Err(danger::refusal(&why)),
     }

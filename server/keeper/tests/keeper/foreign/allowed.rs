@@ -146,6 +146,40 @@ fn a_changed_root_directory_holds_nobody() {
 }
 
 #[test]
+fn who_could_set_the_kernel_needs_roots_word() {
+    let (Some((mut place, mut client)), Some(docker)) = (place(""), DockerDaemon::start()) else {
+        return;
+    };
+    let open = docker.run(
+        &["--security-opt", "systempaths=unconfined"],
+        &["sleep", "1000000"],
+    );
+    let open = docker.init(&open);
+    // Docker's own capabilities and filter. What is written is what stands there.
+    let look = [
+        "sh",
+        "-c",
+        "cd /proc/sys/kernel; now=$(cat core_pattern); echo \"$now\" >core_pattern && echo written",
+    ];
+    let failure = refusal(&place, &mut client, spec(open, &look), 1);
+    assert_eq!(failure.code, FailureCode::Forbidden, "{failure}");
+    assert!(failure.message.contains("/proc/sys"), "{failure}");
+    let usual = docker.run(&[], &["sleep", "1000000"]);
+    let (_, text) = run(&place, &mut client, spec(docker.init(&usual), &look), 2);
+    assert!(!text.contains("written"), "control: {text}");
+    place.kill();
+    std::fs::write(
+        place.path("policy.toml"),
+        "join_foreign = true\njoin_privileged = true\n",
+    )
+    .expect("policy");
+    place.start();
+    let mut client = place.connect();
+    let (_, text) = run(&place, &mut client, spec(open, &look), 3);
+    assert!(text.contains("written"), "why it is refused: {text}");
+}
+
+#[test]
 fn only_what_root_allows_is_joined() {
     let Some(place) = Place::new() else {
         return;
