@@ -61,6 +61,7 @@ pub fn routes(routes: Routes) -> Routes {
         .get("/compare/inside", See, processes::compare_inside)
         .get("/commands", See, commands::of_page)
         .get("/namespaces", See, namespaces::list)
+        .get("/namespaces/wires", See, namespaces::wires)
         .get("/namespaces/{type}/{inode}", See, namespaces::show)
         .get("/namespaces/{type}/{inode}/detail", See, namespaces::inside)
         .get(

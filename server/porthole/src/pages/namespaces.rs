@@ -5,14 +5,16 @@ use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 use porthole_protocol::id::NamespaceInode;
+use porthole_protocol::inspection::{Subject, What};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Namespace;
 
 use super::view::namespaces::detail::{self, DetailPage};
-use super::view::namespaces::listing::Listing;
+use super::view::namespaces::listing::{Listing, View};
 use super::view::namespaces::one::{NamespacePage, Shown};
 use super::view::namespaces::page::NamespacesPage;
 use super::view::namespaces::survey::Survey;
+use super::view::namespaces::wires;
 use super::{Visit, page};
 use crate::Refusal;
 use crate::api::inspect::{Sight, look};
@@ -30,6 +32,29 @@ pub(super) async fn list(
         StatusCode::OK,
         &NamespacesPage::new(&visit.state.world, visit.scene(), &listing, shell),
     )
+}
+
+/// `/namespaces/wires`: the wires between network namespaces, read now. A reading that fails or
+/// hangs is a line in their place; without scripts they are a page.
+pub(super) async fn wires(
+    visit: Visit,
+    listing: Result<Query<Listing>, QueryRejection>,
+) -> Response {
+    let Query(mut listing) = listing.unwrap_or_default();
+    View::Wires.name().clone_into(&mut listing.view);
+    let drawing = match look(&visit.state, &visit.who, Subject::Host, What::Wiring).await {
+        Ok(read) => {
+            let survey = Survey::new(&visit.state.world, visit.scene());
+            wires::drawn(&survey, &listing, &read)
+        }
+        Err(refusal) => wires::unread(visit.scene().base, &listing, &refusal.message),
+    };
+    if visit.by_htmx() {
+        return piece(drawing);
+    }
+    let shell = visit.shell("namespaces");
+    let all = NamespacesPage::new(&visit.state.world, visit.scene(), &listing, shell);
+    page(StatusCode::OK, &all.holding(drawing))
 }
 
 /// The namespace that a path names.

@@ -9,6 +9,7 @@ pub mod page;
 pub mod survey;
 mod table;
 mod trees;
+pub mod wires;
 
 #[cfg(test)]
 mod sample;

@@ -22,11 +22,19 @@ pub enum View {
     Tree,
     /// Containers and their eight, equal ones alike.
     Matrix,
+    /// Network namespaces as boxes, what connects their interfaces as lines.
+    Wires,
 }
 
 impl View {
     /// All, in their order.
-    pub const ALL: [Self; 4] = [Self::Table, Self::Graph, Self::Tree, Self::Matrix];
+    pub const ALL: [Self; 5] = [
+        Self::Table,
+        Self::Graph,
+        Self::Tree,
+        Self::Matrix,
+        Self::Wires,
+    ];
 
     /// Its word in the query; the table has none.
     pub const fn name(self) -> &'static str {
@@ -35,6 +43,7 @@ impl View {
             Self::Graph => "graph",
             Self::Tree => "tree",
             Self::Matrix => "matrix",
+            Self::Wires => "wires",
         }
     }
 
@@ -45,6 +54,7 @@ impl View {
             Self::Graph => "Graph",
             Self::Tree => "Trees",
             Self::Matrix => "Sharing",
+            Self::Wires => "Wires",
         }
     }
 
@@ -53,7 +63,7 @@ impl View {
         match self {
             Self::Table => "t",
             Self::Graph => "g",
-            Self::Tree | Self::Matrix => "",
+            Self::Tree | Self::Matrix | Self::Wires => "",
         }
     }
 }
@@ -62,7 +72,7 @@ impl View {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Listing {
-    /// `graph`, `tree`, `matrix`; anything else is the table.
+    /// `graph`, `tree`, `matrix`, `wires`; anything else is the table.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub view: String,
     /// Only those of this type.

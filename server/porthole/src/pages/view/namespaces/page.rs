@@ -1,4 +1,5 @@
-//! `/namespaces`: every namespace of the host, as a table, a graph, trees and a matrix.
+//! `/namespaces`: every namespace of the host, as a table, a graph, trees and a matrix, and the wires
+//! between those of type net.
 
 use askama::Template;
 use porthole_protocol::namespace::NamespaceType;
@@ -10,7 +11,7 @@ use super::super::words::count;
 use super::super::{Scene, html};
 use super::listing::{Listing, View};
 use super::survey::Survey;
-use super::{graph, matrix, table, trees};
+use super::{graph, matrix, table, trees, wires};
 use crate::world::World;
 
 /// A view's link.
@@ -46,6 +47,10 @@ pub struct NamespacesPage {
     segments: Vec<Segment>,
     columns: Vec<Column>,
     region: Region,
+    /// Where the wires are read.
+    wires: String,
+    /// The wires, where they were read already.
+    drawing: Option<String>,
 }
 
 impl NamespacesPage {
@@ -91,7 +96,15 @@ impl NamespacesPage {
             segments: segments.collect(),
             columns: columns.into(),
             region,
+            wires: wires::address(scene.base, listing),
+            drawing: None,
         }
+    }
+
+    /// The page with the wires in it, for browsers without scripts.
+    pub fn holding(mut self, drawing: String) -> Self {
+        self.drawing = Some(drawing);
+        self
     }
 }
 
@@ -105,11 +118,11 @@ struct Empty {
 
 #[derive(Template)]
 #[template(path = "partials/namespaces_more.html")]
-struct More {
-    to: String,
-    shown: usize,
-    total: usize,
-    what: &'static str,
+pub(super) struct More {
+    pub(super) to: String,
+    pub(super) shown: usize,
+    pub(super) total: usize,
+    pub(super) what: &'static str,
 }
 
 /// What of the page is live.
@@ -139,6 +152,11 @@ pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
             let (rows, total) = matrix::slots(&survey, listing);
             let shown = total.min(listing.limit(matrix::ROWS));
             (rows, shown, total, "containers")
+        }
+        // What is read later says itself what it left out, and that there is nothing.
+        View::Wires => {
+            let all = survey.namespaces.len();
+            (Vec::new(), all, all, "boxes")
         }
     };
     let all = survey.namespaces.len();
