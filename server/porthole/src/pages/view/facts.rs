@@ -79,16 +79,21 @@ impl Facts {
             started: container.started_at().map(When::from),
             finished: finished(container),
             facts,
-            labels: labels(container),
+            labels: labels(container, scene.who.may_look_into_container(container)),
             privileged: told.is_some_and(|told| told.privileged),
         }
     }
 }
 
-fn labels(container: &AnyContainer) -> Vec<(String, String)> {
+/// Another engine's are for who may look inside: passwords are kept in them, such as those of a
+/// proxy that is set by labels. Porthole's own are known to be seen by everybody.
+fn labels(container: &AnyContainer, looks: bool) -> Vec<(String, String)> {
     let labels = match container {
         AnyContainer::Own(own) => Some(&own.spec.labels),
-        AnyContainer::Foreign(foreign) => foreign.told.as_ref().map(|told| &told.labels),
+        AnyContainer::Foreign(foreign) => {
+            let told = foreign.told.as_ref().filter(|_| looks);
+            told.map(|told| &told.labels)
+        }
     };
     let labels = labels.into_iter().flatten();
     labels

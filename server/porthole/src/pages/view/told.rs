@@ -164,6 +164,11 @@ fn what_an_engine_tells_is_among_the_facts_and_variables_are_not_in_the_page() {
         !page.contains("hunter2") && !page.contains("PASSWORD"),
         "{page}"
     );
+    let stranger = overview(&world(true), &sample::identity("grace", Role::User));
+    assert!(stranger.contains("postgres:16"), "{stranger}");
+    for closed in ["com.example", "docker-entrypoint.sh postgres"] {
+        assert!(!stranger.contains(closed), "{closed} in {stranger}");
+    }
     let variables = super::tabs::environment(["POSTGRES_PASSWORD=hunter2", "EMPTY"]);
     assert!(variables.contains("hunter2"), "the control: {variables}");
 }
