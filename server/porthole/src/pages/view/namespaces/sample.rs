@@ -4,6 +4,9 @@
 use porthole_protocol::container::IdRange;
 use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode};
+use porthole_protocol::inspection::{
+    Address, Bounded, Inspected, Interface, Peer, WiredNamespace, Wiring,
+};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
 use porthole_protocol::observation::{Holder, Namespace, Process, Sighting, Update};
 
@@ -294,4 +297,127 @@ pub(crate) fn crowd(containers: u64) -> World {
     }
     world.observe(build.update);
     world
+}
+
+/// The interfaces of `ip link`, as a reader writes them.
+fn interface(index: u32, name: &str, kind: &str, address: &str) -> Interface {
+    let addresses = [address, "fe80::42:acff:fe11:2/64"];
+    let addresses = addresses.into_iter().filter(|a| !a.is_empty()).map(|a| {
+        let (address, prefix) = a.split_once('/').expect("a prefix");
+        Address {
+            address: address.parse().expect("an address"),
+            prefix: prefix.parse().expect("a number"),
+            scope: if a.starts_with("fe80") {
+                "link"
+            } else {
+                "global"
+            }
+            .to_owned(),
+        }
+    });
+    Interface {
+        index,
+        name: name.to_owned(),
+        kind: (!kind.is_empty()).then(|| kind.to_owned()),
+        up: true,
+        state: "up".to_owned(),
+        mtu: 1500,
+        mac: Some("02:42:ac:11:00:02".to_owned()),
+        master: None,
+        ports: Vec::new(),
+        addresses: addresses.collect(),
+        peer: None,
+        received: 0,
+        sent: 0,
+    }
+}
+
+/// Tells both that they are each other's other end.
+fn join(a: (&WiredNamespace, &mut Interface), b: (&WiredNamespace, &mut Interface)) {
+    let peer = |space: &WiredNamespace, one: &Interface| Peer {
+        index: one.index,
+        namespace: Some(space.inode),
+        name: Some(one.name.clone()),
+        master: None,
+    };
+    a.1.peer = Some(peer(b.0, b.1));
+    b.1.peer = Some(peer(a.0, a.1));
+}
+
+fn wired_space(inode: NamespaceInode, process: Option<i32>) -> WiredNamespace {
+    let mut fallback = interface(2, "tunl0", "ipip", "");
+    fallback.up = false;
+    fallback.addresses.clear();
+    let items = vec![interface(1, "lo", "loopback", "127.0.0.1/8"), fallback];
+    WiredNamespace {
+        inode,
+        host: false,
+        process: process.map(HostPid),
+        mount: None,
+        interfaces: Bounded { items, left_out: 0 },
+    }
+}
+
+/// A host with so many containers on Docker's bridge, two more that are wired to each other, one
+/// that a network card of the host's is shared with, and one that is wired to nothing.
+pub(crate) fn wired(containers: u32) -> (World, Inspected) {
+    let world = crowd(u64::from(containers));
+    let mut host = wired_space(initial(NamespaceType::Net), Some(1));
+    host.host = true;
+    let mut down = interface(4, "wlp0s20f3", "", "");
+    (down.up, down.state) = (false, "down".to_owned());
+    down.addresses.clear();
+    let card = interface(3, "enp0s31f6", "", "192.0.2.17/24");
+    let mut bridge = interface(5, "docker0", "bridge", "172.17.0.1/16");
+    let mut spaces = Vec::new();
+    let mut ports = Vec::new();
+    for number in 0..containers {
+        let inode = NamespaceInode(4_026_600_000 + u64::from(number) * 6 + 4);
+        let pid = 20_000 + i32::try_from(number).unwrap_or_default();
+        let mut space = wired_space(inode, Some(pid));
+        let address = format!("172.17.0.{}/16", number + 2);
+        let mut port = interface(10 + number, &format!("veth{number:04}"), "veth", "");
+        port.master = Some(5);
+        bridge.ports.push(port.index);
+        let mut end = interface(2 + number, "eth0", "veth", &address);
+        join((&host, &mut port), (&space, &mut end));
+        ports.push(port);
+        space.interfaces.items.push(end);
+        spaces.push(space);
+    }
+    let mut pair =
+        [4_026_532_305, 4_026_532_405].map(|inode| wired_space(NamespaceInode(inode), None));
+    let mut ends =
+        ["eth0", "a-name-of-15-by"].map(|name| interface(9, name, "veth", "10.9.0.1/24"));
+    let [a, b] = &mut ends;
+    join((&pair[0], a), (&pair[1], b));
+    for (space, end) in pair.iter_mut().zip(ends) {
+        space.interfaces.items.push(end);
+    }
+    let mut upon = interface(7, "macvlan0", "macvlan", "192.0.2.18/24");
+    upon.peer = Some(Peer {
+        index: card.index,
+        namespace: Some(host.inode),
+        name: Some(card.name.clone()),
+        master: None,
+    });
+    pair[0].interfaces.items.push(upon);
+    spaces.extend(pair);
+    let mut blue = wired_space(NamespaceInode(4_026_533_000), None);
+    blue.mount = Some("/run/netns/blue".to_owned());
+    spaces.push(blue);
+    host.interfaces.items.extend([card, down, bridge]);
+    host.interfaces.items.extend(ports);
+    spaces.insert(0, host);
+    let wiring = Wiring {
+        namespaces: Bounded {
+            items: spaces,
+            left_out: 0,
+        },
+        unread: Bounded {
+            items: vec![NamespaceInode(4_026_533_009)],
+            left_out: 0,
+        },
+    };
+    (world, Inspected::Wiring(wiring))
 }

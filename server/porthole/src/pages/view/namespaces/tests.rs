@@ -14,7 +14,7 @@ use super::listing::Listing;
 use super::one::{NamespacePage, Shown};
 use super::page::{NamespacesPage, region};
 use super::survey::Survey;
-use super::{detail, one, sample};
+use super::{detail, one, sample, wires};
 use crate::access::Role;
 use crate::world::World;
 
@@ -105,7 +105,7 @@ fn command_lines_are_for_who_may_look() {
             base: "",
             who: &who,
         };
-        for query in ["", "view=graph", "view=tree", "view=matrix"] {
+        for query in ["", "view=graph", "view=tree", "view=matrix", "view=wires"] {
             let all: String = region(&world, scene, &listing(query)).changes(None);
             if query.is_empty() {
                 assert_eq!(all.contains("--listen="), sees_docker, "{role} {name}");
@@ -227,6 +227,59 @@ fn a_namespace_that_goes_says_so_and_one_that_changes_changes_alone() {
 }
 
 #[test]
+fn a_wire_leads_from_a_bridges_port_to_a_container() {
+    let (world, wiring) = sample::wired(30);
+    let who = host::admin();
+    let scene = Scene {
+        base: "",
+        who: &who,
+    };
+    let survey = Survey::new(&world, scene);
+    let all = wires::drawn(&survey, &listing(""), &wiring);
+    assert!(
+        all.contains("<li>veth0003, port of docker0, in the host to eth0 in job-0003</li>"),
+        "{all}"
+    );
+    assert!(all.contains("172.17.0.5/16"), "{all}");
+    assert!(
+        !all.contains("/16 fe80::"),
+        "what every interface has: {all}"
+    );
+    // Of each pair one line, and a straight one: its port is as high as its other end.
+    let pairs: Vec<_> = all.split("<path class=\"pair\"").skip(1).collect();
+    assert_eq!(pairs.len(), 31, "{all}");
+    let straight = |p: &&&str| !p.split('>').next().unwrap_or_default().contains('V');
+    assert_eq!(pairs.iter().filter(straight).count(), 30, "{all}");
+    // Loopback and what the kernel makes by itself is nobody's interface.
+    assert!(
+        all.contains("1 network namespace has only loopback: <a href=\"/namespaces/net/4026533000\">/run/netns/blue"),
+        "{all}"
+    );
+    assert!(!all.contains("tunl0") && !all.contains(">lo<"), "{all}");
+    assert!(all.contains("1 network namespace could not be entered."));
+    // Of what is searched for, what it is wired to is shown too.
+    let one = wires::drawn(&survey, &listing("q=job-0003"), &wiring);
+    assert_eq!(one.matches("<g class=\"box\">").count(), 2, "{one}");
+    assert_eq!(one.matches("<path class=\"pair\"").count(), 1, "{one}");
+}
+
+#[test]
+fn more_boxes_than_anybody_reads_are_counted() {
+    let (world, wiring) = sample::wired(100);
+    let who = host::admin();
+    let scene = Scene {
+        base: "",
+        who: &who,
+    };
+    let survey = Survey::new(&world, scene);
+    let some = wires::drawn(&survey, &listing(""), &wiring);
+    assert_eq!(some.matches("<g class=\"box\">").count(), 60);
+    assert!(some.contains("view=wires&#38;all=on"), "{some}");
+    let all = wires::drawn(&survey, &listing("all=on"), &wiring);
+    assert!(!all.contains("are drawn."), "{all}");
+}
+
+#[test]
 fn a_thousand_containers_are_counted_and_one_click_away() {
     let world = sample::crowd(1000);
     let who = host::admin();
@@ -293,7 +346,7 @@ fn every_address_begins_with_the_base_path() {
         who: &who,
     };
     let mut all = String::new();
-    for query in ["", "view=graph", "view=tree", "view=matrix"] {
+    for query in ["", "view=graph", "view=tree", "view=matrix", "view=wires"] {
         all += &html(&NamespacesPage::new(
             &world,
             scene,
@@ -302,6 +355,10 @@ fn every_address_begins_with_the_base_path() {
         ));
     }
     let survey = Survey::new(&world, scene);
+    let (wired, wiring) = sample::wired(30);
+    let read = wires::drawn(&Survey::new(&wired, scene), &listing("q=web"), &wiring);
+    all += &read;
+    all += &wires::unread("/porthole", &listing("q=web"), "It hung");
     for (kind, read) in documents() {
         let inode = world.find("web").expect("there").namespaces.get(kind).inode;
         let namespace = world.namespace(inode.expect("one")).expect("there");
@@ -361,6 +418,16 @@ pub(crate) fn pages() -> Vec<(String, String)> {
     ] {
         let page = NamespacesPage::new(&world, scene, &listing(query), shell(&world, scene));
         pages.push((format!("namespaces-{name}"), html(&page)));
+    }
+    for (name, number) in [("few", 2), ("30", 30)] {
+        let (world, wiring) = sample::wired(number);
+        let listing = listing("view=wires");
+        let drawing = wires::drawn(&Survey::new(&world, scene), &listing, &wiring);
+        let page = NamespacesPage::new(&world, scene, &listing, shell(&world, scene));
+        pages.push((
+            format!("namespaces-wires-{name}"),
+            html(&page.holding(drawing)),
+        ));
     }
     let crowd = sample::crowd(30);
     let page = NamespacesPage::new(&crowd, scene, &listing("view=graph"), shell(&crowd, scene));
