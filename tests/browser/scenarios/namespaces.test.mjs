@@ -183,6 +183,50 @@ test("a time namespace that only a descriptor holds", async () => {
   await end(child);
 });
 
+test("the wires: a pair of veth from a bridge's port into another namespace", async () => {
+  // The bridge is in a network namespace of the test's own, so that the host has no interface more.
+  const inner = start("unshare", "--net", "sh", "-c", "ip link set lo up; echo ready; exec cat");
+  await until("the inner namespace", () => inner.said.includes("ready"));
+  const made = [
+    "ip link add br-test type bridge",
+    "ip addr add 10.77.0.1/24 dev br-test",
+    `ip link add port0 master br-test type veth peer name eth0 netns ${inner.pid}`,
+    "ip link set br-test up",
+    "ip link set port0 up",
+    `nsenter --net --target ${inner.pid} ip addr add 10.77.0.2/24 dev eth0`,
+    `nsenter --net --target ${inner.pid} ip link set eth0 up`,
+    "echo ready",
+    "exec cat",
+  ];
+  const outer = start("unshare", "--net", "sh", "-ec", made.join("; "));
+  await until("the bridge", () => outer.said.includes("ready"));
+  await open(`/namespaces?view=wires&q=net:[${inode(outer.pid, "net")}]`);
+  const drawing = page.locator("#detail svg");
+  const line = (name) => drawing.locator(".row", { hasText: new RegExp(`${name}: `) });
+  await line("port0").waitFor();
+  assert.equal(await drawing.locator(".box").count(), 2, "what is searched for, and what is wired to it");
+  assert.equal(await line("br-test").locator("text").textContent(), "br-test 10.77.0.1/24");
+  assert.equal(await line("eth0").locator("text").textContent(), "eth0 10.77.0.2/24");
+  assert.equal(await drawing.locator(".wires .bus").count(), 1, "from the bridge to its port");
+  // The wire leads from the one's edge to the other's.
+  const wire = await drawing.locator(".wires .pair").getAttribute("data-equal");
+  assert.equal(await line("port0").getAttribute("data-equal"), wire);
+  assert.equal(await line("eth0").getAttribute("data-equal"), wire);
+  await page.getByText("The wires as a list (1)").click();
+  await page.locator("#wires li").getByText(`port0, port of br-test, in cat ${outer.pid} to eth0 in cat ${inner.pid}`).waitFor();
+  assert.deepEqual(await new AxeBuilder(page).violations(), []);
+  // What changes is there when it is read again.
+  execFileSync("nsenter", ["--net", "--target", String(inner.pid), "ip", "link", "del", "eth0"]);
+  await page.getByRole("button", { name: "Read again" }).click();
+  await until("the wire is gone", async () => (await drawing.locator(".wires .pair").count()) === 0);
+  assert.equal(await line("br-test").count(), 1);
+  // One that has only loopback is a name in a line.
+  await open(`/namespaces?view=wires&q=net:[${inode(inner.pid, "net")}]`);
+  await page.locator("#bare").getByText(`1 network namespace has only loopback: cat ${inner.pid}.`).waitFor();
+  await end(inner);
+  await end(outer);
+});
+
 test("each of the eight is read inside", async () => {
   const inside = { mnt: "overlay", uts: "web", ipc: "Message queues", pid: "First process", net: "lo", user: "65535", cgroup: "porthole-", time: "Monotonic" };
   for (const type of TYPES) {
@@ -239,6 +283,7 @@ for (const theme of ["dark", "light"]) {
         ["graph", "/namespaces?view=graph"],
         ["tree", "/namespaces?view=tree"],
         ["matrix", "/namespaces?view=matrix"],
+        ["wires", "/namespaces?view=wires"],
         ["none", "/namespaces?q=nothing-is-like-this"],
         ["one-net", `/namespaces/net/${web.namespaces.net.inode}`],
         ["one-mnt", `/namespaces/mnt/${web.namespaces.mnt.inode}`],
@@ -247,6 +292,7 @@ for (const theme of ["dark", "light"]) {
       for (const [name, path] of pages) {
         await page.goto(porthole.url + path);
         if (name.startsWith("one-")) await page.locator("#detail .under, #detail table").first().waitFor();
+        if (name === "wires") await page.getByRole("button", { name: "Read again" }).waitFor();
         const shot = new URL(`../results/host-namespaces-${name}-${theme}-${width}.png`, import.meta.url).pathname;
         await page.screenshot({ path: shot, fullPage: true });
         const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

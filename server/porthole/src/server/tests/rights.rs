@@ -447,3 +447,24 @@ async fn what_is_inside_a_namespace_of_the_host_is_for_who_may_look_into_the_hos
         assert_eq!(inside, if sees { 200 } else { 403 }, "{who:?}");
     }
 }
+
+#[tokio::test]
+async fn wires_that_cannot_be_read_cost_a_line_and_not_the_page() {
+    let scene = Scene::new().await;
+    for who in [Who::Other, Who::Admin] {
+        for piece in [false, true] {
+            let mut request = scene.request(&Method::GET, "/namespaces/wires?q=a", who);
+            if piece {
+                let value = axum::http::HeaderValue::from_static("true");
+                request.headers_mut().insert("hx-request", value);
+            }
+            let answer = scene.send(request).await;
+            assert_eq!(answer.status(), 200, "{who:?}");
+            let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+            let text = String::from_utf8(body.expect("a body").to_vec()).expect("text");
+            assert!(text.contains("<strong>Not read.</strong>"), "{text}");
+            assert!(text.contains("hx-get=\"/namespaces/wires?q=a\""), "{text}");
+            assert_eq!(text.contains("<html"), !piece);
+        }
+    }
+}

@@ -245,6 +245,10 @@ fn a_wire_leads_from_a_bridges_port_to_a_container() {
         !all.contains("/16 fe80::"),
         "what every interface has: {all}"
     );
+    assert!(
+        all.contains("<li>macvlan0 in registry on top of enp0s31f6 in the host</li>"),
+        "{all}"
+    );
     // Of each pair one line, and a straight one: its port is as high as its other end.
     let pairs: Vec<_> = all.split("<path class=\"pair\"").skip(1).collect();
     assert_eq!(pairs.len(), 31, "{all}");

@@ -5,7 +5,7 @@
 mod layout;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use askama::Template;
 use porthole_protocol::id::NamespaceInode;
@@ -58,7 +58,7 @@ struct Row {
 struct Wire {
     number: usize,
     path: String,
-    veth: bool,
+    pair: bool,
     title: String,
 }
 
@@ -255,13 +255,12 @@ fn notes(wiring: &Wiring) -> Vec<String> {
 impl Drawing {
     fn of(survey: &Survey<'_>, listing: &Listing, wiring: &Wiring) -> Self {
         let narrowed = !listing.q.is_empty();
-        let meant: HashMap<NamespaceInode, ()> = if narrowed {
-            let found = listing.select(survey).into_iter();
-            found.map(|n| (n.inode, ())).collect()
+        let meant: HashSet<NamespaceInode> = if narrowed {
+            listing.select(survey).iter().map(|n| n.inode).collect()
         } else {
-            HashMap::new()
+            HashSet::new()
         };
-        let plan = Plan::new(wiring, |inode| !narrowed || meant.contains_key(&inode));
+        let plan = Plan::new(wiring, |inode| !narrowed || meant.contains(&inode));
         let layout = Layout::new(&plan, listing.limit(BOXES));
         let mut lit: HashMap<End, usize> = HashMap::new();
         let mut wires = Vec::new();
@@ -273,7 +272,7 @@ impl Drawing {
             let (a, b) = link.ends;
             lit.entry(a).or_insert(number);
             lit.entry(b).or_insert(number);
-            let between = if link.veth { "to" } else { "made on or below" };
+            let between = if link.pair { "to" } else { "on top of" };
             let title = format!(
                 "{} {between} {}",
                 named(survey, &plan, a),
@@ -283,7 +282,7 @@ impl Drawing {
             wires.push(Wire {
                 number,
                 path: path.clone(),
-                veth: link.veth,
+                pair: link.pair,
                 title,
             });
         }

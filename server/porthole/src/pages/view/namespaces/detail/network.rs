@@ -69,6 +69,8 @@ struct View {
     sentence: String,
     wires: Vec<Wire>,
     here: String,
+    /// The drawing that shows what else is on the same bridges.
+    all_wires: String,
     height: usize,
     interfaces: Vec<InterfaceRow>,
     more_interfaces: Option<String>,
@@ -276,6 +278,7 @@ pub(super) fn drawn(survey: &Survey<'_>, namespace: &Namespace, read: &Network) 
         ),
         height: wires.len() * ROW + 40,
         wires,
+        all_wires: format!("{}/namespaces?view=wires", survey.scene.base),
         here: cut(&whose(survey, namespace.inode).0, 46),
         interfaces: read
             .interfaces

@@ -47,6 +47,15 @@ impl Spot {
     pub(super) const fn right(self) -> usize {
         self.x + self.width
     }
+
+    /// Where a wire leaves: a bridge's below the lines to its ports.
+    const fn leaves(self) -> usize {
+        if self.left && self.right() < PORT {
+            self.y + 7
+        } else {
+            self.y
+        }
+    }
 }
 
 /// How many wires turn between the columns at most.
@@ -60,7 +69,7 @@ fn turns(plan: &Plan<'_>, clusters: &[Cluster]) -> usize {
     };
     let touches = |link: &&Link| hubs.contains(&link.ends.0.0) || hubs.contains(&link.ends.1.0);
     let all = plan.links.iter().filter(touches);
-    all.filter(|link| !straight(link) || !link.veth).count()
+    all.filter(|link| !straight(link) || !link.pair).count()
 }
 
 /// Everything's place.
@@ -230,7 +239,7 @@ impl Layout {
             };
             let (a, b) = if a.left { (a, b) } else { (b, a) };
             let (ends, x) = match (a.left, b.left) {
-                (true, false) if a.y == b.y => ((a.right(), b.x), None),
+                (true, false) if a.leaves() == b.y => ((a.right(), b.x), None),
                 (true, _) => {
                     between += 1;
                     let x = HUB + 1 + 12 + LANE * (between % LANES);
@@ -246,7 +255,13 @@ impl Layout {
             };
             let path = match x {
                 None => format!("M{} {} H{}", ends.0, a.y, ends.1),
-                Some(x) => format!("M{} {} H{x} V{} H{}", ends.0, a.y, b.y, ends.1),
+                Some(x) => format!(
+                    "M{} {} H{x} V{} H{}",
+                    ends.0,
+                    a.leaves(),
+                    b.leaves(),
+                    ends.1
+                ),
             };
             self.paths.insert(number, path);
         }

@@ -16,9 +16,10 @@ pub(super) type End = (usize, usize);
 
 /// What connects two interfaces.
 pub(super) struct Link {
+    /// That of a bridge's port first, or that which is made on top of the other.
     pub(super) ends: (End, End),
-    /// A pair of veth; otherwise the first is made on top of the second, or the reverse.
-    pub(super) veth: bool,
+    /// They are a pair, as of veth: neither is made on top of the other.
+    pub(super) pair: bool,
 }
 
 /// A namespace on the left and those whose wires lead to it on the right.
@@ -97,7 +98,7 @@ impl<'a> Plan<'a> {
                 places.insert((one.inode, interface.index), (space, place));
             }
         }
-        let mut links = BTreeMap::new();
+        let mut links: BTreeMap<(End, End), Link> = BTreeMap::new();
         for space in 0..self.spaces.len() {
             for end in self.drawn(space).collect::<Vec<_>>() {
                 let interface = self.interface(end);
@@ -105,12 +106,15 @@ impl<'a> Plan<'a> {
                     continue;
                 };
                 let other = peer.namespace.and_then(|n| places.get(&(n, peer.index)));
-                match other {
-                    Some(other) if *other != end => {
-                        let veth = [end, *other]
-                            .iter()
-                            .all(|e| self.interface(*e).kind.as_deref() == Some("veth"));
-                        links.insert((end.min(*other), end.max(*other)), veth);
+                match other.copied() {
+                    Some(other) if other != end => {
+                        let veth = interface.kind.as_deref() == Some("veth");
+                        let link = links.entry((end.min(other), end.max(other)));
+                        // What is made on top knows what it is on, and is not known there.
+                        link.and_modify(|link| link.pair = true).or_insert(Link {
+                            ends: (end, other),
+                            pair: veth,
+                        });
                     }
                     Some(_) => {}
                     None => {
@@ -119,8 +123,17 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        let link = |(ends, veth)| Link { ends, veth };
-        self.links = links.into_iter().map(link).collect();
+        self.links = links.into_values().collect();
+        let is_port = |end| self.interface(end).master.is_some();
+        let swapped = |l: &Link| l.pair && !is_port(l.ends.0) && is_port(l.ends.1);
+        let turned: Vec<bool> = self.links.iter().map(swapped).collect();
+        for (link, _) in self.links.iter_mut().zip(turned).filter(|(_, t)| *t) {
+            link.ends = (link.ends.1, link.ends.0);
+        }
+        for link in &self.links {
+            self.loose.remove(&link.ends.0);
+            self.loose.remove(&link.ends.1);
+        }
     }
 
     /// Stands each beside the one that most of its like lead to: the host, who has a bridge that
