@@ -120,7 +120,10 @@ fn compare(porthole: &Instance, container: &Value, init: i32) {
 fn compare_with_lsns(porthole: &Instance, init: i32, hosts: &BTreeMap<String, u64>) {
     let pid = init.to_string();
     wait_for("what lsns says", PATIENCE, || {
-        let list = json_of(&["lsns", "-J", "-p", &pid, "-o", "NS,TYPE,NPROCS,PID,UID"]);
+        // lsns gives up without a word where a process ends while it reads.
+        let columns = ["-J", "-p", &pid, "-o", "NS,TYPE,NPROCS,PID,UID"];
+        let said = Command::new("lsns").args(columns).output().expect("lsns");
+        let list: Value = serde_json::from_slice(&said.stdout).ok()?;
         let told = list["namespaces"].as_array().expect("a list").iter();
         let others = told.filter(|one| hosts[&text(&one["type"])] != number(&one["ns"]));
         others

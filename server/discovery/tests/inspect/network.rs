@@ -90,28 +90,30 @@ fn interfaces() {
          ip route add default via 10.9.8.1; ip route add blackhole 10.77.0.0/16;
          ip route add 10.66.0.0/16 via 10.9.8.2 metric 77 table 1000; ip -6 route add default via 2001:db8::1",
     );
-    // Until duplicate address detection is over link-local addresses are tentative to both.
-    let links = || {
-        json(&[
-            "nsenter",
-            "-t",
-            &room.pid.to_string(),
-            "-n",
-            "ip",
-            "-d",
-            "-j",
-            "addr",
-        ])
+    // Until duplicate address detection is over link-local addresses are tentative to both, and
+    // their routes come one after the other.
+    let pid = room.pid.to_string();
+    let ip = |words: &[&str]| {
+        let inside = ["nsenter", "-t", &pid, "-n", "ip"];
+        json(&[&inside, words].concat())
+    };
+    let says = || {
+        [
+            ip(&["-d", "-j", "addr"]),
+            ip(&["-4", "-j", "route", "show", "table", "all"]),
+            ip(&["-6", "-j", "route", "show", "table", "all"]),
+        ]
     };
     let (mut before, mut found);
     loop {
-        before = links();
+        before = says();
         found = looked_at!(room.subject(), Network);
-        if links() == before {
+        if says() == before {
             break;
         }
     }
-    compare(&found, &before);
+    let [links, v4, v6] = before;
+    compare(&found, &links);
     assert!(found.notes.is_empty(), "{:?}", found.notes);
     let (left, right) = (by_name(&found, "left"), by_name(&found, "right"));
     let peer = left.peer.as_ref().expect("another end");
@@ -131,11 +133,7 @@ fn interfaces() {
         Some("lan0")
     );
 
-    let pid = room.pid.to_string();
-    for (family, v6) in [("-4", false), ("-6", true)] {
-        let theirs = json(&[
-            "nsenter", "-t", &pid, "-n", "ip", "-j", family, "route", "show", "table", "all",
-        ]);
+    for (theirs, v6) in [(v4, false), (v6, true)] {
         let mut theirs: Vec<String> = theirs
             .as_array()
             .expect("a list")
