@@ -79,9 +79,17 @@ fn containers(porthole: &Instance) -> Vec<Value> {
 #[track_caller]
 fn told(porthole: &Instance, init: i32) -> Value {
     wait_for(&format!("a container of {init}"), PATIENCE, || {
-        containers(porthole)
-            .into_iter()
-            .find(|container| container["pid"] == init && container["state"] == "running")
+        // Engines make namespaces one after the other: it is whole once those are told that it is in.
+        let inodes = host::namespaces(init);
+        let whole = |container: &Value| {
+            let told = |kind: &str| container["namespaces"][kind]["inode"].as_u64();
+            inodes
+                .iter()
+                .all(|(kind, inode)| told(kind) == Some(*inode))
+        };
+        let all = containers(porthole).into_iter();
+        let mut running = all.filter(|one| one["pid"] == init && one["state"] == "running");
+        running.find(whole)
     })
 }
 
