@@ -20,16 +20,14 @@ fn two_thousand_containers_are_listed_in_pages_that_stay_small() {
     let scene = Scene::containers(CONTAINERS);
     let begun = Instant::now();
     let all = wait_for("all of them", PATIENCE * 2, || {
-        let all = everything(&porthole, "/api/v1/containers?engine=none");
+        let mut all = everything(&porthole, "/api/v1/containers?engine=none");
+        // Other scenarios have some beside these, which need not have everything of their own.
+        all.retain(|one| one["namespaces"]["pid"]["isolation"] == "own");
         (all.len() >= CONTAINERS).then_some(all)
     });
     eprintln!(
         "{CONTAINERS} containers were told after {:?}",
         begun.elapsed()
-    );
-    assert!(
-        all.iter()
-            .all(|one| one["namespaces"]["pid"]["isolation"] == "own")
     );
     events.next(PATIENCE, |event| {
         event.data.len() < MOST_BYTES && !event.data.is_empty()
