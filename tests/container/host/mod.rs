@@ -79,13 +79,16 @@ fn containers(porthole: &Instance) -> Vec<Value> {
 #[track_caller]
 fn told(porthole: &Instance, init: i32) -> Value {
     wait_for(&format!("a container of {init}"), PATIENCE, || {
-        // Engines make namespaces one after the other: it is whole once those are told that it is in.
+        // Engines make namespaces one after the other and map their users after that: it is whole
+        // once all is told.
         let inodes = host::namespaces(init);
         let whole = |container: &Value| {
             let told = |kind: &str| container["namespaces"][kind]["inode"].as_u64();
+            let map = serde_json::to_value(host::id_map(init, "uid_map")).expect("JSON");
             inodes
                 .iter()
                 .all(|(kind, inode)| told(kind) == Some(*inode))
+                && container["uid_map"] == map
         };
         let all = containers(porthole).into_iter();
         let mut running = all.filter(|one| one["pid"] == init && one["state"] == "running");

@@ -6,8 +6,8 @@
 //! change after containers were made.
 
 use porthole_protocol::container::{Container, ContainerSpec, ContainerState, NamespaceChoice};
-use porthole_protocol::id::SessionId;
 use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::session::{Session, Whose};
 
 use crate::access::Identity;
 use crate::world::World;
@@ -136,17 +136,15 @@ fn hosts(kind: NamespaceType, what: &str) -> Refusal {
     .field(format!("namespaces.{kind}"))
 }
 
-/// Whether a process of this session is seen in a namespace of the host: who opened it was an
-/// administrator, and may have left out some of the container's.
-pub(super) fn runs_in_the_hosts(world: &World, session: &SessionId) -> bool {
-    let processes = world.processes();
-    let its = processes
-        .iter()
-        .filter(|process| process.session.as_ref() == Some(session));
-    its.flat_map(|process| process.namespaces.iter())
-        .filter(|(kind, _)| *kind != NamespaceType::Time)
-        .filter_map(|(_, inode)| world.namespace((*inode)?))
-        .any(|namespace| namespace.initial)
+/// Whether this session is in a namespace of the host, as the keeper told when it was opened: who
+/// opened it was an administrator, and may have left out some of the container's. What is seen of
+/// its processes says less: the one that joins is the session's before it is inside.
+pub(super) fn runs_in_the_hosts(session: &Session) -> bool {
+    session.joined.as_ref().is_none_or(|joined| {
+        joined
+            .iter()
+            .any(|(kind, one)| kind != NamespaceType::Time && one.whose == Whose::Host)
+    })
 }
 
 /// Checks which namespaces a session joins: one that it leaves out is the host's to it.

@@ -342,7 +342,7 @@ pub fn may_write(state: &AppState, identity: &Identity, session: &Session) -> bo
     // Only administrators open one in another engine's container, or beside a process in none.
     let container = state.world.container(&session.container);
     container.is_some_and(|c| namespaces::check_run(state, identity, &c).is_ok())
-        && !namespaces::runs_in_the_hosts(&state.world, &session.id)
+        && !namespaces::runs_in_the_hosts(session)
 }
 
 /// Ends every process of a session: also what one that has ended left in the background.

@@ -110,7 +110,12 @@ fn session(id: &SessionId, container: &ContainerId, owned_by: &str) -> Session {
         tty_name: None,
         started_at: Timestamp::default(),
         tried: Vec::new(),
-        joined: None,
+        joined: Some(porthole_protocol::namespace::PerNamespace::build(|_| {
+            porthole_protocol::session::JoinedNamespace {
+                inode: None,
+                whose: porthole_protocol::session::Whose::Container,
+            }
+        })),
         fidelity: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use porthole_protocol::id::NamespaceInode;
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::{Sighting, Update};
+use porthole_protocol::session::Whose;
 
 use super::*;
 
@@ -157,14 +158,26 @@ async fn a_session_in_the_hosts_namespaces_is_typed_into_by_administrators() {
         },
         via: crate::access::Via::Local,
     };
-    for (container, role, may) in [
-        (&scene.container, Role::User, true),
-        (&hosts, Role::User, false),
-        (&hosts, Role::Admin, true),
+    let out = Some(NamespaceType::Net);
+    for (container, left_out, role, may) in [
+        (&scene.container, None, Role::User, true),
+        (
+            &scene.container,
+            Some(NamespaceType::Time),
+            Role::User,
+            true,
+        ),
+        (&scene.container, out, Role::User, false),
+        (&scene.container, out, Role::Admin, true),
+        (&hosts, None, Role::User, false),
+        (&hosts, None, Role::Admin, true),
     ] {
-        let session = session(&SessionId::from_bytes([9; 16]), container, "owner");
+        let mut session = session(&SessionId::from_bytes([9; 16]), container, "owner");
+        if let (Some(joined), Some(kind)) = (&mut session.joined, left_out) {
+            joined.get_mut(kind).whose = Whose::Host;
+        }
         let writes = crate::actions::sessions::may_write(&scene.state, &identity(role), &session);
-        assert_eq!(writes, may, "{container} as {role}");
+        assert_eq!(writes, may, "{container} without {left_out:?} as {role}");
     }
 }
 
