@@ -55,10 +55,13 @@ fn hosts() -> BTreeMap<String, u64> {
 
 /// What a program on the host says.
 fn output(words: &[&str]) -> String {
-    let output = Command::new(words[0]).args(&words[1..]).output();
-    let output = output.unwrap_or_else(|error| panic!("{words:?}: {error}"));
-    assert!(output.status.success(), "{words:?}: {output:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    // lsns gives up without a word where a process ends while it reads.
+    wait_for(&format!("{words:?}"), PATIENCE, || {
+        let output = Command::new(words[0]).args(&words[1..]).output();
+        let output = output.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(said)
+    })
 }
 
 fn json_of(words: &[&str]) -> Value {

@@ -493,13 +493,16 @@ fn without_events_it_looks_every_second_and_says_so() {
 }
 
 fn output(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output().expect("ran");
-    assert!(
-        output.status.success(),
-        "{program}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let begun = Instant::now();
+    loop {
+        let output = Command::new(program).args(args).output().expect("ran");
+        if output.status.success() {
+            return String::from_utf8_lossy(&output.stdout).into_owned();
+        }
+        // lsns gives up without a word where a process ends while it reads.
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(begun.elapsed() < PATIENCE, "{program}: {words}");
+    }
 }
 
 fn which(program: &str) -> PathBuf {
