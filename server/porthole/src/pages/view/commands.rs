@@ -4,18 +4,23 @@
 //! Whatever names an object is quoted for a shell. No command holds a secret: the token is a
 //! variable of the reader's shell, a password lies in a file.
 
+mod api;
+mod containers;
+mod kernel;
 mod namespaces;
+mod processes;
 
 use askama::Template;
-use porthole_protocol::container::{ContainerSpec, ContainerState};
-use porthole_protocol::engine::Engine;
-use porthole_protocol::id::{HostPid, SessionId};
-use porthole_protocol::namespace::{Isolation, NamespaceType};
+use porthole_protocol::id::SessionId;
 
+use self::api::Api;
 use super::shell::Shell;
 use super::words::visible_lines;
-use super::{Scene, containers, html, processes, sessions};
-use crate::world::{AnyContainer, World};
+use super::{Scene, html, sessions};
+use crate::world::World;
+
+pub use self::containers::create;
+pub use self::kernel::{lsns, nsenter, nsenter_file, ps};
 
 /// A command: what it does, the command, and what has to be known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,111 +56,6 @@ impl CommandsPage {
     }
 }
 
-/// What nsenter(1) calls a type.
-const fn nsenter_flag(kind: NamespaceType) -> &'static str {
-    match kind {
-        NamespaceType::Mnt => "--mount",
-        NamespaceType::Uts => "--uts",
-        NamespaceType::Ipc => "--ipc",
-        NamespaceType::Pid => "--pid",
-        NamespaceType::Net => "--net",
-        NamespaceType::User => "--user",
-        NamespaceType::Cgroup => "--cgroup",
-        NamespaceType::Time => "--time",
-    }
-}
-
-/// Enters these namespaces of a process.
-pub fn nsenter(pid: HostPid, kinds: impl IntoIterator<Item = NamespaceType>) -> String {
-    kinds
-        .into_iter()
-        .fold(format!("nsenter --target {pid}"), |line, kind| {
-            line + " " + nsenter_flag(kind)
-        })
-}
-
-/// Enters a namespace by a file that leads to it: a mount, an open descriptor.
-pub fn nsenter_file(kind: NamespaceType, path: &str) -> String {
-    format!(
-        "nsenter {}={}",
-        nsenter_flag(kind),
-        shell_words::quote(path)
-    )
-}
-
-/// Shows a process from every side that ps(1) knows.
-pub fn ps(pid: HostPid) -> String {
-    format!("ps -o pid,ppid,uid,gid,tty,stat,nlwp,rss,lstart,pidns,userns,cgroup,args -p {pid}")
-}
-
-/// Lists one namespace of a process, or all of them.
-pub fn lsns(pid: HostPid, kind: Option<NamespaceType>) -> String {
-    match kind {
-        Some(kind) => format!("lsns --type {kind} --task {pid}"),
-        None => format!("lsns --task {pid}"),
-    }
-}
-
-/// Makes a container of this specification.
-pub fn create(spec: &ContainerSpec, origin: &str) -> String {
-    let mut value = serde_json::to_value(spec).unwrap_or_default();
-    leave_out_defaults(&mut value);
-    let body = serde_json::to_string(&value).unwrap_or_default();
-    Api(origin).with("POST", "/containers", &shell_words::quote(&body))
-}
-
-/// Without what is so anyway.
-fn leave_out_defaults(spec: &mut serde_json::Value) {
-    let Some(fields) = spec.as_object_mut() else {
-        return;
-    };
-    if let Some(limits) = fields.get_mut("limits").and_then(|l| l.as_object_mut()) {
-        limits.retain(|_, v| !v.is_null());
-    }
-    fields.retain(|name, value| match name.as_str() {
-        "init" | "start" => value == false,
-        "tty" => value == true,
-        _ => match value {
-            serde_json::Value::Null => false,
-            serde_json::Value::Array(items) => !items.is_empty(),
-            serde_json::Value::Object(items) => !items.is_empty(),
-            _ => true,
-        },
-    });
-}
-
-/// Where the API is.
-struct Api<'a>(&'a str);
-
-impl Api<'_> {
-    fn get(&self, path: &str) -> String {
-        let address = format!("{}/api/v1{path}", self.0);
-        // A variable of the reader's shell stays one; it stands in our own words only.
-        let ours = |b: u8| b.is_ascii_alphanumeric() || b"/:._-?=$[]".contains(&b);
-        let address = if path.contains('$') && address.bytes().all(ours) {
-            format!("\"{address}\"").into()
-        } else {
-            shell_words::quote(&address)
-        };
-        format!("curl -H \"Authorization: Bearer $TOKEN\" {address}")
-    }
-
-    fn send(&self, method: &str, path: &str) -> String {
-        self.get(path)
-            .replacen("curl ", &format!("curl -X {method} "), 1)
-    }
-
-    /// With a body of JSON, quoted already; `--json` makes a POST by itself.
-    fn with(&self, method: &str, path: &str, body: &str) -> String {
-        let call = if method == "POST" {
-            self.get(path)
-        } else {
-            self.send(method, path)
-        };
-        format!("{call} --json {body}")
-    }
-}
-
 fn equal(does: &'static str, command: &str) -> Equal {
     noted(does, command, "")
 }
@@ -175,16 +75,16 @@ impl Commands {
         let mut parts = path.trim_matches('/').split('/');
         let api = Api(origin);
         let mut rows = match (parts.next(), parts.next()) {
-            (Some("containers"), None) => of_containers(&api, scene, query),
-            (Some("containers"), Some("new")) => vec![making(&api)],
+            (Some("containers"), None) => containers::of_list(&api, scene, query),
+            (Some("containers"), Some("new")) => vec![containers::making(&api)],
             (Some("containers"), Some(name)) => match world.find_any(name) {
-                Ok(container) => of_container(&api, world, &container, scene),
+                Ok(container) => containers::of_one(&api, world, &container, scene),
                 Err(_) => Vec::new(),
             },
             (Some("namespaces"), None) => namespaces::of_list(&api, query),
             (Some("namespaces"), Some(_)) => namespaces::of_one(&api, world, scene, path),
-            (Some("processes"), None) => of_processes(&api, query),
-            (Some("processes"), Some(pid)) => of_process(&api, world, pid),
+            (Some("processes"), None) => processes::of_list(&api, query),
+            (Some("processes"), Some(pid)) => processes::of_one(&api, world, pid),
             (Some("compare"), _) => of_comparison(&api, query),
             (Some("sessions"), _) => of_sessions(&api, query),
             (Some("settings"), _) => of_settings(&api, scene),
@@ -198,180 +98,6 @@ impl Commands {
             rows,
         }
     }
-}
-
-fn making(api: &Api<'_>) -> Equal {
-    noted(
-        "New container",
-        &api.with("POST", "/containers", "'{\"image\": \"busybox\"}'"),
-        "The form shows the whole command for what is filled in.",
-    )
-}
-
-fn of_containers(api: &Api<'_>, scene: Scene<'_>, query: &str) -> Vec<Equal> {
-    let listing: containers::Listing = serde_urlencoded::from_str(query).unwrap_or_default();
-    // The columns' names for sorting are the page's own.
-    let asked = containers::Listing {
-        sort: String::new(),
-        ..listing
-    };
-    let list = format!("/containers{}", super::list::query(&asked));
-    let mut rows = vec![equal("This list", &api.get(&list))];
-    if scene.who.may_create() {
-        rows.push(making(api));
-        rows.extend(changes(api, "$NAME", |_| true));
-    }
-    rows
-}
-
-/// What changes a container; `offered` says of each whether it can be done now.
-fn changes(api: &Api<'_>, name: &str, offered: impl Fn(&str) -> bool) -> Vec<Equal> {
-    let act = |verb: &str| format!("/containers/{name}/{verb}");
-    let all = [
-        ("Start", api.send("POST", &act("start"))),
-        ("Stop", api.send("POST", &act("stop"))),
-        (
-            "Kill",
-            api.with("POST", &act("kill"), "'{\"signal\": \"SIGKILL\"}'"),
-        ),
-        (
-            "Remove",
-            api.send("DELETE", &format!("/containers/{name}?force=true")),
-        ),
-    ];
-    all.iter()
-        .filter(|(does, _)| offered(does))
-        .map(|(does, command)| equal(does, command))
-        .collect()
-}
-
-fn of_container(
-    api: &Api<'_>,
-    world: &World,
-    container: &AnyContainer,
-    scene: Scene<'_>,
-) -> Vec<Equal> {
-    let name = super::reference(container);
-    let of = |what: &str| format!("/containers/{name}{what}");
-    let may_look = scene.who.may_look_into_container(container);
-    let may_change = scene.who.may_change_any(container);
-    let mut rows = Vec::new();
-    if let Some(pid) = container.pid() {
-        if may_change {
-            let open = api.with("POST", &of("/sessions"), "'{\"tty\": true}'");
-            rows.push(noted("Terminal", &open, "What it answers names the session; the page attaches to it by WebSocket, at /api/v1/sessions/ID/attach."));
-            rows.push(noted("Terminal, by the kernel alone", &enter(container, pid), "As root on the host. These are the namespaces that docker exec -it joins; but this shell stays in the host's control group, and is not confined as the container is."));
-        }
-        if let Engine::Docker | Engine::Podman = container.engine() {
-            let name = shell_words::quote(container.name());
-            let exec = format!("{} exec -it {name} sh", container.engine());
-            rows.push(equal("Terminal, by its engine", &exec));
-        }
-        rows.push(equal("Namespaces", &lsns(pid, None)));
-    }
-    rows.push(equal("Inspect", &api.get(&of(""))));
-    if may_look {
-        rows.push(equal("Processes", &api.get(&of("/processes"))));
-        rows.push(equal("Mounts", &api.get(&of("/mounts"))));
-        rows.push(equal("Network", &api.get(&of("/network"))));
-        rows.push(equal("Security", &api.get(&of("/security"))));
-        rows.push(equal("Not isolated", &api.get(&of("/isolation"))));
-        rows.push(equal("Logs", &api.get(&of("/logs"))));
-        let follow = api
-            .get(&of("/logs?follow=true"))
-            .replacen("curl", "curl -N", 1);
-        rows.push(equal("Logs, followed", &follow));
-    }
-    let managed = match container {
-        AnyContainer::Own(_) => true,
-        AnyContainer::Foreign(foreign) => world.managed(foreign).is_ok(),
-    };
-    if may_change && managed {
-        let running = matches!(
-            container.state(),
-            ContainerState::Running | ContainerState::Paused
-        );
-        rows.extend(changes(api, &name, |does| match does {
-            "Start" => !running,
-            "Remove" => true,
-            _ => running,
-        }));
-    }
-    rows
-}
-
-/// A shell in all the namespaces that are not the host's. In the host's own user namespace setns(2)
-/// would be refused, and in the others it would change nothing.
-fn enter(container: &AnyContainer, pid: HostPid) -> String {
-    let kinds = NamespaceType::ALL
-        .into_iter()
-        .filter(|kind| container.namespaces().get(*kind).isolation != Isolation::Host);
-    nsenter(pid, kinds) + " sh"
-}
-
-fn of_processes(api: &Api<'_>, query: &str) -> Vec<Equal> {
-    let listing: processes::listing::Listing =
-        serde_urlencoded::from_str(query).unwrap_or_default();
-    let mut asked = Vec::new();
-    let numbers: Vec<&str> = listing.q.split(['/', ' ']).collect();
-    match numbers.last().and_then(|last| last.parse::<u32>().ok()) {
-        // The interface knows a number on any level; the others of a path are not needed for it.
-        Some(pid) => asked.push(("pid", pid.to_string())),
-        None if !listing.q.is_empty() => asked.push(("q", listing.q.clone())),
-        None => {}
-    }
-    for (name, value) in [("container", &listing.container), ("uid", &listing.uid)] {
-        if !value.is_empty() && value != "none" {
-            asked.push((name, value.clone()));
-        }
-    }
-    let query = serde_urlencoded::to_string(&asked).unwrap_or_default();
-    let path = if query.is_empty() {
-        "/processes".to_owned()
-    } else {
-        format!("/processes?{query}")
-    };
-    vec![
-        equal("This list", &api.get(&path)),
-        noted(
-            "The same, by the kernel alone",
-            "ps -eo pid,ppid,uid,gid,tty,stat,nlwp,rss,pidns,userns,args --forest",
-            "PIDs inside are in the line NSpid of /proc/PID/status.",
-        ),
-        equal("Every namespace", "lsns"),
-    ]
-}
-
-fn of_process(api: &Api<'_>, world: &World, pid: &str) -> Vec<Equal> {
-    let Some(process) = pid.parse().ok().and_then(|pid| world.process(HostPid(pid))) else {
-        return Vec::new();
-    };
-    let pid = process.host_pid;
-    let isolated = NamespaceType::ALL.into_iter().filter(|kind| {
-        let inode = *process.namespaces.get(*kind);
-        inode.is_some_and(|inode| !world.namespace(inode).is_some_and(|n| n.initial))
-    });
-    let enter = nsenter(pid, isolated);
-    vec![
-        equal("The process", &api.get(&format!("/processes/{pid}"))),
-        equal(
-            "What is read inside",
-            &api.get(&format!("/processes/{pid}/detail")),
-        ),
-        equal("The process, by the kernel alone", &ps(pid)),
-        noted(
-            "Its numbers, ids, capabilities, seccomp",
-            &format!("cat /proc/{pid}/status"),
-            "NSpid holds its PID on every level, the outermost first.",
-        ),
-        equal("Its namespaces", &lsns(pid, None)),
-        equal("Their files", &format!("ls -l /proc/{pid}/ns")),
-        noted(
-            "A shell in those that are not the host's",
-            &format!("{enter} sh"),
-            "As root on the host.",
-        ),
-    ]
 }
 
 fn of_comparison(api: &Api<'_>, query: &str) -> Vec<Equal> {
@@ -539,15 +265,6 @@ mod tests {
                 .expect("an address")
                 .ends_with(running.id.as_str())
         );
-    }
-
-    #[test]
-    fn only_our_own_words_stay_open_to_the_readers_shell() {
-        let api = Api(ORIGIN);
-        let named = api.get("/containers/$NAME?force=true");
-        assert!(named.ends_with("/containers/$NAME?force=true\""), "{named}");
-        let hostile = api.get("/containers/$(reboot)");
-        assert!(hostile.ends_with("/containers/$(reboot)'"), "{hostile}");
     }
 
     #[test]
