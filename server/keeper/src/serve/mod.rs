@@ -9,6 +9,7 @@
 mod children;
 mod engines;
 mod listeners;
+mod notify;
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -115,6 +116,8 @@ struct Supervisor<'a> {
     stopping: Option<u64>,
     /// What keeps a child from running for good.
     hopeless: Option<Role>,
+    /// Whether systemd knows that it has started.
+    told_ready: bool,
 }
 
 impl<'a> Supervisor<'a> {
@@ -143,6 +146,7 @@ impl<'a> Supervisor<'a> {
                 .collect(),
             stopping: None,
             hopeless: None,
+            told_ready: false,
         })
     }
 
@@ -155,6 +159,9 @@ impl<'a> Supervisor<'a> {
                 }
             } else {
                 self.start(now)?;
+                if !std::mem::replace(&mut self.told_ready, true) {
+                    notify::tell(notify::READY);
+                }
             }
             let timeout = match self.stopping {
                 Some(until) => Some(until.saturating_sub(now)),
@@ -201,6 +208,7 @@ impl<'a> Supervisor<'a> {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
             if number != Signal::SIGCHLD as i32 && self.stopping.is_none() {
                 log!("serve", "stopping; containers run on");
+                notify::tell(notify::STOPPING);
                 self.stopping = Some(clock::monotonic_ms() + STOP_MS);
             }
         }

@@ -14,6 +14,12 @@ use crate::step::{Number, Step, StepError};
 /// The leaf that `serve` moves into on a machine with cgroup2 alone.
 const LEAF: &str = "porthole-serve";
 
+/// The slice that systemd starts Porthole's service in, and nothing else. Containers' groups lie in
+/// it, beside the service's: below that they would keep systemd from starting the service again, as
+/// it puts a new process into the service's own group, which may hold none once controllers are
+/// handed on there (systemd has DelegateSubgroup= against that only since 254).
+const SLICE: &str = "porthole.slice";
+
 /// A mounted tree, as `/proc/self/mountinfo` has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mounted {
@@ -67,6 +73,15 @@ fn own_path<'a>(cgroup: &'a str, controller: Option<&str>) -> Option<&'a str> {
     })
 }
 
+/// The group below which the instance's directory is to be, for a process in this one.
+fn base_of(own: &str) -> &str {
+    let own = own.strip_suffix(&format!("/{LEAF}")).unwrap_or(own);
+    match own.rsplit_once('/') {
+        Some((slice, _)) if Path::new(slice).ends_with(SLICE) => slice,
+        _ => own,
+    }
+}
+
 /// Where a group is below a mount that may show only a part of its tree.
 fn below_mount(mount: &Mounted, path: &str) -> String {
     // A mount that shows another part of the tree: stay at its top.
@@ -116,7 +131,7 @@ pub(super) fn detect(instance: &str) -> Result<(Cgroups, Vec<String>), Failure> 
     let (mountinfo, cgroup) = (read("/proc/self/mountinfo")?, read("/proc/self/cgroup")?);
     let mounts = mounted(&mountinfo);
     let own = own_path(&cgroup, None).unwrap_or("/");
-    let own = own.strip_suffix(&format!("/{LEAF}")).unwrap_or(own);
+    let own = base_of(own);
     let unified_mount = mounts.iter().find(|mount| mount.controllers.is_none());
     let (base, place, path) = match unified_mount {
         Some(mount) => {
@@ -163,7 +178,7 @@ pub(super) fn detect(instance: &str) -> Result<(Cgroups, Vec<String>), Failure> 
             lacking.push(sentence(controller));
             continue;
         };
-        let place = below_mount(mount, own_path(&cgroup, Some(name)).unwrap_or("/"));
+        let place = below_mount(mount, base_of(own_path(&cgroup, Some(name)).unwrap_or("/")));
         match legacy.iter_mut().find(|tree| tree.place == place) {
             Some(tree) => tree.controllers.push(controller),
             None => legacy.push(Tree {
@@ -214,8 +229,9 @@ pub(super) fn move_to_leaf() -> Result<(), StepError> {
             .split_ascii_whitespace()
             .any(|name| name == wanted.name())
     });
-    // The root group may hold processes and hand on controllers at once.
-    if !limits || own == "/" || Path::new(own).ends_with(LEAF) {
+    // The root group may hold processes and hand on controllers at once; in the slice the service's
+    // own group hands on none.
+    if !limits || own == "/" || Path::new(own).ends_with(LEAF) || base_of(own) != own {
         return Ok(());
     }
     let leaf = format!("{place}/{LEAF}");
@@ -261,6 +277,21 @@ mod tests {
         );
         assert_eq!(below_mount(&all[0], "/"), "/sys/fs/cgroup/unified");
         assert_eq!(below_mount(&all[0], "/a/b"), "/sys/fs/cgroup/unified/a/b");
+    }
+
+    #[test]
+    fn containers_lie_beside_the_leaf_or_the_service_and_not_in_it() {
+        for (own, base) in [
+            ("/", "/"),
+            ("/user.slice/a.scope", "/user.slice/a.scope"),
+            ("/a.scope/porthole-serve", "/a.scope"),
+            ("/porthole.slice/porthole.service", "/porthole.slice"),
+            ("/x/porthole.slice/porthole.service", "/x/porthole.slice"),
+            ("/notporthole.slice/a.service", "/notporthole.slice/a.service"),
+            ("/porthole.slice", "/porthole.slice"),
+        ] {
+            assert_eq!(base_of(own), base, "{own}");
+        }
     }
 
     #[test]
