@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -204,4 +205,24 @@ fn namespaces_that_may_not_be_read_are_told_as_that() {
     porthole.page(&format!("/processes/{pid}"));
     porthole.page("/api/v1/containers");
     porthole.page("/api/v1/namespaces");
+}
+
+#[test]
+fn a_port_that_the_kernel_chose_is_the_one_that_is_told() {
+    let porthole = Confined::start(&["env"]);
+    let said = wait_for("where it is", PATIENCE, || {
+        let log = porthole.log();
+        let line = log.lines().find(|line| line.contains("Porthole is at "))?;
+        Some(line.to_owned())
+    });
+    let address = said.rsplit_once("http://").expect("an address").1;
+    assert!(!address.ends_with(":0"), "{said}");
+    let mut stream = TcpStream::connect(address).expect("it listens there");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a time limit");
+    write!(stream, "GET /healthz HTTP/1.0\r\nhost: {address}\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains(" 200 "), "{answer}");
 }

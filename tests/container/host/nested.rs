@@ -2,12 +2,23 @@
 
 use porthole_tests::engines::{NamedNetwork, Unshared};
 use porthole_tests::instance::{pid, text};
-use porthole_tests::{PATIENCE, host, wait_for};
+use porthole_tests::{Instance, PATIENCE, host, wait_for};
 use serde_json::Value;
 
 use super::{
-    LOOK, compare, containers, ends, json_of, look_from_terminal, open_host, output, seen, told,
+    LOOK, compare, containers, ends, items, json_of, look_from_terminal, open_host, output, seen,
+    told,
 };
+
+/// The PIDs on the host that a search of the processes finds.
+fn search(porthole: &Instance, query: &str) -> Vec<i32> {
+    let path = format!("/api/v1/processes?limit=5000&{query}");
+    let list = porthole.admin().get(&path).ok();
+    items(&list)
+        .iter()
+        .map(|one| pid(&one["host_pid"]))
+        .collect()
+}
 
 #[test]
 fn bare_namespaces_are_a_container_of_nobodys() {
@@ -68,6 +79,19 @@ fn three_deep_each_within_the_next() {
     );
     let mut container = told(&porthole, init);
     compare(&porthole, &container, init);
+    // Searched for by its numbers on levels that follow one another, outermost first.
+    let numbers = host::pids(init);
+    let words: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    assert_eq!(search(&porthole, &format!("q={}", words.join("/"))), [init]);
+    let outer = format!("q={}/{}&engine=none", words[0], words[1]);
+    assert_eq!(search(&porthole, &outer), [init]);
+    let other = format!("q={}/{}&engine=docker", words[0], words[1]);
+    assert_eq!(search(&porthole, &other), [], "it is no container of Docker's");
+    let turned = format!("q={}/{}", words[1], words[0]);
+    assert_eq!(search(&porthole, &turned), [], "outermost first");
+    assert!(search(&porthole, &format!("q={}", words[1])).contains(&init));
+    let refused = porthole.admin().get("/api/v1/processes?engine=dokcer");
+    assert_eq!(refused.refused(422)["field"], "engine");
     // As lsns has it: each user and PID namespace hangs from the next one out.
     let tree = json_of(&["lsns", "-J", "--list", "-o", "NS,PNS,ONS,TYPE"]);
     let tree = tree["namespaces"].as_array().expect("a list");

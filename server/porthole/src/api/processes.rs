@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use porthole_protocol::engine::Engine;
 use porthole_protocol::id::HostPid;
 use porthole_protocol::observation::Process;
 use serde_json::Value;
@@ -13,6 +14,9 @@ use super::list::{Listed, Page};
 use super::view;
 use crate::access::{Identity, TheAnyContainer};
 use crate::compare::{Comparison, One};
+use crate::pages::view::Scene;
+use crate::pages::view::processes::known::Known;
+use crate::pages::view::processes::listing::Listing;
 use crate::{AppState, Refusal};
 
 const LISTED: Listed = Listed {
@@ -51,6 +55,12 @@ fn by_any_pid(query: &mut Query) -> Result<Option<i32>, Refusal> {
     Ok(Some(pid))
 }
 
+/// Takes a parameter out of the query; empty where it is not there.
+fn take(query: &mut Query, name: &str) -> String {
+    let place = query.iter().position(|(known, _)| known == name);
+    place.map_or_else(String::new, |place| query.remove(place).1)
+}
+
 fn page(
     state: &AppState,
     reader: &Identity,
@@ -58,15 +68,30 @@ fn page(
     mut query: Query,
 ) -> Result<Page, Refusal> {
     let pid = by_any_pid(&mut query)?;
+    // Searched for as the page does: an item shows neither its engine nor every PID as one word.
+    let wanted = Listing {
+        q: take(&mut query, "q"),
+        engine: take(&mut query, "engine"),
+        ..Listing::default()
+    };
+    let engines = Engine::ALL.map(Engine::name);
+    if !wanted.engine.is_empty() && !engines.contains(&wanted.engine.as_str()) {
+        let why = format!("There is no such engine; they are {}.", engines.join(", "));
+        return Err(Refusal::unusable("engine", why));
+    }
+    let base = &state.settings.base_path;
+    let known = Known::new(&state.world, Scene { base, who: reader });
+    let search = wanted.search(&known);
     let items: Result<Vec<Value>, Refusal> = processes
         .iter()
         .filter(|process| pid.is_none_or(|pid| process.pids.contains(&pid)))
+        .filter(|process| search.holds(process, &known))
         .map(|process| view::value(&view::process(state, process, reader, false)))
         .collect();
     LISTED.page(items?, query)
 }
 
-/// All processes of the host, `?host_pid=&pid=&container=`.
+/// All processes of the host, `?q=&host_pid=&pid=&container=&engine=`.
 pub async fn list(
     State(state): State<AppState>,
     identity: Identity,

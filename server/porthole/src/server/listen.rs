@@ -57,6 +57,11 @@ impl Listeners {
         )?;
         Ok(Self { http, local })
     }
+
+    /// The port that the network reaches.
+    pub fn port(&self) -> io::Result<u16> {
+        Ok(self.http.local_addr()?.port())
+    }
 }
 
 /// Serves until the state says that the server ends, and a little longer for what is open.

@@ -55,7 +55,11 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks, Jobs)> {
 }
 
 /// Runs the server until SIGTERM or SIGINT.
-pub fn run(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
+pub fn run(mut settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
+    if settings.listen.port() == 0 {
+        // The kernel has chosen one: what is told to people is where it really listens.
+        settings.listen.set_port(listeners.port().context("which port it is")?);
+    }
     // One thread: with two, each chunk of output wakes the other one, which costs a third more
     // time for each gigabyte. What takes long (passwords, screens) has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use porthole_protocol::id::HostPid;
+use porthole_protocol::id::{ContainerId, HostPid};
 use porthole_protocol::observation::Process;
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +151,45 @@ fn whole_number(text: &str, number: &str) -> bool {
     })
 }
 
+/// Which container a process has to be in.
+enum Where {
+    Anywhere,
+    Outside,
+    /// `None` where there is no such container.
+    In(Option<ContainerId>),
+}
+
+/// What a list is narrowed to: the search of the page and of the API.
+pub struct Search {
+    terms: Vec<Term>,
+    container: Where,
+    engine: String,
+    letters: &'static str,
+    uid: Option<u32>,
+}
+
+impl Search {
+    /// Whether this process is meant.
+    pub fn holds(&self, process: &Process, known: &Known<'_>) -> bool {
+        let of_container = match &self.container {
+            Where::Anywhere => true,
+            Where::Outside => process.container.is_none(),
+            Where::In(one) => one.is_some() && process.container == *one,
+        };
+        let of_engine = || {
+            let place = known.place(process);
+            place.is_some_and(|place| place.engine.name() == self.engine)
+        };
+        of_container
+            && (self.engine.is_empty() || of_engine())
+            && (self.letters.is_empty() || self.letters.contains(process.state))
+            && self
+                .uid
+                .is_none_or(|uid| process.uid == uid || process.uid_inside == Some(uid))
+            && self.terms.iter().all(|term| term.holds(process, known))
+    }
+}
+
 impl Listing {
     /// What it is sorted by, and whether that falls.
     pub fn key(&self) -> (&str, bool) {
@@ -193,34 +232,34 @@ impl Listing {
         all.into_iter().any(|field| !field.trim().is_empty())
     }
 
+    /// What it is narrowed to, looked up once.
+    pub fn search(&self, known: &Known<'_>) -> Search {
+        let letters = STATES.iter().find(|(_, word, _)| *word == self.state);
+        Search {
+            terms: self.q.split_whitespace().map(Term::parse).collect(),
+            container: match self.container.as_str() {
+                "" => Where::Anywhere,
+                "none" => Where::Outside,
+                reference => {
+                    let found = known.world.find_any(reference);
+                    Where::In(found.ok().map(|container| container.id().clone()))
+                }
+            },
+            engine: self.engine.clone(),
+            letters: letters.map_or("", |(_, _, letters)| letters),
+            uid: self.uid.trim().parse().ok(),
+        }
+    }
+
     /// Everything that belongs into the list, in its order.
     pub fn select(&self, known: &Known<'_>) -> Found {
         let mut found = Found::default();
-        let terms: Vec<Term> = self.q.split_whitespace().map(Term::parse).collect();
-        let container = match self.container.as_str() {
-            "" | "none" => None,
-            reference => Some(known.world.find_any(reference).ok()),
-        };
-        let letters = STATES.iter().find(|(_, word, _)| *word == self.state);
-        let letters = letters.map_or("", |(_, _, letters)| letters);
-        let uid: Option<u32> = self.uid.trim().parse().ok();
+        let search = self.search(known);
         let mut processes = known.world.processes();
         found.total = processes.len();
         let hide = self.kernel != "shown";
         processes.retain(|process| {
-            let of_container = match &container {
-                None => self.container != "none" || process.container.is_none(),
-                Some(None) => false,
-                Some(Some(one)) => process.container.as_ref() == Some(one.id()),
-            };
-            let holds = of_container
-                && (self.engine.is_empty()
-                    || known
-                        .place(process)
-                        .is_some_and(|p| p.engine.name() == self.engine))
-                && (letters.is_empty() || letters.contains(process.state))
-                && uid.is_none_or(|uid| process.uid == uid || process.uid_inside == Some(uid))
-                && terms.iter().all(|term| term.holds(process, known));
+            let holds = search.holds(process, known);
             let hidden = holds && hide && is_kernel_thread(process);
             found.kernel += usize::from(hidden);
             holds && !hidden
