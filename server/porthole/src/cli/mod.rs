@@ -6,7 +6,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::server::listen::Listeners;
 use crate::server::{self, log};
@@ -34,6 +34,17 @@ enum Command {
     Admin {
         #[command(subcommand)]
         command: Admin,
+    },
+    /// Print what completes this program's words in a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Manual {
+        /// The directory
+        directory: std::path::PathBuf,
     },
     /// Print the version
     Version,
@@ -71,6 +82,16 @@ pub fn main() -> ExitCode {
                     root,
                 },
         } => admin::reset_password(&name, password_stdin, root),
+        Command::Completion { shell } => {
+            let mut out = std::io::stdout();
+            clap_complete::generate(shell, &mut Cli::command(), "porthole", &mut out);
+            Ok(())
+        }
+        Command::Manual { directory } => {
+            clap_mangen::generate_to(Cli::command(), &directory).map_err(|error| {
+                anyhow::anyhow!("writing into {}: {error}", directory.display())
+            })
+        }
         Command::Version => {
             println!("porthole {}", env!("CARGO_PKG_VERSION"));
             Ok(())
