@@ -1,6 +1,8 @@
 use porthole_protocol::container::{ContainerNamespace, ContainerState, Owner, Timestamp};
-use porthole_protocol::keeper::Policy;
+use porthole_protocol::engine::Engine;
+use porthole_protocol::keeper::{Event, Policy};
 use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
+use porthole_protocol::observation::Update;
 
 use super::*;
 
@@ -13,7 +15,7 @@ fn container(digit: u8, name: &str) -> Container {
     Container {
         id: ContainerId::from_bytes([digit; 32]),
         name: name.parse().expect("a name"),
-        engine: porthole_protocol::engine::Engine::Porthole,
+        engine: Engine::Porthole,
         owner: Owner::try_from("ann".to_owned()).expect("a name"),
         spec: serde_json::from_str(r#"{"image":"busybox"}"#).expect("a spec"),
         state: ContainerState::Created,
@@ -23,6 +25,8 @@ fn container(digit: u8, name: &str) -> Container {
         created_at: Timestamp::default(),
         started_at: None,
         finished_at: None,
+        restarts: 0,
+        restart_at: None,
         namespaces: PerNamespace::build(|_| namespace.clone()),
         uid_map: Vec::new(),
         gid_map: Vec::new(),
