@@ -5,19 +5,24 @@
 //! sees the processes of those below it, never the reverse: a process that lies three deep stands in
 //! three columns.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod layout;
+mod levels;
+mod rows;
+
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use askama::Template;
 use porthole_protocol::id::{HostPid, NamespaceInode};
-use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Process;
 
+use self::layout::{column_height, column_tops, line, put_beside, width};
+use self::levels::{Levels, visible_in};
+use self::rows::{Drawn, outside};
 use super::Scene;
 use super::processes::known::Known;
-use super::processes::row::{cut, identity};
-use super::words::{count, process_line, visible};
+use super::words::{count, visible};
 use crate::world::{AnyContainer, World};
 
 /// Processes of a container's map; the page about processes has them all.
@@ -28,18 +33,6 @@ const OF_HOST: usize = 200;
 const ANCESTORS: usize = 4;
 /// The deepest level that is drawn: the kernel allows 32, and nobody reads so many columns.
 const LEVELS: usize = 8;
-
-/// How tall a row is; this and the next three stand in the style sheet too.
-const ROW: usize = 30;
-/// From a box's edge to its first row.
-const HEAD: usize = 47;
-/// From its last row to its edge.
-const FOOT: usize = 13;
-/// Between two boxes.
-const GAP: usize = 12;
-
-/// What Porthole's own first process of a container calls itself.
-const INIT: &str = "porthole-init";
 
 /// A process in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,23 +103,6 @@ pub struct PidMap {
     pub processes: String,
 }
 
-/// A process's name on the map: its command line's first word without its directory, then the
-/// arguments; its name where it has no command line.
-fn named(process: &Process) -> String {
-    match process.args.split_first() {
-        // How our own init was told what to run is of no use here; the next row is what it runs.
-        Some((first, _)) if first == INIT => INIT.to_owned(),
-        Some((first, _)) if first.contains(' ') => process_line(&process.args),
-        Some((first, rest)) => {
-            let program = first.rsplit('/').next().unwrap_or(first);
-            let mut words = vec![program.to_owned()];
-            words.extend(rest.iter().cloned());
-            process_line(&words)
-        }
-        None => visible(&process.command),
-    }
-}
-
 fn ancestors(world: &World, first: &Process) -> Vec<Arc<Process>> {
     let mut line = Vec::new();
     let mut parent = first.parent;
@@ -144,129 +120,6 @@ fn ancestors(world: &World, first: &Process) -> Vec<Arc<Process>> {
         line.drain(1..=line.len() - ANCESTORS);
     }
     line
-}
-
-/// The PID namespace that the host began with, as the observer sees it.
-fn hosts(world: &World) -> Option<NamespaceInode> {
-    let mut all = world.namespaces().into_iter();
-    let initial = all.find(|n| n.kind == NamespaceType::Pid && n.initial);
-    initial
-        .map(|n| n.inode)
-        .or_else(|| world.process(HostPid(1)).and_then(|p| p.namespaces.pid))
-}
-
-/// Where a process stands on each level: its namespace, which is not known everywhere, and its
-/// number.
-type Place = (Option<NamespaceInode>, i32);
-
-/// Looks up on which levels processes stand.
-struct Levels<'a> {
-    world: &'a World,
-    host: Option<NamespaceInode>,
-    chains: HashMap<NamespaceInode, Vec<NamespaceInode>>,
-}
-
-impl<'a> Levels<'a> {
-    fn new(world: &'a World) -> Self {
-        Self {
-            world,
-            host: hosts(world),
-            chains: HashMap::new(),
-        }
-    }
-
-    /// This namespace and those that it lies in, as far as they are known, the innermost first.
-    fn chain(&mut self, inode: NamespaceInode) -> &[NamespaceInode] {
-        let world = self.world;
-        self.chains.entry(inode).or_insert_with(|| {
-            let mut chain = vec![inode];
-            let parent = |inode| world.namespace(inode).and_then(|n| n.parent);
-            let mut next = parent(inode);
-            while let Some(outer) = next.filter(|_| chain.len() < 33) {
-                chain.push(outer);
-                next = parent(outer);
-            }
-            chain
-        })
-    }
-
-    /// From the host inwards.
-    fn of(&mut self, process: &Process) -> Vec<Place> {
-        let depth = process.pids.len();
-        let host = self.host;
-        let chain = match process.namespaces.pid {
-            Some(inode) => self.chain(inode).to_vec(),
-            None => Vec::new(),
-        };
-        let place = |(level, pid): (usize, &i32)| {
-            let known = chain.get(depth - 1 - level).copied();
-            (if level == 0 { host } else { known }, *pid)
-        };
-        process.pids.iter().enumerate().map(place).collect()
-    }
-}
-
-/// A process that is drawn, and where.
-struct Drawn {
-    process: Arc<Process>,
-    places: Vec<Place>,
-}
-
-impl Drawn {
-    fn row(&self, level: usize, known: &Known<'_>) -> Row {
-        let process = &*self.process;
-        let numbers = |places: &[Place]| {
-            let all: Vec<String> = places.iter().map(|(_, pid)| pid.to_string()).collect();
-            all.join("/")
-        };
-        let may_look = known.may_look(process);
-        let innermost = level + 1 == self.places.len();
-        Row {
-            pid: self.places[level].1,
-            other: match level {
-                0 => format!("→ {}", numbers(&self.places[1..])),
-                level => format!("← {}", numbers(&self.places[..level])),
-            },
-            pair: process.host_pid.0,
-            identity: identity(process),
-            command: if may_look {
-                cut(&named(process), 120)
-            } else {
-                visible(&process.command)
-            },
-            title: if may_look {
-                cut(&process_line(&process.args), 600)
-            } else {
-                String::new()
-            },
-            // On the levels between, what it is called is not known; nor is there room for it.
-            uid: match (level, innermost) {
-                (0, _) => Some(process.uid).filter(|_| self.places.len() <= 2),
-                (_, true) => process.uid_inside,
-                (_, false) => None,
-            },
-            session: process.session.as_ref().map(ToString::to_string),
-        }
-    }
-}
-
-/// A process that only exists on the host's side.
-fn outside(process: &Process, known: &Known<'_>) -> Row {
-    let may_look = known.may_look(process);
-    Row {
-        pid: process.host_pid.0,
-        other: String::new(),
-        pair: process.host_pid.0,
-        identity: identity(process),
-        command: if may_look {
-            cut(&named(process), 120)
-        } else {
-            visible(&process.command)
-        },
-        title: String::new(),
-        uid: None,
-        session: None,
-    }
 }
 
 impl PidMap {
@@ -393,33 +246,6 @@ fn unseen(number: usize, levels: usize) -> String {
     )
 }
 
-/// Lowers boxes to where their first process stands in the column before.
-fn put_beside(sides: &mut [Side], tops: &HashMap<i32, usize>) {
-    let mut free = 0;
-    for side in sides {
-        let first = side.rows.first().and_then(|row| tops.get(&row.pair));
-        let wanted = first.map_or(0, |middle| middle.saturating_sub(HEAD + ROW / 2));
-        side.before = wanted.saturating_sub(free);
-        free += side.before + side.height() + GAP;
-    }
-}
-
-/// How many processes each PID namespace sees.
-fn visible_in(levels: &mut Levels<'_>) -> HashMap<NamespaceInode, usize> {
-    let mut seen = HashMap::new();
-    for process in levels.world.processes() {
-        if process.pids.len() < 2 {
-            continue;
-        }
-        for (inode, _) in levels.of(&process).into_iter().skip(1) {
-            if let Some(inode) = inode {
-                *seen.entry(inode).or_default() += 1;
-            }
-        }
-    }
-    seen
-}
-
 fn host_side(drawn: &[Drawn], inode: Option<NamespaceInode>, known: &Known<'_>) -> Side {
     let mut rows: Vec<Row> = Vec::new();
     let mut shown: HashSet<HostPid> = drawn.iter().map(|d| d.process.host_pid).collect();
@@ -483,45 +309,6 @@ fn sides(
             }
         })
         .collect()
-}
-
-impl Side {
-    /// Rows and the line about what is hidden.
-    fn height(&self) -> usize {
-        HEAD + FOOT + ROW * (self.rows.len() + usize::from(!self.hidden.is_empty()))
-    }
-}
-
-fn column_height(sides: &[Side]) -> usize {
-    sides
-        .iter()
-        .map(|side| side.before + side.height())
-        .sum::<usize>()
-        + GAP * sides.len().saturating_sub(1)
-}
-
-/// The middle of each process's row, from the column's top.
-fn column_tops(sides: &[Side]) -> HashMap<i32, usize> {
-    let mut tops = HashMap::new();
-    let mut top = 0;
-    for side in sides {
-        top += side.before;
-        for (index, row) in side.rows.iter().enumerate() {
-            tops.insert(row.pair, top + HEAD + index * ROW + ROW / 2);
-        }
-        top += side.height() + GAP;
-    }
-    tops
-}
-
-/// How wide the lines between two of so many columns are.
-const fn width(levels: usize) -> usize {
-    if levels > 2 { 64 } else { 120 }
-}
-
-fn line(from: usize, to: usize, width: usize) -> String {
-    let middle = width / 2;
-    format!("M0 {from} C{middle} {from} {middle} {to} {width} {to}")
 }
 
 #[cfg(test)]
