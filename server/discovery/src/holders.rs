@@ -1,9 +1,11 @@
-//! What keeps namespaces alive without being in them: descriptors and mounts. Nothing tells when a
-//! process opens or mounts one, so all are looked for again and again, within a budget.
+//! What keeps namespaces alive beside the processes in them: descriptors, mounts, threads that are
+//! elsewhere than their process, and what only children will be in. Nothing tells when any of it
+//! comes about, so all are looked for again and again, within a budget.
 //!
-//! - A process's descriptors are read when it is first seen, a second after anything happened to
-//!   it (most that are born do not live that long), and with each correction: at most
-//!   [`DESCRIPTORS`] of one.
+//! - A process's descriptors, threads and what is for its children are read when it is first seen, a
+//!   second after anything happened to it (most that are born do not live that long), and with each
+//!   correction: at most [`DESCRIPTORS`] and [`THREADS`] of one, and threads only where there is more
+//!   than one. Of whom a thread holds something is read each second: most are soon back.
 //! - The mounts of the namespace that the observer's own first process is in tell when they change.
 //!   Those of others are read when one is first seen, a second after anything happened to a process
 //!   in it, and with each correction.
@@ -21,25 +23,42 @@ use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
 use porthole_protocol::id::{HostPid, NamespaceInode};
-use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
 use porthole_protocol::observation::Process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, fstatfs, openat, openat2, readlinkat_raw};
 use rustix::io::{Errno, read};
+use rustix::path::DecInt;
 
 use crate::host::Host;
-use crate::model::{Held, Mounted};
-use crate::procfs::{inode_of, relations};
+use crate::model::{By, Held, Mounted, Way};
+use crate::procfs::{inode_of, path_of};
 use crate::{parse, printable};
 
 /// So many descriptors of a process are looked at.
 const DESCRIPTORS: usize = 4096;
+
+/// So many threads of a process are looked at.
+const THREADS: usize = 1024;
+
+/// The types that a thread alone can be in: who has threads cannot enter or make a user or time
+/// namespace, and a PID namespace is for children (unshare(2), setns(2)).
+const OF_THREADS: [NamespaceType; 5] = [
+    NamespaceType::Mnt,
+    NamespaceType::Uts,
+    NamespaceType::Ipc,
+    NamespaceType::Net,
+    NamespaceType::Cgroup,
+];
 
 /// So many links and lines may be looked at in a second.
 const BUDGET: usize = 10_000;
 
 /// What opening a process's table or a file of mounts costs in links.
 const OPENING: usize = 8;
+
+/// So many network namespaces are asked at a time what they are called.
+const NUMBERED: usize = 1000;
 
 /// How long after something happened to a process.
 const PACE: Duration = Duration::from_secs(1);
@@ -137,7 +156,10 @@ impl Holders {
         while left > 0
             && let Some(pid) = self.due.pop_first()
         {
-            left = left.saturating_sub(look_at_descriptors(host, pid));
+            left = left.saturating_sub(look_at_process(host, pid));
+            if host.model.holds_by_thread(pid) {
+                self.young.insert(pid);
+            }
         }
         while left > 0
             && let Some(mnt) = self.due_mounts.pop_first()
@@ -153,41 +175,107 @@ impl Holders {
     }
 }
 
-/// Looks for the namespaces that a process has open. Answers how many links that were.
-pub(crate) fn look_at_descriptors(host: &mut Host, pid: HostPid) -> usize {
-    // Threads of the kernel and zombies have none, and our own are open for a moment.
-    let has_some = |process: &Process| process.security.is_some() && process.state != 'Z';
-    if pid == host.reader.me || !host.model.process(pid).is_some_and(has_some) {
+/// Looks for the namespaces that a process holds without being in them. Answers how many links that
+/// were.
+pub(crate) fn look_at_process(host: &mut Host, pid: HostPid) -> usize {
+    // Threads of the kernel and zombies have none, but for threads that outlive the first; and our
+    // own are open for a moment.
+    let has_some = |process: &&Process| {
+        process.security.is_some() && (process.state != 'Z' || process.threads > 1)
+    };
+    let known = host.model.process(pid).filter(has_some);
+    let known = known.filter(|_| pid != host.reader.me);
+    let flags = PATH | OFlags::DIRECTORY;
+    let opened = known.and_then(|process| {
+        let directory = openat(host.reader.proc(), DecInt::new(pid.0), flags, Mode::empty());
+        Some((directory.ok()?, process))
+    });
+    let Some((directory, process)) = opened else {
         host.model.hold(pid, Vec::new());
         return 1;
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(table) = openat(
-        host.reader.proc(),
-        format!("{pid}/fd"),
-        flags,
-        Mode::empty(),
-    ) else {
-        host.model.hold(pid, Vec::new());
-        return OPENING;
     };
-    let (held, looked) = descriptors(&table);
+    let (mut held, mut looked) = for_children(&directory, &process.namespaces);
+    if process.threads > 1 {
+        looked += threads(&directory, pid, &process.namespaces, &mut held);
+    }
+    looked += descriptors(&directory, &mut held);
+    held.sort_unstable_by_key(|held| held.by);
     for held in &held {
         if host.model.is_related(held.kind, held.inode) {
             continue;
         }
-        let found = openat(&table, held.fd.to_string(), PATH, Mode::empty());
-        relate(host, held.kind, held.inode, found);
+        if let Some(link) = held.by.of(pid).link(held.kind) {
+            let found = openat(host.reader.proc(), link, PATH, Mode::empty());
+            relate(host, held.kind, held.inode, found);
+        }
     }
     host.model.hold(pid, held);
     OPENING + looked
 }
 
-fn descriptors(table: &OwnedFd) -> (Vec<Held>, usize) {
-    let mut held = Vec::new();
+/// The namespaces that its children will be in and it is not.
+fn for_children(directory: &OwnedFd, own: &NamespaceSet) -> (Vec<Held>, usize) {
+    let links = [
+        (NamespaceType::Pid, "ns/pid_for_children"),
+        (NamespaceType::Time, "ns/time_for_children"),
+    ];
+    let held = links.into_iter().filter_map(|(kind, link)| {
+        let inode = own.get(kind).and_then(|_| inode_at(directory, link))?;
+        (Some(inode) != *own.get(kind)).then_some(Held {
+            kind,
+            inode,
+            by: By::Children,
+        })
+    });
+    (held.collect(), links.len())
+}
+
+/// The namespaces that threads of it are in and it is not.
+fn threads(directory: &OwnedFd, pid: HostPid, own: &NamespaceSet, held: &mut Vec<Held>) -> usize {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(tasks) = openat(directory, "task", flags, Mode::empty()) else {
+        return 0;
+    };
+    let mut looked = 0;
+    let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
+    let mut entries = RawDir::new(&tasks, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let tid = parse::pid(entry.file_name().to_bytes());
+        let Some(tid) = tid.filter(|tid| *tid != pid.0) else {
+            continue;
+        };
+        if looked >= THREADS * OF_THREADS.len() {
+            break;
+        }
+        looked += OF_THREADS.len();
+        for kind in OF_THREADS {
+            if let Some(inode) = inode_at(&tasks, &format!("{tid}/{}", path_of(kind)))
+                && Some(inode) != *own.get(kind)
+            {
+                let by = By::Thread(tid);
+                held.push(Held { kind, inode, by });
+            }
+        }
+    }
+    looked
+}
+
+/// The inode in what this link says.
+fn inode_at(directory: &OwnedFd, link: &str) -> Option<NamespaceInode> {
+    let mut name = [0; 64];
+    let length = readlinkat_raw(directory, link, &mut name).ok()?;
+    parse::namespace(&name[..length])
+}
+
+/// The namespaces that it has open.
+fn descriptors(directory: &OwnedFd, held: &mut Vec<Held>) -> usize {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(table) = openat(directory, "fd", flags, Mode::empty()) else {
+        return 0;
+    };
     let mut looked = 0;
     let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
-    let mut entries = RawDir::new(table, &mut buffer);
+    let mut entries = RawDir::new(&table, &mut buffer);
     while let Some(Ok(entry)) = entries.next() {
         let name = entry.file_name();
         if looked >= DESCRIPTORS {
@@ -199,14 +287,14 @@ fn descriptors(table: &OwnedFd) -> (Vec<Held>, usize) {
         looked += 1;
         let mut link = [0; 64];
         // Every other file's name begins with a slash or is of another kind.
-        if let Ok(length) = readlinkat_raw(table, name, &mut link)
+        if let Ok(length) = readlinkat_raw(&table, name, &mut link)
             && let Some((kind, inode)) = parse::namespace_name(&link[..length])
         {
-            held.push(Held { kind, inode, fd });
+            let by = By::Descriptor(fd);
+            held.push(Held { kind, inode, by });
         }
     }
-    held.sort_unstable_by_key(|held| held.fd);
-    (held, looked)
+    looked
 }
 
 /// Looks for the namespaces that are mounted in this one. Answers how many lines that were.
@@ -277,17 +365,41 @@ fn relate(
     inode: NamespaceInode,
     found: Result<OwnedFd, Errno>,
 ) {
-    let Ok(found) = found else { return };
+    if let Some(open) = open_found(host, inode, found) {
+        let known = |other| host.model.is_any_related(other);
+        let relations = host.reader.relations_of(open, kind, inode, known);
+        host.model.relate(&relations);
+    }
+}
+
+/// Opens a namespace that was found by reference.
+fn open_found(
+    host: &Host,
+    inode: NamespaceInode,
+    found: Result<OwnedFd, Errno>,
+) -> Option<OwnedFd> {
+    let found = found.ok()?;
     // It may have been replaced by anything meanwhile.
     if !fstatfs(&found).is_ok_and(|system| system.f_type == NSFS) || inode_of(&found) != Some(inode)
     {
-        return;
+        return None;
     }
     let path = format!("self/fd/{}", found.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    if let Ok(open) = openat(host.reader.proc(), path, flags, Mode::empty()) {
-        let known = |other| host.model.is_any_related(other);
-        let relations = relations(open, kind, inode, known);
-        host.model.relate(&relations);
+    openat(host.reader.proc(), path, flags, Mode::empty()).ok()
+}
+
+/// Asks for the numbers of network namespaces that have none: they get one when a wire first leads
+/// to them, and keep it.
+pub(crate) fn number(host: &mut Host) {
+    for (inode, way) in host.model.unnumbered().into_iter().take(NUMBERED) {
+        let found = match way {
+            Way::Link(link) => openat(host.reader.proc(), link, PATH, Mode::empty()),
+            Way::Mount(pid, path) => below_root(host.reader.proc(), pid, path.as_bytes()),
+        };
+        let open = open_found(host, inode, found);
+        if let Some(netnsid) = open.and_then(|open| host.reader.networks().number_of(open)) {
+            host.model.number(inode, netnsid);
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Host {
         for some in self.list()?.chunks(ARGUMENTS_EVERY) {
             for pid in some {
                 self.read(*pid, Cause::None);
-                holders::look_at_descriptors(self, *pid);
+                holders::look_at_process(self, *pid);
             }
             self.run_arguments(Instant::now());
         }

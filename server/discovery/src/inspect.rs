@@ -36,7 +36,7 @@ mod isolation;
 mod mountinfo;
 mod mounts;
 mod names;
-mod netlink;
+pub(crate) mod netlink;
 mod network;
 mod numbers;
 mod process;

@@ -21,7 +21,7 @@ mod entry;
 mod held;
 mod untold;
 
-pub(crate) use held::{Held, Mounted};
+pub(crate) use held::{By, Held, Mounted};
 
 use entry::Entry;
 use untold::Untold;
@@ -50,6 +50,15 @@ impl Known {
     }
 }
 
+/// What leads to a namespace.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// A link, from `/proc`.
+    Link(String),
+    /// A file, as this process sees it.
+    Mount(HostPid, String),
+}
+
 /// The host as far as it is known.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
@@ -61,7 +70,7 @@ pub(crate) struct Model {
     moved: bool,
     /// The groups of containers that are frozen.
     frozen: HashSet<String>,
-    /// What processes have open.
+    /// What processes hold without being in it.
     open: HashMap<HostPid, Vec<Held>>,
     /// What is mounted in mount namespaces.
     mounts: HashMap<NamespaceInode, Vec<Mounted>>,
@@ -141,8 +150,9 @@ impl Model {
             (entry.owner, entry.parent) = (relation.owner, relation.parent);
             let after = entry.above();
             entry.related = true;
-            let maker = std::mem::replace(&mut entry.owner_uid, relation.owner_uid);
-            if maker != relation.owner_uid {
+            let before_it = (entry.owner_uid, entry.netnsid);
+            (entry.owner_uid, entry.netnsid) = (relation.owner_uid, relation.netnsid);
+            if before_it != (relation.owner_uid, relation.netnsid) {
                 self.untold.namespaces.changed(relation.inode);
             }
             if before != after {
@@ -297,6 +307,40 @@ impl Model {
         self.namespaces.get(&inode)?.members.first().copied()
     }
 
+    /// The network namespaces that have no number yet, each with what leads to it: a link below
+    /// `/proc`, or a process and the path at which that sees it mounted.
+    pub(crate) fn unnumbered(&self) -> Vec<(NamespaceInode, Way)> {
+        let all = self.namespaces.iter();
+        let unnumbered = all.filter(|(_, e)| e.kind == NamespaceType::Net && e.netnsid.is_none());
+        let way = |entry: &Entry| {
+            if let Some(pid) = entry.members.first() {
+                return Some(Way::Link(format!("{pid}/ns/net")));
+            }
+            if let Some((pid, by)) = entry.open.first_key_value() {
+                let link = by.first()?.of(*pid).link(NamespaceType::Net);
+                return link.map(Way::Link);
+            }
+            let (mnt, paths) = entry.mounted.first_key_value()?;
+            Some(Way::Mount(self.leader(*mnt)?, paths.first()?.clone()))
+        };
+        unnumbered
+            .filter_map(|(inode, entry)| Some((*inode, way(entry)?)))
+            .collect()
+    }
+
+    /// What the observer's network namespace calls this one.
+    pub(crate) fn number(&mut self, inode: NamespaceInode, netnsid: i32) {
+        if let Some(entry) = self.namespaces.get_mut(&inode) {
+            entry.netnsid = Some(netnsid);
+            self.untold.namespaces.changed(inode);
+        }
+    }
+
+    /// Interfaces or wires have changed.
+    pub(crate) const fn rewired(&mut self) {
+        self.untold.wires = true;
+    }
+
     /// The groups of the containers that others made.
     pub(crate) fn groups(&self) -> Vec<String> {
         let all = self.containers.foreign.values();
@@ -364,11 +408,13 @@ impl Model {
         }
         let mut update = Update {
             full: !untold.begun,
+            wires: untold.wires,
             notice: self.notice.clone(),
             ..Update::default()
         };
         untold.begun = true;
         untold.notice = false;
+        untold.wires = false;
         let mut left = UPDATE_BYTES;
         while left > 0
             && let Some(inode) = untold.namespaces.next()
@@ -424,6 +470,7 @@ impl Model {
             entry.related = false;
             entry.maps = None;
             entry.owner_uid = None;
+            entry.netnsid = None;
         }
         entry
     }

@@ -19,7 +19,8 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::events::{Event, Events, Taken};
 use crate::freezer::Freezer;
-use crate::holders::Holders;
+use crate::glance::Glance;
+use crate::holders::{self, Holders};
 use crate::host::{ARGUMENTS_EVERY, Cause, Host, at};
 use crate::outbox::Outbox;
 use crate::{Failure, Settings, Step};
@@ -35,6 +36,9 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// parent has not asked how it ended it is a zombie, and no event tells when that is over.
 const ENDING: Duration = Duration::from_millis(100);
 const ENDING_LATE: Duration = Duration::from_secs(1);
+
+/// How long nothing more is heard of networks after something was.
+const NETWORKS: Duration = Duration::from_millis(500);
 
 /// How far scans are apart at least while the kernel drops events.
 const STORM: Duration = Duration::from_secs(1);
@@ -59,6 +63,7 @@ pub(crate) struct Observer {
     outbox: Outbox,
     host: Host,
     holders: Holders,
+    glance: Glance,
     freezer: Freezer,
     source: Source,
     settings: Settings,
@@ -81,6 +86,8 @@ pub(crate) struct Observer {
     /// Until when containers are not found anew.
     next_settling: Instant,
     next_ending: Instant,
+    /// Until when nothing is heard of networks.
+    next_networks: Instant,
 }
 
 /// Where changes are learnt from.
@@ -108,6 +115,7 @@ impl Observer {
             stream,
             outbox: Outbox::default(),
             holders: Holders::new(&host),
+            glance: Glance::new(now),
             freezer: Freezer::find(),
             host,
             source,
@@ -123,6 +131,7 @@ impl Observer {
             next_scan: now,
             next_settling: now,
             next_ending: now,
+            next_networks: now,
         };
         observer.say_how();
         Ok(observer)
@@ -159,6 +168,11 @@ impl Observer {
             }
             self.look_at_endings(now);
             self.correct(now)?;
+            self.listen_to_networks(now);
+            for pid in self.glance.look(&self.host, now) {
+                self.read(pid, Cause::None);
+                self.holders.touch(pid);
+            }
             self.holders.look(&mut self.host, now);
             self.freezer.look(&mut self.host.model, now);
             self.host.run_arguments(now);
@@ -213,6 +227,12 @@ impl Observer {
         if let Some(answers) = &answers {
             fds.push(PollFd::new(answers, PollFlags::IN));
         }
+        let networks = (self.next_networks <= now)
+            .then(|| self.host.reader.networks().hears())
+            .flatten();
+        if let Some(networks) = &networks {
+            fds.push(PollFd::new(networks, PollFlags::IN));
+        }
         let mounts = self.holders.watched(now);
         if let Some(mounts) = &mounts {
             fds.push(PollFd::new(mounts, PollFlags::PRI));
@@ -242,7 +262,11 @@ impl Observer {
         let mut until = self
             .next_scan
             .min(self.holders.next(now))
-            .min(self.freezer.next());
+            .min(self.freezer.next())
+            .min(self.glance.next());
+        if self.next_networks > now {
+            until = until.min(self.next_networks);
+        }
         for time in [self.awaited(now), self.host.arguments.deadline()] {
             until = until.min(time.unwrap_or(until));
         }
@@ -280,6 +304,24 @@ impl Observer {
             Ok((length, _)) => length > 0,
             Err(Errno::AGAIN | Errno::INTR) => true,
             Err(_) => false,
+        }
+    }
+
+    /// Hears what has become of networks. After that it is deaf to them for a while, in which the
+    /// kernel keeps what it tells: a container's wire alone is a dozen messages.
+    fn listen_to_networks(&mut self, now: Instant) {
+        if now < self.next_networks {
+            return;
+        }
+        let heard = self.host.reader.networks().take();
+        if heard.wires || heard.numbers {
+            self.next_networks = now + NETWORKS;
+        }
+        if heard.wires {
+            self.host.model.rewired();
+        }
+        if heard.numbers {
+            holders::number(&mut self.host);
         }
     }
 

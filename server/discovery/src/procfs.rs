@@ -19,6 +19,7 @@ use rustix::path::DecInt;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::groups::Groups;
+use crate::networks::Networks;
 use crate::recognise::Group;
 use crate::{parse, printable};
 
@@ -63,6 +64,8 @@ pub(crate) struct Relation {
     pub(crate) parent: Option<NamespaceInode>,
     /// Who made it, of a user namespace.
     pub(crate) owner_uid: Option<u32>,
+    /// What this process's network namespace calls it, of one that is of this type too.
+    pub(crate) netnsid: Option<i32>,
 }
 
 /// The maps of a user namespace, for users and for groups.
@@ -84,6 +87,7 @@ pub(crate) struct Reader {
     groups: Groups,
     page: u64,
     ticks_per_second: u64,
+    networks: Networks,
     /// The moment of the boot, in milliseconds since 1970.
     boot: u64,
 }
@@ -101,6 +105,7 @@ impl Reader {
             groups: Groups::new(cgroup_base),
             page: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
+            networks: Networks::open(),
             boot: boot(),
         })
     }
@@ -218,6 +223,16 @@ impl Reader {
         }))
     }
 
+    /// What its network namespace calls others.
+    pub(crate) const fn networks(&self) -> &Networks {
+        &self.networks
+    }
+
+    /// The namespace of this type that a process is in.
+    pub(crate) fn namespace_of(&self, pid: HostPid, kind: NamespaceType) -> Option<NamespaceInode> {
+        namespace_link(self.proc(), &format!("{pid}/{}", path_of(kind)))
+    }
+
     /// The directory of all processes.
     pub(crate) fn proc(&self) -> BorrowedFd<'_> {
         self.proc.as_fd()
@@ -242,7 +257,53 @@ impl Reader {
         if inode_of(&namespace)? != inode {
             return None;
         }
-        Some(relations(namespace, kind, inode, known))
+        Some(self.relations_of(namespace, kind, inode, known))
+    }
+
+    /// What this open namespace hangs from, and what that hangs from in turn, as far as it is not
+    /// `known`.
+    pub(crate) fn relations_of(
+        &self,
+        namespace: OwnedFd,
+        kind: NamespaceType,
+        inode: NamespaceInode,
+        known: impl Fn(NamespaceInode) -> bool,
+    ) -> Vec<Relation> {
+        let mut found = Vec::new();
+        // The kernel allows 32 levels of PID and user namespaces each.
+        let mut open = vec![(kind, inode, namespace)];
+        while let Some((kind, inode, namespace)) = open.pop() {
+            let mut hang = |kind, from: std::io::Result<OwnedFd>| {
+                let from = from.ok()?;
+                let inode = inode_of(&from)?;
+                if !known(inode) {
+                    open.push((kind, inode, from));
+                }
+                Some(inode)
+            };
+            let owner = hang(NamespaceType::User, nsfs::owner(&namespace));
+            let parent = match kind {
+                // The owner of a user namespace is its parent.
+                NamespaceType::User => owner,
+                NamespaceType::Pid => hang(NamespaceType::Pid, nsfs::parent(&namespace)),
+                _ => None,
+            };
+            let is_user = kind == NamespaceType::User;
+            let owner_uid = is_user.then(|| nsfs::owner_uid(&namespace).ok()).flatten();
+            if found.iter().all(|r: &Relation| r.inode != inode) {
+                found.push(Relation {
+                    kind,
+                    inode,
+                    owner,
+                    parent,
+                    owner_uid,
+                    netnsid: (kind == NamespaceType::Net)
+                        .then(|| self.networks.number_of(&namespace))
+                        .flatten(),
+                });
+            }
+        }
+        found
     }
 
     /// The maps of the user namespace that the process is in. `None` if it cannot be told now;
@@ -255,48 +316,6 @@ impl Reader {
         let groups = parse::id_map(&self.buffer[..length])?;
         Some(IdMaps { users, groups })
     }
-}
-
-/// What this open namespace hangs from, and what that hangs from in turn, as far as it is not
-/// `known`.
-pub(crate) fn relations(
-    namespace: OwnedFd,
-    kind: NamespaceType,
-    inode: NamespaceInode,
-    known: impl Fn(NamespaceInode) -> bool,
-) -> Vec<Relation> {
-    let mut found = Vec::new();
-    // The kernel allows 32 levels of PID and user namespaces each.
-    let mut open = vec![(kind, inode, namespace)];
-    while let Some((kind, inode, namespace)) = open.pop() {
-        let mut hang = |kind, from: std::io::Result<OwnedFd>| {
-            let from = from.ok()?;
-            let inode = inode_of(&from)?;
-            if !known(inode) {
-                open.push((kind, inode, from));
-            }
-            Some(inode)
-        };
-        let owner = hang(NamespaceType::User, nsfs::owner(&namespace));
-        let parent = match kind {
-            // The owner of a user namespace is its parent.
-            NamespaceType::User => owner,
-            NamespaceType::Pid => hang(NamespaceType::Pid, nsfs::parent(&namespace)),
-            _ => None,
-        };
-        let is_user = kind == NamespaceType::User;
-        let owner_uid = is_user.then(|| nsfs::owner_uid(&namespace).ok()).flatten();
-        if found.iter().all(|r: &Relation| r.inode != inode) {
-            found.push(Relation {
-                kind,
-                inode,
-                owner,
-                parent,
-                owner_uid,
-            });
-        }
-    }
-    found
 }
 
 /// Its link's path from the directory of a process.

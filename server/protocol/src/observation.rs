@@ -30,6 +30,9 @@ pub struct Update {
     pub containers: Vec<Sighting>,
     /// Containers that are gone.
     pub containers_gone: Vec<ContainerId>,
+    /// Interfaces of network namespaces, their addresses or the wires between them may have changed.
+    #[serde(default)]
+    pub wires: bool,
     /// How it learns of changes as of this update, where that is not at once; a sentence for
     /// people. `None` takes back an earlier one.
     pub notice: Option<String>,
@@ -149,6 +152,10 @@ pub struct Namespace {
     /// The user id on the host that made it (`NS_GET_OWNER_UID`, ioctl_nsfs(2)); user namespaces only.
     #[serde(default)]
     pub owner_uid: Option<u32>,
+    /// What the observer's network namespace calls it (`NETNSA_NSID`, rtnetlink(7)); network
+    /// namespaces only. `None` where that has no number for it.
+    #[serde(default)]
+    pub netnsid: Option<i32>,
     /// What keeps it alive beside its processes and the namespaces that hang from it; at most
     /// [`HOLDERS`].
     #[serde(default)]
@@ -175,6 +182,20 @@ pub enum Holder {
         /// Under this number.
         fd: i32,
     },
+    /// A thread of a process is in it and the process is not: it has called unshare(2) or setns(2)
+    /// for itself alone.
+    Thread {
+        /// The process.
+        pid: HostPid,
+        /// The thread's number on the host.
+        tid: i32,
+    },
+    /// The children of a process will be in it and the process is not, as after
+    /// `unshare --pid --fork` or `unshare --time`.
+    Children {
+        /// Which.
+        pid: HostPid,
+    },
     /// It is mounted on a file, as `ip netns` and `unshare --net=FILE` do.
     Mount {
         /// A process that sees the mount.
@@ -182,4 +203,26 @@ pub enum Holder {
         /// Where that process sees it.
         path: String,
     },
+}
+
+impl Holder {
+    /// The process that holds it, or sees the mount.
+    pub const fn pid(&self) -> HostPid {
+        match self {
+            Self::Descriptor { pid, .. }
+            | Self::Thread { pid, .. }
+            | Self::Children { pid }
+            | Self::Mount { pid, .. } => *pid,
+        }
+    }
+
+    /// The link below `/proc` that leads to a namespace of this type; `None` for a mount.
+    pub fn link(&self, kind: NamespaceType) -> Option<String> {
+        match self {
+            Self::Descriptor { pid, fd } => Some(format!("{pid}/fd/{fd}")),
+            Self::Thread { pid, tid } => Some(format!("{pid}/task/{tid}/ns/{kind}")),
+            Self::Children { pid } => Some(format!("{pid}/ns/{kind}_for_children")),
+            Self::Mount { .. } => None,
+        }
+    }
 }

@@ -18,11 +18,17 @@ use super::{Step, Trouble};
 const HEADER: usize = 16;
 
 /// A connection to the kernel. It stays with the namespace that it was made in.
-pub(super) struct Netlink(Socket);
+pub(crate) struct Netlink(Socket);
 
 impl Netlink {
-    pub(super) fn open() -> Result<Self, Trouble> {
+    pub(crate) fn open() -> Result<Self, Trouble> {
         Socket::new(NETLINK_ROUTE).map(Self).map_err(failed)
+    }
+
+    /// For who must not wait: the kernel answers such requests before it takes the next.
+    pub(crate) fn without_waiting(self) -> Result<Self, Trouble> {
+        self.0.set_non_blocking(true).map_err(failed)?;
+        Ok(self)
     }
 
     /// Everything that answers this request; and how many answers could not be understood, which a
@@ -54,7 +60,7 @@ impl Netlink {
     }
 
     /// What the namespace here calls another one; `None` where it has no name for it.
-    pub(super) fn number_of(&self, namespace: BorrowedFd<'_>) -> Result<Option<i32>, Trouble> {
+    pub(crate) fn number_of(&self, namespace: BorrowedFd<'_>) -> Result<Option<i32>, Trouble> {
         let number = DecInt::from_fd(namespace).as_str().parse().unwrap_or(0);
         let mut message = NsidMessage::default();
         message.attributes.push(NsidAttribute::Fd(number));

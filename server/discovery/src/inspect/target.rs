@@ -201,15 +201,15 @@ fn held(kind: NamespaceType, inode: NamespaceInode, holder: &Holder) -> Result<O
     let gone = || Trouble::NamespaceGone(kind, inode);
     // By O_PATH nothing is opened yet, whatever stands there: a FIFO, a device, a file of FUSE.
     let found = match holder {
-        Holder::Descriptor { pid, fd } => {
-            let link = format!("/proc/{pid}/fd/{fd}");
+        Holder::Mount { pid, path } => mounted(*pid, path).map_err(|_| gone())?,
+        other => {
+            let link = format!("/proc/{}", other.link(kind).ok_or_else(gone)?);
             // No name of a file looks like that: those begin with a slash.
             if namespace_link(CWD, &link) != Some(inode) {
                 return Err(gone());
             }
             open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|_| gone())?
         }
-        Holder::Mount { pid, path } => mounted(*pid, path).map_err(|_| gone())?,
     };
     let is_namespace =
         is_nsfs(found.as_fd()) && fstat(&found).is_ok_and(|status| status.st_ino == inode.0);

@@ -6,6 +6,7 @@ use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
 use porthole_protocol::observation::{HOLDERS, Holder, Namespace};
 
+use super::held::By;
 use crate::procfs::IdMaps;
 
 /// A namespace that a process is in, that another one hangs from, or that something holds.
@@ -15,6 +16,7 @@ pub(super) struct Entry {
     pub(super) owner: Option<NamespaceInode>,
     pub(super) parent: Option<NamespaceInode>,
     pub(super) owner_uid: Option<u32>,
+    pub(super) netnsid: Option<i32>,
     /// Whether these have been asked for.
     pub(super) related: bool,
     pub(super) members: BTreeSet<HostPid>,
@@ -22,8 +24,8 @@ pub(super) struct Entry {
     pub(super) hangers: u32,
     /// The maps of a user namespace, once they are written.
     pub(super) maps: Option<IdMaps>,
-    /// Who has it open, and as which descriptors.
-    pub(super) open: BTreeMap<HostPid, Vec<i32>>,
+    /// Which processes hold it, and by what.
+    pub(super) open: BTreeMap<HostPid, Vec<By>>,
     /// In which mount namespaces it is mounted, and where.
     pub(super) mounted: BTreeMap<NamespaceInode, Vec<String>>,
 }
@@ -35,6 +37,7 @@ impl Entry {
             owner: None,
             parent: None,
             owner_uid: None,
+            netnsid: None,
             related: false,
             members: BTreeSet::new(),
             hangers: 0,
@@ -67,10 +70,8 @@ impl Entry {
         initial: &NamespaceSet,
         leader: impl Fn(NamespaceInode) -> Option<HostPid>,
     ) -> Namespace {
-        let open = self.open.iter().flat_map(|(pid, fds)| {
-            fds.iter()
-                .map(|fd| Holder::Descriptor { pid: *pid, fd: *fd })
-        });
+        let open = self.open.iter();
+        let open = open.flat_map(|(pid, by)| by.iter().map(|by| by.of(*pid)));
         let mounts = self.mounted.iter().filter_map(|(mnt, paths)| {
             let pid = leader(*mnt)?;
             Some(paths.iter().map(move |path| Holder::Mount {
@@ -90,6 +91,7 @@ impl Entry {
             processes: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
             leader: self.members.first().copied(),
             owner_uid: self.owner_uid,
+            netnsid: self.netnsid,
             holders: told,
             more_holders: u32::try_from(holders.count()).unwrap_or(u32::MAX),
             children: self.hangers,

@@ -4,15 +4,35 @@ use std::collections::BTreeSet;
 
 use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::Holder;
 
 use super::Model;
 
-/// A namespace that something holds.
+/// A namespace that a process holds without being in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) kind: NamespaceType,
     pub(crate) inode: NamespaceInode,
-    pub(crate) fd: i32,
+    pub(crate) by: By,
+}
+
+/// What of a process holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum By {
+    Children,
+    Thread(i32),
+    Descriptor(i32),
+}
+
+impl By {
+    /// As it is told, of this process.
+    pub(crate) const fn of(self, pid: HostPid) -> Holder {
+        match self {
+            Self::Children => Holder::Children { pid },
+            Self::Thread(tid) => Holder::Thread { pid, tid },
+            Self::Descriptor(fd) => Holder::Descriptor { pid, fd },
+        }
+    }
 }
 
 /// A namespace that is mounted on a file.
@@ -25,7 +45,7 @@ pub(crate) struct Mounted {
 }
 
 impl Model {
-    /// The namespaces that a process has open, all of them.
+    /// The namespaces that a process holds, all of them.
     pub(crate) fn hold(&mut self, pid: HostPid, held: Vec<Held>) {
         let before = if held.is_empty() {
             self.open.remove(&pid).unwrap_or_default()
@@ -38,15 +58,21 @@ impl Model {
         let inodes: BTreeSet<_> = before.iter().chain(&held).map(|h| h.inode).collect();
         for inode in inodes {
             let mut here = held.iter().filter(|h| h.inode == inode);
-            let fds: Vec<i32> = here.clone().map(|h| h.fd).collect();
+            let by: Vec<By> = here.clone().map(|h| h.by).collect();
             if let Some(held) = here.next() {
-                self.entry(held.kind, inode).open.insert(pid, fds);
+                self.entry(held.kind, inode).open.insert(pid, by);
             } else if let Some(entry) = self.namespaces.get_mut(&inode) {
                 entry.open.remove(&pid);
             }
             self.untold.namespaces.changed(inode);
             self.drop_if_unused(inode);
         }
+    }
+
+    /// Whether a thread of it is elsewhere.
+    pub(crate) fn holds_by_thread(&self, pid: HostPid) -> bool {
+        let held = self.open.get(&pid);
+        held.is_some_and(|held| held.iter().any(|held| matches!(held.by, By::Thread(_))))
     }
 
     /// The namespaces that are mounted in a mount namespace, all of them.

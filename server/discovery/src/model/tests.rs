@@ -109,6 +109,7 @@ fn a_namespace_lives_as_long_as_something_hangs_from_it() {
         owner: Some(above),
         parent: Some(above),
         owner_uid: None,
+        netnsid: None,
     };
     let mut model = Model::new(initial());
     let own = NamespaceSet {
@@ -192,6 +193,7 @@ fn a_number_given_again_is_another_namespace() {
         owner: Some(HOST_USER_NS),
         parent: None,
         owner_uid: None,
+        netnsid: None,
     }]);
     put(
         &mut model,

@@ -63,6 +63,7 @@ impl<T: Ord + Hash + Clone> Kind<T> {
 pub(super) struct Untold {
     pub(super) begun: bool,
     pub(super) notice: bool,
+    pub(super) wires: bool,
     pub(super) processes: Kind<HostPid>,
     pub(super) namespaces: Kind<NamespaceInode>,
     pub(super) containers: Kind<ContainerId>,
@@ -73,6 +74,7 @@ impl Untold {
     pub(super) fn is_nothing(&self) -> bool {
         self.begun
             && !self.notice
+            && !self.wires
             && self.processes.is_empty()
             && self.namespaces.is_empty()
             && self.containers.is_empty()

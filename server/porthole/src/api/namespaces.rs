@@ -68,6 +68,10 @@ enum HolderView<'a> {
     Process { pid: Option<HostPid>, count: u32 },
     /// A descriptor.
     Fd { pid: HostPid, fd: i32 },
+    /// A thread of a process that is not in it.
+    Thread { pid: HostPid, tid: i32 },
+    /// A process whose children will be in it.
+    Children { pid: HostPid },
     /// A mount on a file, as this process sees it.
     Bind { pid: HostPid, path: &'a str },
 }
@@ -81,6 +85,11 @@ impl<'a> NamespaceView<'a> {
         });
         let others = namespace.holders.iter().map(|holder| match holder {
             Holder::Descriptor { pid, fd } => HolderView::Fd { pid: *pid, fd: *fd },
+            Holder::Thread { pid, tid } => HolderView::Thread {
+                pid: *pid,
+                tid: *tid,
+            },
+            Holder::Children { pid } => HolderView::Children { pid: *pid },
             Holder::Mount { pid, path } => HolderView::Bind { pid: *pid, path },
         });
         Self {

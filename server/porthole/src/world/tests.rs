@@ -230,6 +230,7 @@ fn initial(inode: u64) -> Namespace {
         owner_uid: None,
         holders: Vec::new(),
         more_holders: 0,
+        netnsid: None,
         children: 0,
     }
 }

@@ -257,6 +257,7 @@ pub(crate) fn fill(world: &World) {
             children: 0,
         }],
         ..Update::default()
+            netnsid: None,
     });
 }
 
@@ -316,6 +317,7 @@ fn namespace(kind: NamespaceType, inode: u64, parent: Option<u64>, processes: u3
         children: 0,
     }
 }
+        netnsid: None,
 
 /// What Docker's containers have of their own.
 const OF_DOCKER: [(NamespaceType, u64); 6] = [

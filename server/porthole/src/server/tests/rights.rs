@@ -131,6 +131,7 @@ async fn a_shared_namespace_is_the_hosts_also_when_the_container_between_is_gone
             leader: None,
             owner_uid: None,
             holders: Vec::new(),
+            netnsid: None,
             more_holders: 0,
             children: 0,
         });
@@ -327,6 +328,7 @@ async fn only_what_a_container_has_to_itself_is_looked_into_by_its_owner() {
         leader: Some(HostPid(i32::try_from(inode).expect("small") + 50)),
         owner_uid: None,
         holders: Vec::new(),
+        netnsid: None,
         more_holders: 0,
         children: 0,
     };
@@ -441,6 +443,7 @@ async fn what_is_inside_a_namespace_of_the_host_is_for_who_may_look_into_the_hos
             leader: None,
             owner_uid: None,
             holders: Vec::new(),
+            netnsid: None,
             more_holders: 0,
             children: 0,
         }],

@@ -262,10 +262,13 @@ fn are(processes: u32) -> String {
 
 fn kept(survey: &Survey<'_>, namespace: &Namespace, members: &[Arc<Process>]) -> KeptBy {
     let rows = namespace.holders.iter().map(|holder| {
-        let path = survey.holder_path(holder);
-        let (what, pid) = match holder {
-            Holder::Descriptor { pid, .. } => ("open file", *pid),
-            Holder::Mount { pid, .. } => ("mount", *pid),
+        let path = survey.holder_path(namespace.kind, holder);
+        let pid = holder.pid();
+        let (what, text) = match holder {
+            Holder::Descriptor { fd, .. } => ("open file", format!("descriptor {fd} of")),
+            Holder::Thread { tid, .. } => ("thread", format!("thread {tid} of")),
+            Holder::Children { .. } => ("for children", "what is started by".to_owned()),
+            Holder::Mount { path, .. } => ("mount", format!("{} as seen by", visible(path))),
         };
         let name = survey
             .process(pid)
@@ -276,10 +279,7 @@ fn kept(survey: &Survey<'_>, namespace: &Namespace, members: &[Arc<Process>]) ->
                 to: survey.process_address(pid),
                 text: format!("{pid} {name}").trim_end().to_owned(),
             }),
-            text: match holder {
-                Holder::Descriptor { fd, .. } => format!("descriptor {fd} of"),
-                Holder::Mount { path, .. } => format!("{} as seen by", visible(path)),
-            },
+            text,
             nsenter: commands::nsenter_file(namespace.kind, &path),
             path: visible(&path),
         }
@@ -295,8 +295,8 @@ fn kept(survey: &Survey<'_>, namespace: &Namespace, members: &[Arc<Process>]) ->
     if holders > 0 {
         parts.push(count(
             holders,
-            "open file or mount",
-            "open files and mounts",
+            "holder that is listed here",
+            "holders that are listed here",
         ));
     }
     if namespace.children > 0 {

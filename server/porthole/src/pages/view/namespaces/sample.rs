@@ -50,6 +50,7 @@ pub(crate) fn namespace(
         leader: leader.map(HostPid),
         owner_uid: None,
         holders: Vec::new(),
+        netnsid: None,
         more_holders: 0,
         children: 0,
     }

@@ -204,7 +204,8 @@ impl<'a> Survey<'a> {
         if let Some(pid) = namespace.leader {
             return Some(format!("/proc/{pid}/ns/{}", namespace.kind));
         }
-        namespace.holders.first().map(|h| self.holder_path(h))
+        let holder = namespace.holders.first()?;
+        Some(self.holder_path(namespace.kind, holder))
     }
 
     /// The command that enters a namespace, by a process in it or by the file that holds it.
@@ -219,9 +220,11 @@ impl<'a> Survey<'a> {
     }
 
     /// The file that a holder keeps it by, as the host sees it.
-    pub fn holder_path(&self, holder: &Holder) -> String {
+    pub fn holder_path(&self, kind: NamespaceType, holder: &Holder) -> String {
         match holder {
-            Holder::Descriptor { pid, fd } => format!("/proc/{pid}/fd/{fd}"),
+            Holder::Descriptor { .. } | Holder::Thread { .. } | Holder::Children { .. } => {
+                format!("/proc/{}", holder.link(kind).unwrap_or_default())
+            }
             // Another mount namespace is looked into through a process that is in it.
             Holder::Mount { pid, path } if self.sees_host_mounts(*pid) => path.clone(),
             Holder::Mount { pid, path } => format!("/proc/{pid}/root{path}"),
@@ -277,18 +280,29 @@ impl<'a> Survey<'a> {
     }
 
     fn keeper(&self, holder: &Holder) -> Keeps {
+        let pid = holder.pid();
+        let name = self
+            .process(pid)
+            .map_or_else(String::new, |p| format!(" {}", visible(&p.command)));
+        let by_process = |text: String, title: String| Keeps {
+            text,
+            to: Some(self.process_address(pid)),
+            title,
+        };
         match holder {
-            Holder::Descriptor { pid, fd } => {
-                let name = self
-                    .process(*pid)
-                    .map_or_else(String::new, |p| format!(" {}", visible(&p.command)));
-                Keeps {
-                    text: format!("fd {fd} of {pid}{name}"),
-                    to: Some(self.process_address(*pid)),
-                    title: format!("Process {pid}{name} has it open as descriptor {fd}."),
-                }
-            }
-            Holder::Mount { pid, path } => Keeps {
+            Holder::Descriptor { fd, .. } => by_process(
+                format!("fd {fd} of {pid}{name}"),
+                format!("Process {pid}{name} has it open as descriptor {fd}."),
+            ),
+            Holder::Thread { tid, .. } => by_process(
+                format!("thread {tid} of {pid}{name}"),
+                format!("Thread {tid} of process {pid}{name} is in it, and the process is not."),
+            ),
+            Holder::Children { .. } => by_process(
+                format!("for children of {pid}{name}"),
+                format!("What process {pid}{name} starts will be in it; it is not itself."),
+            ),
+            Holder::Mount { path, .. } => Keeps {
                 text: visible(path),
                 to: None,
                 title: format!(
