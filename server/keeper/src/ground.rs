@@ -114,7 +114,7 @@ pub(crate) fn make_directories(
     directory(&places.sessions(), 0o700, None)?;
     directory(&places.keeper().join("images"), 0o700, None)?;
     if server.is_some() {
-        directory(&places.root.join("server"), 0o700, server)?;
+        directory(&places.server(), 0o700, server)?;
     }
     directory(&places.run, 0o755, None)?;
     directory(&places.monitors(), 0o700, None)
@@ -250,6 +250,12 @@ pub(crate) fn lacking() -> Vec<String> {
     if !Path::new("/proc/self/ns/time").exists() {
         lacking.push(
             "The kernel has no time namespaces, so containers cannot have clocks of their own: start one that is built with CONFIG_TIME_NS."
+                .to_owned(),
+        );
+    }
+    if number("/proc/sys/fs/suid_dumpable") == Some(1) {
+        lacking.push(
+            "The kernel is set to let processes be looked into that have changed their user, so a session that joins a container could be for a moment: sysctl -w fs.suid_dumpable=0 as root."
                 .to_owned(),
         );
     }

@@ -15,6 +15,7 @@ pub use seccomp::confine_server;
 pub(crate) use seccomp::prepare;
 
 use crate::account::Account;
+use crate::passage;
 use crate::recorder::Recorder;
 use crate::step::{Step, StepError};
 
@@ -160,5 +161,6 @@ fn become_user(account: &Account, trace: &mut Recorder) -> Result<(), StepError>
         Step::SetUser,
         format!("setresuid({0}, {0}, {0})", account.uid),
         || rustix::thread::set_thread_res_uid(uid, uid, uid),
-    )
+    )?;
+    passage::not_dumpable(trace)
 }

@@ -194,7 +194,7 @@ fn empty_sys(trace: &mut Recorder) -> Result<OwnedFd, StepError> {
 }
 
 /// A new file system that is attached nowhere.
-fn filesystem(
+pub(crate) fn filesystem(
     kind: &'static str,
     options: &[&str],
     attributes: MountAttrFlags,

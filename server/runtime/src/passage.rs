@@ -20,11 +20,7 @@ pub(crate) fn leave_the_machine(
     forked: &Forked,
     trace: &mut Recorder,
 ) -> Result<(), StepError> {
-    // Nobody whose PID namespace it comes into may look into it before it runs the command
-    // (CVE-2016-9962).
-    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-    })?;
+    not_dumpable(trace)?;
     trace.step(
         Step::NewKeyring,
         "keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL)",
@@ -37,6 +33,17 @@ pub(crate) fn leave_the_machine(
     join_groups(entrance, trace)?;
     trace.step(Step::CloseInherited, "close_range(3, ~0, 0)", || {
         forked.close_all_but(kept)
+    })
+}
+
+/// Nobody whose PID namespace it comes into may look into it before it runs the command
+/// (CVE-2016-9962).
+///
+/// Again after each change of ids, and after entering a user namespace: the kernel then sets what
+/// `fs.suid_dumpable` says (commit_creds() in kernel/cred.c), which may be 1.
+pub(crate) fn not_dumpable(trace: &mut Recorder) -> Result<(), StepError> {
+    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
     })
 }
 
@@ -66,7 +73,8 @@ pub(crate) fn become_root(trace: &mut Recorder) -> Result<(), StepError> {
     })?;
     trace.step(Step::BecomeRoot, "setresuid(0, 0, 0)", || {
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
-    })
+    })?;
+    not_dumpable(trace)
 }
 
 /// Enters the working directory as the user who is going to work there.

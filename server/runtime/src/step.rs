@@ -86,6 +86,7 @@ steps! {
     DetachHost, Mounts, "detaching the machine's root directory";
     OpenProcess, Identity, "opening the container's init";
     ReadProcess, Identity, "reading about the container's init";
+    FindDisks, Identity, "finding the machine's disks";
     ReadNamespaces, Identity, "reading the process's namespaces";
     ProbeProcess, Identity, "probing whether the container's init is still there";
     BeSubreaper, Join, "becoming a subreaper";

@@ -208,12 +208,13 @@ impl Errand {
             move_into_thread_name_spaces(self.pidfd.as_fd(), self.kinds)
                 .map_err(Trouble::of(Step::EnterNamespace))?;
         }
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed())?;
         if self.own_users {
             // Where nobody is root there, it stays a user without a number.
             let _ = set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT);
             let _ = set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT);
         }
-        // Changed ids take both away.
+        // Changed ids take both away (commit_creds() in kernel/cred.c), as a new user namespace may.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed())?;
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed())?;
         let (lives, life) = pipe_with(PipeFlags::CLOEXEC).map_err(failed())?;

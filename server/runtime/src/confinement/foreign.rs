@@ -4,7 +4,6 @@
 //! loaded last, and where init may gain privileges by set-user-ID programs, with the one capability
 //! that loading them then takes and that the program does not get.
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::{CAPABILITY_NUMBERS, become_user, drop_bounding, seccomp};
@@ -68,10 +67,6 @@ pub(crate) fn begin(
         rustix::thread::set_keep_capabilities(true)
     })?;
     become_user(account, trace)?;
-    // A change of user may have made it so, see fs.suid_dumpable in proc_sys_fs(5).
-    trace.step(Step::NotDumpable, "prctl(PR_SET_DUMPABLE, 0)", || {
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-    })?;
     let wanted = wanted(account, manner);
     set(wanted | CapabilitySet::SYS_ADMIN, wanted, manner, trace)?;
     for number in (0..CAPABILITY_NUMBERS).filter(|n| manner.ambient & (1 << n) != 0) {

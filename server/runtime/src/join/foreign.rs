@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::joiner::{Abroad, Whose};
 use super::{Identity, Joined, Place, Visit, gone, identify, joins_nothing, start};
-use crate::foreign::danger::Directory;
+use crate::foreign::danger::{Directory, Guard, Machine};
 use crate::foreign::facts::Facts;
 use crate::foreign::fidelity::Comparison;
 use crate::foreign::filters::{self, Cache, Unread};
@@ -92,7 +92,7 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
         namespaces: &join.foreign.namespaces,
     };
     let left_out = place.left_out(&read.host);
-    let machines = check_danger(join, &read, &root, &left_out)?;
+    let guard = check_danger(join, &read, &root, &left_out, trace)?;
     let manner = Manner::of(
         &read.facts,
         &read.filters,
@@ -122,7 +122,7 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
     let abroad = Abroad {
         manner,
         root,
-        machines,
+        guard,
         overlays,
     };
     join.group.create()?;
@@ -215,14 +215,14 @@ fn read(
     })
 }
 
-/// Answers what must not turn out to be the root of init's mounts, which only who has entered them
-/// can tell; `None` where it may.
+/// Answers what is still to be looked at in the container itself; `None` where everything may be.
 fn check_danger(
     join: &JoinForeign<'_>,
     read: &Read,
     root: &OwnedFd,
     left_out: &[NamespaceType],
-) -> Result<Option<Directory>, Failure> {
+    trace: &mut Recorder,
+) -> Result<Option<Guard>, Failure> {
     let namespaces = &join.foreign.namespaces;
     if namespaces == &read.host {
         return Err(Failure::new(
@@ -244,13 +244,31 @@ fn check_danger(
     }
     let failed = |errno| StepError::new((Step::OpenRoot, "/"), errno);
     let machines = Directory::root().map_err(failed)?;
-    // The machine's files, be it in a mount namespace of somebody's own.
-    let is_machines = Directory::of(root).map_err(failed)? == machines;
-    let (facts, mounts) = (&read.facts, &read.mounts);
-    match danger::reason(facts, namespaces, &read.host, is_machines, mounts) {
-        None => Ok(Some(machines)),
+    let sockets = match namespaces.net == read.host.net {
+        true => unix_sockets()?,
+        false => String::new(),
+    };
+    let machine = Machine {
+        // Be it in a mount namespace of somebody's own.
+        shares_root: Directory::of(root).map_err(failed)? == machines,
+        sockets: &sockets,
+    };
+    let (facts, host) = (&read.facts, &read.host);
+    match danger::reason(facts, namespaces, host, &machine, &read.mounts) {
+        None => {
+            let is_root = danger::is_machines_root(facts, namespaces, host);
+            Ok(Some(Guard::new(machines, facts, is_root, trace)?))
+        }
         Some(why) => Err(danger::refusal(&why)),
     }
+}
+
+/// Those of the network namespace that Porthole is in, as proc_pid_net(5) has them.
+fn unix_sockets() -> Result<String, StepError> {
+    let file = "/proc/self/net/unix";
+    let bytes =
+        std::fs::read(file).map_err(|error| StepError::new((Step::ReadProcess, file), error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The lines, where nothing in them is refused.

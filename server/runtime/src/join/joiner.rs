@@ -199,6 +199,7 @@ fn enter(target: &OwnedFd, kinds: &[NamespaceType], trace: &mut Recorder) -> Res
     )?;
     trace.entered(kinds.iter().copied());
     if kinds.contains(&NamespaceType::User) {
+        passage::not_dumpable(trace)?;
         // Before a terminal is opened, or it would belong to an id that has no name here.
         passage::become_root(trace)?;
     }

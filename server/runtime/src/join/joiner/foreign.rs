@@ -19,7 +19,7 @@ use crate::account::{self, Account};
 use crate::confinement::foreign as confinement;
 use crate::environment::Environment;
 use crate::filesystem::toolbox::{self, Toolbox};
-use crate::foreign::danger::{self, Directory};
+use crate::foreign::danger::Guard;
 use crate::foreign::limits;
 use crate::foreign::manner::Manner;
 use crate::layers::Overlays;
@@ -33,8 +33,8 @@ pub(crate) struct Abroad {
     pub(crate) manner: Manner,
     /// Init's root directory, opened on the machine's side.
     pub(crate) root: OwnedFd,
-    /// What its mount namespace must not begin with.
-    pub(crate) machines: Option<Directory>,
+    /// What may not be found in it.
+    pub(crate) guard: Option<Guard>,
     /// The root directory of a toolbox.
     pub(crate) overlays: Option<Overlays>,
 }
@@ -60,7 +60,17 @@ pub(super) fn start(
         kept.push(overlays.root.as_fd());
         kept.extend(overlays.usr.as_ref().map(AsFd::as_fd));
     }
-    passage::leave_the_machine(errand.entrance, &kept, forked, trace)?;
+    match &abroad.guard {
+        None => passage::leave_the_machine(errand.entrance, &kept, forked, trace)?,
+        Some(guard) => {
+            let more: Vec<_> = kept.iter().copied().chain([guard.open()]).collect();
+            passage::leave_the_machine(errand.entrance, &more, forked, trace)?;
+            guard.in_groups(trace)?;
+            trace.step(Step::CloseInherited, "close(disks)", || {
+                forked.close_all_but(&kept)
+            })?;
+        }
+    }
     passage::clear_groups(trace)?;
     let mut label = limit(manner, trace)?;
     let files = reach(errand, abroad, forked, trace)?;
@@ -155,11 +165,8 @@ fn reach(
     }
     enter(errand.target, &errand.kinds, trace)?;
     if errand.visit.place.has_files() {
-        // setns(2) leads to where the mounts begin, whatever root directory init has.
-        let begins =
-            Directory::root().map_err(|errno| StepError::new((Step::OpenRoot, "/"), errno))?;
-        if abroad.machines == Some(begins) {
-            return Err(danger::refusal(danger::CHANGED_ROOT));
+        if let Some(guard) = &abroad.guard {
+            guard.in_mounts()?;
         }
         trace.step(Step::EnterRoot, "fchdir(init's root)", || {
             rustix::process::fchdir(&abroad.root)
@@ -168,7 +175,13 @@ fn reach(
             rustix::process::chroot(".")
         })?;
     }
-    Ok(open_root(trace)?)
+    let root = open_root(trace)?;
+    if errand.visit.place.has_files()
+        && let Some(guard) = &abroad.guard
+    {
+        guard.in_files(&root)?;
+    }
+    Ok(root)
 }
 
 /// The user who was asked for, in the container's own files; init's where nobody was.
