@@ -120,3 +120,98 @@ fn a_mount_keeps_a_namespace() {
     inside(&["ip", "netns", "del", "porthole-a"]);
     view.until("it is gone", |view| !view.namespaces.contains_key(&net));
 }
+
+#[test]
+fn a_thread_that_is_elsewhere_keeps_a_namespace() {
+    needs_root!();
+    let Some((_directory, program)) = super::trouble::scene() else {
+        return;
+    };
+    let mut view = often();
+    settled(&mut view);
+    let Some(mut apart) = super::trouble::begin(&program, &["thread"]) else {
+        return;
+    };
+    let pid = apart.pid();
+    view.until("it is told with its threads", |view| {
+        view.process(pid).is_some_and(|p| p.threads == 2)
+    });
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let numbers = threads.map(|one| one.expect("a name").file_name().into_string());
+    let mut numbers = numbers.map(|name| name.expect("text").parse().expect("a number"));
+    let tid: i32 = numbers.find(|tid| *tid != pid.0).expect("another");
+    let link = format!("/proc/{pid}/task/{tid}/ns/net");
+    let own = inode(&format!("/proc/{pid}/ns/net"));
+    assert_eq!(inode(&link), own, "it has not left yet");
+    let stdin = apart.0.stdin.as_mut().expect("piped");
+    std::io::Write::write_all(stdin, b"\n").expect("written");
+    let begun = Instant::now();
+    while inode(&link) == own {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let net = inode(&link);
+    let took = view.until("it is told as held by the thread", |view| {
+        view.namespaces
+            .get(&net)
+            .is_some_and(|n| n.holders == [Holder::Thread { pid, tid }])
+    });
+    eprintln!("a thread that left was told after {took:?}");
+    let found = &view.namespaces[&net];
+    assert_eq!((found.processes, found.leader), (0, None));
+    assert_eq!(found.owner, Some(inode("/proc/self/ns/user")));
+    // Its process has stayed where it was.
+    assert_eq!(view.process(pid).expect("told").namespaces.net, Some(own));
+    let stdin = apart.0.stdin.as_mut().expect("piped");
+    std::io::Write::write_all(stdin, b"\n").expect("written");
+    view.until("it is gone", |view| !view.namespaces.contains_key(&net));
+}
+
+#[test]
+fn what_only_children_will_be_in_is_kept_by_their_parent() {
+    needs_root!();
+    let mut view = often();
+    settled(&mut view);
+    let parent = spawn(
+        "unshare",
+        &["--pid", "--fork", "--kill-child", "sleep", "1000"],
+    );
+    let pid = parent.pid();
+    view.until("its child is told", |view| {
+        view.below(pid, "sleep").is_some()
+    });
+    let child = view.below(pid, "sleep").expect("told").host_pid;
+    let made = inode(&format!("/proc/{child}/ns/pid"));
+    assert_ne!(inode(&format!("/proc/{pid}/ns/pid")), made);
+    let is_for_children = |view: &View| {
+        view.namespaces[&made]
+            .holders
+            .contains(&Holder::Children { pid })
+    };
+    view.until("the parent holds it", |view| {
+        view.namespaces.contains_key(&made) && is_for_children(view)
+    });
+    assert_eq!(view.namespaces[&made].processes, 1);
+    // Who has not unshared holds nothing for its children.
+    let me = HostPid(std::process::id().cast_signed());
+    let all = view.namespaces.values().flat_map(|n| &n.holders);
+    assert!(!all.into_iter().any(|h| *h == Holder::Children { pid: me }));
+
+    let Some((_directory, program)) = super::trouble::scene() else {
+        return;
+    };
+    let Some(mut waits) = super::trouble::begin(&program, &["children"]) else {
+        return;
+    };
+    let pid = waits.pid();
+    let stdin = waits.0.stdin.as_mut().expect("piped");
+    std::io::Write::write_all(stdin, b"\n").expect("written");
+    view.until("a time namespace that nobody is in yet", |view| {
+        let mut all = view.namespaces.values();
+        all.any(|n| {
+            n.kind == NamespaceType::Time
+                && n.processes == 0
+                && n.holders == [Holder::Children { pid }]
+        })
+    });
+}

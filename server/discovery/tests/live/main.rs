@@ -27,6 +27,7 @@ macro_rules! needs_root {
 
 mod containers;
 mod holders;
+mod networks;
 mod trouble;
 
 fn start() -> View {
@@ -37,6 +38,13 @@ fn start() -> View {
 fn often() -> View {
     let mut settings = Settings::new(None);
     settings.correction = Duration::from_millis(500);
+    View::start(&settings)
+}
+
+/// One that does not correct itself while the test runs.
+fn never() -> View {
+    let mut settings = Settings::new(None);
+    settings.correction = Duration::from_secs(3600);
     View::start(&settings)
 }
 

@@ -3,6 +3,9 @@
  *   scene stuck         whoever reads its arguments hangs: its memory map is locked (mmap_lock)
  *   scene pid N         a child with the number N, by clone3(2), that executes sleep; ends with it
  *   scene unshare       after a line of standard input leaves its UTS namespace, without an event
+ *   scene thread        the same of a second thread and its network namespace; after another line
+ *                       that thread ends
+ *   scene children      after a line its children would be in another time namespace
  *
  * Each says "ready" on standard output when that is so.
  */
@@ -153,6 +156,15 @@ static void numbered(pid_t wanted)
 	waitpid(pid, NULL, 0);
 }
 
+static void *leave_alone(void *unused)
+{
+	char byte;
+	must(read(0, &byte, 1) == 1, "read");
+	must(unshare(CLONE_NEWNET) == 0, "unshare");
+	must(read(0, &byte, 1) == 1, "read");
+	return unused;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -161,10 +173,16 @@ int main(int argc, char **argv)
 		stuck();
 	else if (!strcmp(what, "pid") && argc == 3)
 		numbered(atoi(argv[2]));
-	else if (!strcmp(what, "unshare")) {
+	else if (!strcmp(what, "thread")) {
+		pthread_t thread;
+		must(pthread_create(&thread, NULL, leave_alone, NULL) == 0, "thread");
+		ready();
+		for (;;)
+			pause();
+	} else if (!strcmp(what, "unshare") || !strcmp(what, "children")) {
 		ready();
 		must(read(0, &byte, 1) == 1, "read");
-		must(unshare(CLONE_NEWUTS) == 0, "unshare");
+		must(unshare(!strcmp(what, "unshare") ? CLONE_NEWUTS : CLONE_NEWTIME) == 0, "unshare");
 		for (;;)
 			pause();
 	}

@@ -23,14 +23,20 @@ pub(crate) struct View {
     pub(crate) namespaces: BTreeMap<NamespaceInode, Namespace>,
     pub(crate) containers: BTreeMap<ContainerId, Sighting>,
     pub(crate) notice: Option<String>,
+    /// How many times it was told that wires have changed.
+    pub(crate) wires: usize,
 }
 
 impl View {
     /// Starts an observer: a process of its own, as the keeper has one, so that arguments are read
     /// by its helper.
     pub(crate) fn start(settings: &Settings) -> Self {
+        Self::start_by(std::process::Command::new(program("observe")), settings)
+    }
+
+    /// Starts one by a command that ends in the observer's program.
+    pub(crate) fn start_by(mut command: std::process::Command, settings: &Settings) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("socketpair");
-        let mut command = std::process::Command::new(program("observe"));
         command.arg("--stdin");
         command.arg(settings.correction.as_millis().to_string());
         command.args(&settings.cgroup_base);
@@ -43,7 +49,13 @@ impl View {
             namespaces: BTreeMap::new(),
             containers: BTreeMap::new(),
             notice: None,
+            wires: 0,
         }
+    }
+
+    /// The observer's own process.
+    pub(crate) fn observer(&self) -> HostPid {
+        self.observer.pid()
     }
 
     /// Takes updates until `condition` holds of what is known, and answers how long that took.
@@ -84,6 +96,7 @@ impl View {
     }
 
     fn apply(&mut self, update: Update) {
+        self.wires += usize::from(update.wires);
         if update.full {
             self.processes.clear();
             self.namespaces.clear();
