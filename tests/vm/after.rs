@@ -1,0 +1,121 @@
+//! After the machine's restart: what ran does not run any more, what is to run runs again, what was
+//! written is there; and in the end nothing is left of the package.
+
+use std::path::Path;
+use std::time::Duration;
+
+use porthole_tests::wait_for;
+use serde_json::json;
+
+use crate::Check;
+use crate::machine::{Machine, group, property, read, ready, tell, text};
+
+/// In this order.
+pub(crate) const CHECKS: [Check; 6] = [
+    ("the_machine_ended_without_waiting_for_shells", duration),
+    ("the_service_runs_again", service),
+    ("what_ran_is_told_as_ended", ended),
+    ("a_container_that_is_always_to_run_runs", always),
+    (
+        "a_stopped_container_starts_again_with_its_files_and_limits",
+        again,
+    ),
+    ("a_purge_leaves_nothing", purge),
+];
+
+fn duration(_: &mut Machine) {
+    let log = tell(&[
+        "journalctl",
+        "--no-pager",
+        "--boot=-1",
+        "--lines",
+        "200",
+        "--output",
+        "short-monotonic",
+    ]);
+    println!(
+        "{}",
+        log.lines().rev().take(3).collect::<Vec<_>>().join("\n")
+    );
+}
+
+fn service(_: &mut Machine) {
+    wait_for("the service", Duration::from_secs(60), || {
+        (property("ActiveState") == "active").then_some(())
+    });
+    ready();
+}
+
+fn ended(machine: &mut Machine) {
+    let long = machine.look("long");
+    println!("long: {} {}", long["state"], long["exit"]);
+    assert_eq!(long["state"], "exited", "{long}");
+    let sessions = machine.admin().get("/api/v1/sessions").ok();
+    let live = sessions["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|s| s["exit"].is_null());
+    assert_eq!(live.count(), 0, "{sessions}");
+}
+
+fn always(machine: &mut Machine) {
+    wait_for("it to run", Duration::from_secs(30), || {
+        (machine.look("always")["state"] == "running").then_some(())
+    });
+}
+
+fn again(machine: &mut Machine) {
+    machine.admin().act("/api/v1/containers/long/start").ok();
+    let long = machine.look("long");
+    assert_eq!(long["state"], "running", "{long}");
+    assert_eq!(read(&format!("{}/pids.max", group(&long))), "40");
+    machine
+        .admin()
+        .act("/api/v1/containers/host-tools/start")
+        .ok();
+    let (answer, code) = machine.run("host-tools", &["cat", "/left"]);
+    assert_eq!((answer.trim(), code), ("left", 0));
+    // One that runs when the package goes, with a shell.
+    let session = machine.admin().post(
+        "/api/v1/containers/long/sessions",
+        &json!({"command": ["sh"]}),
+    );
+    machine.session = text(&session.json()["id"]);
+}
+
+fn purge(_: &mut Machine) {
+    tell(&["dpkg", "--purge", "porthole"]);
+    for path in [
+        "/var/lib/porthole",
+        "/run/porthole",
+        "/etc/porthole",
+        "/usr/lib/porthole",
+        "/usr/bin/porthole",
+        "/etc/systemd/system/multi-user.target.wants/porthole.service",
+    ] {
+        assert!(!Path::new(path).exists(), "{path} is left");
+    }
+    let accounts = read("/etc/passwd") + &read("/etc/group");
+    assert!(!accounts.contains("porthole"), "{accounts}");
+    wait_for("the end of its processes", Duration::from_secs(10), || {
+        let left = porthole_tests::host::processes()
+            .into_iter()
+            .filter(|&pid| {
+                let name = porthole_tests::host::status(pid)
+                    .remove("Name")
+                    .unwrap_or_default();
+                name.starts_with("porthole-") && pid != std::process::id().cast_signed()
+            });
+        (left.count() == 0).then_some(())
+    });
+    let groups = tell(&[
+        "find",
+        "/sys/fs/cgroup",
+        "-type",
+        "d",
+        "-name",
+        "porthole-????????",
+    ]);
+    assert_eq!(groups, "");
+}

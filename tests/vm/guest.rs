@@ -1,0 +1,65 @@
+//! What `make test-vm` asks inside its machine: Debian with systemd and nothing but cgroup2, Porthole
+//! installed from its package. Once after the first start of the machine, then it restarts the
+//! machine, asks again, and switches it off. Runs nowhere else: it takes the whole machine for its own.
+#![forbid(unsafe_code)]
+
+mod after;
+mod before;
+mod machine;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use crate::machine::Machine;
+
+/// What a check is called, and the check.
+type Check = (&'static str, fn(&mut Machine));
+
+/// Made by `tests/vm/run` in the machine's own file system.
+const MARK: &str = "/etc/porthole-test-machine";
+/// There after the first part.
+const STAGE: &str = "/var/lib/porthole-test-stage";
+
+fn main() -> ExitCode {
+    if !Path::new(MARK).exists() {
+        eprintln!("this is no machine for tests; run `make test-vm`");
+        return ExitCode::FAILURE;
+    }
+    let first = !Path::new(STAGE).exists();
+    let (name, checks) = if first {
+        ("before the restart", &before::CHECKS[..])
+    } else {
+        ("after the restart", &after::CHECKS[..])
+    };
+    println!("\nrunning {} checks {name}", checks.len());
+    let mut machine = Machine::default();
+    let (mut passed, mut failed) = (0, 0);
+    for (name, check) in checks {
+        // The message of a failed one is on the console already.
+        if catch_unwind(AssertUnwindSafe(|| check(&mut machine))).is_ok() {
+            passed += 1;
+            println!("test {name} ... ok");
+        } else {
+            failed += 1;
+            println!("test {name} ... FAILED");
+        }
+    }
+    if failed > 0 {
+        machine::show_log();
+    }
+    println!(
+        "test result: {}. {passed} passed; {failed} failed",
+        if failed == 0 { "ok" } else { "FAILED" }
+    );
+    std::fs::write(STAGE, "").expect("the stage is written down");
+    let next = if first && failed == 0 {
+        "reboot"
+    } else {
+        "poweroff"
+    };
+    let _ = Command::new("systemctl")
+        .args(["--no-block", next])
+        .status();
+    ExitCode::SUCCESS
+}
