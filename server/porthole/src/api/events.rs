@@ -148,6 +148,8 @@ impl Json {
                 Some(session) => vec![("session", self.session(&session))],
                 None => Vec::new(),
             },
+            // For the drawing alone, which is read anew then.
+            Change::Wires => Vec::new(),
             Change::Image(image) => vec![("image", value(&**image))],
             Change::Processes { changed, gone, .. } => {
                 let gone: Vec<_> = gone.iter().map(|process| process.host_pid).collect();

@@ -86,7 +86,7 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
         return changes.iter().any(|change| match change {
             // Of these every list shows something, and nothing of the others.
             Change::Viewers(_) | Change::Image(_) | Change::Engines => false,
-            Change::Session(_) | Change::SessionGone(_) => false,
+            Change::Session(_) | Change::SessionGone(_) | Change::Wires => false,
             _ => true,
         });
     }
@@ -126,6 +126,7 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
                     session.is_some_and(|session| session.container == *c.id())
                 })
         }
+        Change::Wires => false,
         Change::Image(_) => false,
     })
 }

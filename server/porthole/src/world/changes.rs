@@ -54,6 +54,9 @@ pub enum Change {
         /// Gone.
         gone: Arc<Vec<NamespaceInode>>,
     },
+    /// Interfaces of network namespaces or the wires between them may have changed:
+    /// [`super::World::wirings`].
+    Wires,
     /// The keeper has come or gone: [`super::World::keeper`].
     Keeper,
 }

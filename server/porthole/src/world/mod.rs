@@ -12,6 +12,7 @@ mod foreign;
 mod keeper;
 mod managing;
 mod observed;
+pub mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -62,6 +63,8 @@ struct State {
     by_container: HashMap<ContainerId, BTreeSet<HostPid>>,
     ended: departed::Ended,
     namespaces: HashMap<NamespaceInode, Arc<Namespace>>,
+    /// How often the wires between networks may have changed.
+    wirings: u64,
     /// What the observer recognised, and what has been made of it.
     sightings: BTreeMap<ContainerId, Sighting>,
     foreign: BTreeMap<ContainerId, Arc<Foreign>>,
@@ -74,6 +77,8 @@ struct State {
     engines_told: Option<HashSet<ContainerId>>,
     /// Only sessions that somebody is at.
     watched: HashMap<SessionId, Watched>,
+    /// Of those that ran when somebody looked last.
+    usage: HashMap<ContainerId, Arc<usage::Usage>>,
     notice: Option<String>,
     /// What has been told since the connection was made; whatever else is known when it is
     /// complete has gone meanwhile.

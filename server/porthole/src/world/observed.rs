@@ -4,11 +4,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use porthole_protocol::id::ContainerId;
+use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::{Process, Update};
 
 use super::{Change, State, World};
 
 impl World {
+    /// How often the wires between network namespaces may have changed.
+    pub fn wirings(&self) -> u64 {
+        self.read().wirings
+    }
+
     /// Takes note of what the observer saw.
     pub fn observe(&self, update: Update) {
         let mut state = self.write();
@@ -73,13 +79,16 @@ impl World {
         for (_, last) in before {
             state.ended.put(last);
         }
+        let mut rewired = update.wires || update.full;
         for inode in &update.namespaces_gone {
-            state.namespaces.remove(inode);
+            let last = state.namespaces.remove(inode);
+            rewired |= last.is_some_and(|last| last.kind == NamespaceType::Net);
         }
         let mut namespaces = Vec::with_capacity(update.namespaces.len());
         for namespace in update.namespaces {
             let namespace = Arc::new(namespace);
-            state.namespaces.insert(namespace.inode, namespace.clone());
+            let told = state.namespaces.insert(namespace.inode, namespace.clone());
+            rewired |= told.is_none() && namespace.kind == NamespaceType::Net;
             namespaces.push(namespace);
         }
         let outer: Vec<ContainerId> = touched
@@ -104,6 +113,10 @@ impl World {
                 changed: Arc::new(namespaces),
                 gone: Arc::new(update.namespaces_gone),
             });
+        }
+        if rewired {
+            state.wirings += 1;
+            self.changes.tell(Change::Wires);
         }
     }
 }

@@ -147,6 +147,7 @@ pub fn concerns(world: &World, path: &str, changes: &[Change]) -> bool {
             Some(shown) => changed.iter().chain(gone.iter()).any(|p| is_in(p, shown)),
             None => changed.iter().any(is_leader),
         },
+        Change::Wires => shown.is_none(),
         Change::Container(_)
         | Change::ContainerGone(_)
         | Change::Foreign(_)
