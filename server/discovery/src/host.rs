@@ -10,7 +10,7 @@ use crate::arguments::Arguments;
 use crate::holders;
 use crate::model::Model;
 use crate::procfs::{Look, Reader, Reading};
-use crate::{Failure, Step};
+use crate::{Failure, Settings, Step};
 
 /// After so many processes it is time to ask the helper for more arguments.
 pub(crate) const ARGUMENTS_EVERY: usize = 32;
@@ -36,8 +36,8 @@ pub(crate) enum Cause {
 
 impl Host {
     /// Nothing is read yet.
-    pub(crate) fn open(cgroup_base: Option<String>) -> Result<Self, Failure> {
-        let mut reader = Reader::open(cgroup_base).map_err(at(Step::OpenProc))?;
+    pub(crate) fn open(settings: &Settings) -> Result<Self, Failure> {
+        let mut reader = Reader::open(settings).map_err(at(Step::OpenProc))?;
         let model = Model::new(reader.initial());
         Ok(Self {
             reader,

@@ -20,6 +20,7 @@
 //! may be gone between two reads.
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::fd::OwnedFd;
@@ -50,6 +51,9 @@ pub struct Settings {
     /// each container has the group `<container id>`, and in that each session the group
     /// `<session id>`. `None` where nothing of Porthole's runs.
     pub cgroup_base: Option<String>,
+    /// Where the keeper writes its sessions down: in `<session id>/group.json` the path of the group
+    /// that it has made in another engine's container. Without, no process there is a session's.
+    pub sessions: Option<PathBuf>,
     /// How often everything is read again to correct what no event tells (a process that moves
     /// itself to another group, say).
     pub correction: Duration,
@@ -62,6 +66,7 @@ impl Settings {
     pub fn new(cgroup_base: Option<String>) -> Self {
         Self {
             cgroup_base,
+            sessions: None,
             correction: Duration::from_secs(10),
             polling: Duration::from_secs(1),
         }
@@ -125,7 +130,7 @@ impl Scan {
 /// Reads the whole host once, as an observer does when it begins. For measuring: what it costs to
 /// forget all of it comes when the answer is dropped.
 pub fn scan_once(settings: &Settings) -> Result<Scan, Failure> {
-    let mut host = host::Host::open(settings.cgroup_base.clone())?;
+    let mut host = host::Host::open(settings)?;
     host.scan()?;
     host.wait_for_arguments()?;
     host.model.settle();

@@ -110,7 +110,7 @@ impl Observer {
             Ok(events) => Source::Asked(events, now + ANSWER),
             Err(_) => Source::Polling(None),
         };
-        let host = Host::open(settings.cgroup_base.clone())?;
+        let host = Host::open(settings)?;
         let mut observer = Self {
             stream,
             outbox: Outbox::default(),

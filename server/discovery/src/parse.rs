@@ -130,11 +130,16 @@ pub fn ours(path: &[u8], base: &str) -> Option<(ContainerId, Option<SessionId>)>
     Some((container, session))
 }
 
-/// The session in another engine's container that a process of this group belongs to.
-pub fn foreign_session(path: &[u8]) -> Option<SessionId> {
-    path.rsplit(|b| *b == b'/').find_map(|name| {
+/// The sessions in another engine's container that this path names, outermost first, each with the
+/// path of its own group. Whoever may make groups there may name one so.
+pub fn foreign_sessions(path: &[u8]) -> impl Iterator<Item = (SessionId, &[u8])> {
+    let mut end = 0;
+    path.split(|b| *b == b'/').filter_map(move |name| {
+        end += name.len();
+        let group = &path[..end];
+        end += 1;
         let id = name.strip_prefix(FOREIGN_GROUP.as_bytes())?;
-        str::from_utf8(id).ok()?.parse().ok()
+        Some((str::from_utf8(id).ok()?.parse().ok()?, group))
     })
 }
 

@@ -21,7 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::groups::Groups;
 use crate::networks::Networks;
 use crate::recognise::Group;
-use crate::{parse, printable};
+use crate::{Settings, parse, printable};
 
 /// Holds every file that is read here but for a status with thousands of groups.
 const BUFFER: usize = 16 * 1024;
@@ -94,7 +94,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Opens `/proc`.
-    pub(crate) fn open(cgroup_base: Option<String>) -> Result<Self, Errno> {
+    pub(crate) fn open(settings: &Settings) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = open("/proc", flags, Mode::empty())?;
         Ok(Self {
@@ -102,7 +102,7 @@ impl Reader {
             me: HostPid(std::process::id().cast_signed()),
             buffer: vec![0; BUFFER],
             of_kernel: None,
-            groups: Groups::new(cgroup_base),
+            groups: Groups::new(settings),
             page: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             networks: Networks::open(),

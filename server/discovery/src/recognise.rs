@@ -23,6 +23,9 @@ const PATH_LIMIT: usize = 512;
 /// How deep containers are followed into one another.
 const DEPTH: usize = 16;
 
+/// So many sessions are looked for in one path: one, and what is in its group may lie in another.
+const CLAIMS: usize = 4;
+
 /// A control group, and what its path says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
@@ -34,6 +37,18 @@ pub struct Group {
     pub levels: Vec<Level>,
     /// The session of one of ours that it is.
     pub session: Option<SessionId>,
+    /// The sessions in containers of other engines that its path names.
+    pub claims: Vec<Claim>,
+}
+
+/// A group that is called like a session's in another engine's container, which the keeper has made
+/// or something in there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The session.
+    pub session: SessionId,
+    /// Where the group is in the cgroup2 tree.
+    pub group: Vec<u8>,
 }
 
 /// A container that a group's path names.
@@ -74,16 +89,19 @@ pub fn group(file: &[u8], base: Option<&str>) -> Group {
     });
     let mut best: Option<(&[u8], Vec<Level>)> = None;
     let mut ours = Vec::new();
-    let mut session = None;
+    let (mut session, mut claims) = (None, Vec::new());
     for (controllers, path) in &lines {
         let in_tree = controllers.is_empty();
         let base = base.filter(|_| in_tree);
         let found = levels(path, base);
         if in_tree {
             ours = found.iter().filter(|level| level.own).cloned().collect();
-            session = base
-                .and_then(|base| parse::ours(path, base)?.1)
-                .or_else(|| parse::foreign_session(path));
+            session = base.and_then(|base| parse::ours(path, base)?.1);
+            let named = parse::foreign_sessions(path).take(CLAIMS);
+            claims.extend(named.map(|(session, group)| Claim {
+                session,
+                group: group.to_vec(),
+            }));
         }
         let more = |(_, best): &(_, Vec<Level>)| found.len() > best.len();
         if best.as_ref().is_none_or(more) && *path != b"/" {
@@ -103,6 +121,7 @@ pub fn group(file: &[u8], base: Option<&str>) -> Group {
         path: (path != b"/" && !path.is_empty()).then(|| shown(path)),
         levels,
         session,
+        claims,
     }
 }
 

@@ -38,7 +38,7 @@ impl Scene {
             ..NamespaceSet::default()
         };
         let mut scene = Self {
-            groups: Groups::new(Some(BASE.to_owned())),
+            groups: Groups::new(&crate::Settings::new(Some(BASE.to_owned()))),
             processes: HashMap::new(),
             parents: HashMap::new(),
             initial,

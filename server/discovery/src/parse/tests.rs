@@ -251,10 +251,20 @@ proptest! {
 #[test]
 fn a_session_in_another_engines_container_is_told_by_its_group() {
     let id = "0a".repeat(16);
-    let of = |path: String| foreign_session(path.as_bytes()).map(|id| id.to_string());
+    let of = |path: &str| -> Vec<(String, String)> {
+        foreign_sessions(path.as_bytes())
+            .map(|(id, group)| (id.to_string(), String::from_utf8_lossy(group).into_owned()))
+            .collect()
+    };
     let group = format!("/docker/{}/{FOREIGN_GROUP}{id}", "b".repeat(64));
-    assert_eq!(of(group.clone()), Some(id.clone()));
-    assert_eq!(of(format!("{group}/made/by/it")), Some(id.clone()));
-    assert_eq!(of(format!("/docker/{FOREIGN_GROUP}")), None);
-    assert_eq!(of(format!("/docker/{id}")), None);
+    let told = (id.clone(), group.clone());
+    assert_eq!(of(&group), std::slice::from_ref(&told));
+    assert_eq!(
+        of(&format!("{group}/made/by/it")),
+        std::slice::from_ref(&told)
+    );
+    let inner = format!("{group}/x/{FOREIGN_GROUP}{}", "1b".repeat(16));
+    assert_eq!(of(&inner), [told, ("1b".repeat(16), inner.clone())]);
+    assert_eq!(of(&format!("/docker/{FOREIGN_GROUP}")), []);
+    assert_eq!(of(&format!("/docker/{id}")), []);
 }

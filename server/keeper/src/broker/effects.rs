@@ -230,7 +230,11 @@ impl Broker {
         if let Some(old) = self.observers.remove(&ticket.connection) {
             let _ = porthole_sys::signals::send(&old.pidfd, 9);
         }
-        match fork_observer(ground::cgroup_base(&self.ground.cgroups)) {
+        let settings = Settings {
+            sessions: Some(self.ground.places.sessions()),
+            ..Settings::new(Some(ground::cgroup_base(&self.ground.cgroups)))
+        };
+        match fork_observer(&settings) {
             Ok((stream, child)) => {
                 self.observers.insert(ticket.connection, child);
                 self.reply(ticket, Reply::Observing, vec![stream]);
@@ -243,7 +247,7 @@ impl Broker {
     }
 }
 
-fn fork_observer(cgroup_base: String) -> io::Result<(OwnedFd, Child)> {
+fn fork_observer(settings: &Settings) -> io::Result<(OwnedFd, Child)> {
     let (ours, its) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -259,8 +263,7 @@ fn fork_observer(cgroup_base: String) -> io::Result<(OwnedFd, Child)> {
             .map_err(|error| error.to_string())
             .and_then(|stream| {
                 // The copy is the only one now, so that the server's end is noticed.
-                porthole_discovery::observe(stream, &Settings::new(Some(cgroup_base)))
-                    .map_err(|failure| failure.to_string())
+                porthole_discovery::observe(stream, settings).map_err(|failure| failure.to_string())
             });
         if let Err(error) = &observed {
             log!("observer", "{error}");
