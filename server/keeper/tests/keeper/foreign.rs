@@ -4,6 +4,7 @@
 mod alike;
 mod allowed;
 mod endings;
+mod machine;
 mod tools;
 
 use std::collections::BTreeMap;
