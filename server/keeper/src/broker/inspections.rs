@@ -1,6 +1,8 @@
 //! Inspections: children that read inside what a container controls, and are killed where that does
 //! not come to an end.
 
+mod house;
+
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,8 +14,10 @@ use porthole_sys::process::{Child, Clone, SingleThreaded};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use self::house::House;
 use super::Broker;
 use crate::clock;
+use crate::ground;
 use crate::ledger::Ticket;
 use crate::monitor::io_failure;
 
@@ -25,11 +29,15 @@ const AT_ONCE: usize = 32;
 /// shows everything of it, and a second one.
 const OF_ONE: usize = 8;
 
+/// Of everything in one container, however many processes and namespaces it has.
+const OF_HOUSE: usize = 12;
+
 /// One that is under way, or was killed and has not gone yet.
 #[derive(Debug)]
 pub(super) struct Inspection {
     child: Child,
     subject: Subject,
+    houses: Vec<House>,
     /// When it is killed, in milliseconds of the monotonic clock. `None` once it was.
     deadline: Option<u64>,
 }
@@ -37,16 +45,10 @@ pub(super) struct Inspection {
 impl Broker {
     pub(super) fn inspect(&mut self, ticket: Ticket, subject: Subject, what: What) {
         self.end_inspections();
-        let of_one = self
-            .inspections
-            .iter()
-            .filter(|one| one.subject == subject)
-            .count();
-        if self.inspections.len() >= AT_ONCE || of_one >= OF_ONE {
-            let failure = Failure::new(
-                FailureCode::Exhausted,
-                "too many are looking into namespaces at this moment; try again",
-            );
+        let base = ground::cgroup_base(&self.ground.cgroups);
+        let houses = house::of(&subject, &base);
+        if let Some(why) = self.full(&subject, &houses) {
+            let failure = Failure::new(FailureCode::Exhausted, why);
             return self.reply(ticket, Reply::Failed(failure), Vec::new());
         }
         match fork(&subject, what, &self.variables()) {
@@ -55,6 +57,7 @@ impl Broker {
                 self.inspections.push(Inspection {
                     child,
                     subject,
+                    houses,
                     deadline: Some(clock::monotonic_ms() + deadline),
                 });
                 self.reply(ticket, Reply::Inspecting, vec![pipe]);
@@ -64,6 +67,23 @@ impl Broker {
                 self.reply(ticket, Reply::Failed(failure), Vec::new());
             }
         }
+    }
+
+    /// Why there is no place for another one.
+    fn full(&self, subject: &Subject, houses: &[House]) -> Option<&'static str> {
+        let count = |of: &dyn Fn(&Inspection) -> bool| {
+            self.inspections.iter().filter(|one| of(one)).count()
+        };
+        let one_is_full =
+            |house: &House| count(&|one: &Inspection| one.houses.contains(house)) >= OF_HOUSE;
+        if houses.iter().any(one_is_full) {
+            return Some(
+                "too many are looking into this container at this moment, or what they look at there does not answer; try again",
+            );
+        }
+        let of_one = count(&|one: &Inspection| one.subject == *subject);
+        (self.inspections.len() >= AT_ONCE || of_one >= OF_ONE)
+            .then_some("too many are looking into namespaces at this moment; try again")
     }
 
     /// Whose environment the server may have: a container's of ours, and what root's policy would

@@ -109,6 +109,11 @@ struct Silent {
 
 impl Silent {
     fn new(program: &std::path::Path) -> Option<Self> {
+        Self::within(program, &["--mount"])
+    }
+
+    /// In namespaces of its own, made by these options of unshare(1).
+    fn within(program: &std::path::Path, options: &[&str]) -> Option<Self> {
         if !std::path::Path::new("/dev/fuse").exists() {
             eprintln!("SKIPPED: this test needs /dev/fuse");
             return None;
@@ -116,7 +121,8 @@ impl Silent {
         let text = include_str!("../../../discovery/tests/inspect/silent_fuse.py");
         std::fs::write(program, text).expect("a program");
         let mut daemon = Command::new("unshare")
-            .args(["--mount", "--", "python3"])
+            .args(options)
+            .args(["--", "python3"])
             .arg(program)
             .arg("/mnt")
             .stdout(Stdio::piped())
@@ -132,14 +138,19 @@ impl Silent {
 
     /// A namespace that is said to be mounted in it.
     fn subject(&self) -> Subject {
-        Subject::Namespace {
-            kind: NamespaceType::Net,
-            inode: NamespaceInode(1),
-            holder: Holder::Mount {
-                pid: self.pid,
-                path: "/mnt/held".to_owned(),
-            },
-        }
+        held(self.pid)
+    }
+}
+
+/// A namespace that is said to be mounted where this process sees a silent file system.
+fn held(pid: HostPid) -> Subject {
+    Subject::Namespace {
+        kind: NamespaceType::Net,
+        inode: NamespaceInode(1),
+        holder: Holder::Mount {
+            pid,
+            path: "/mnt/held".to_owned(),
+        },
     }
 }
 
@@ -195,6 +206,76 @@ fn one_that_hangs_holds_up_nobody_and_is_killed() {
     }
     let pipe = ask(&mut client, &own, What::Uts).expect("there is room again");
     assert!(matches!(document(pipe), Some(Document::Inspected(_))));
+}
+
+#[test]
+fn one_container_does_not_take_everybodys_places() {
+    let Some(place) = Place::new() else { return };
+    let options = ["--mount", "--pid", "--fork", "--kill-child"];
+    let Some(silent) = Silent::within(&place.path("silent_fuse.py"), &options) else {
+        return;
+    };
+    let daemon = HostPid(porthole_tests::host::children(silent.pid.0)[0]);
+    // Others in it, half of them in PID namespaces further in.
+    let inside: Vec<_> = (0..8)
+        .map(|number| {
+            let mut command = Command::new("nsenter");
+            command.args(["--target", &daemon.to_string(), "--mount", "--pid"]);
+            if number % 2 == 0 {
+                command.args(["unshare", "--pid", "--fork", "--kill-child"]);
+            }
+            command.args(["sleep", "1000000"]);
+            Started(command.stdin(Stdio::null()).spawn().expect("nsenter"))
+        })
+        .collect();
+    let mut pids = Vec::new();
+    for one in &inside {
+        let mut innermost = 0;
+        wait_until("it sleeps in there", || {
+            innermost = one.0.id().cast_signed();
+            while let Some(&child) = porthole_tests::host::children(innermost).first() {
+                innermost = child;
+            }
+            let words = porthole_tests::host::arguments(innermost);
+            let outside = porthole_tests::host::pids(innermost).len() == 1;
+            !outside && words.first().is_some_and(|word| word == "sleep")
+        });
+        pids.push(HostPid(innermost));
+    }
+    let mut client = place.connect();
+    let mut pipes = Vec::new();
+    let mut refused = None;
+    for pid in pids.iter().cycle().take(100) {
+        match ask(&mut client, &held(*pid), What::Network) {
+            Ok(pipe) => pipes.push(pipe),
+            Err(Reply::Failed(failure)) => {
+                refused = Some(failure);
+                break;
+            }
+            Err(reply) => panic!("{reply:?}"),
+        }
+    }
+    let refused = refused.expect("a bound");
+    assert_eq!(refused.code, FailureCode::Exhausted);
+    assert!(refused.message.contains("this container"), "{refused}");
+    assert!(pipes.len() >= 8, "a page can show it: {}", pipes.len());
+    // All the others have their places still.
+    let others: Vec<_> = (0..2)
+        .map(|_| Started(Command::new("sleep").arg("1000000").spawn().expect("sleep")))
+        .collect();
+    let mut answers = Vec::new();
+    for other in &others {
+        for _ in 0..8 {
+            let subject = subject(HostPid(other.0.id().cast_signed()));
+            answers.push(ask(&mut client, &subject, What::Uts).expect("a place"));
+        }
+    }
+    for pipe in answers {
+        assert!(matches!(document(pipe), Some(Document::Inspected(_))));
+    }
+    drop(inside);
+    drop(silent);
+    wait_until("all have gone", || lookers(&place).is_empty());
 }
 
 /// What the keeper tells of a process's variables.
