@@ -21,7 +21,7 @@ mod bare;
 mod lxc;
 mod nspawn;
 
-pub use bare::{NamedNetwork, Unshared};
+pub use bare::{Impostor, NamedNetwork, Unshared};
 pub use lxc::Lxc;
 pub use nspawn::Nspawn;
 

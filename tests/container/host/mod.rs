@@ -2,6 +2,7 @@
 //! their own tools say, and what cannot be seen is said.
 
 mod churn;
+mod claims;
 mod engines;
 mod faults;
 mod namespaces;

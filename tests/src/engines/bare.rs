@@ -1,9 +1,11 @@
 //! Namespaces that no engine made: unshare(1) and `ip netns`.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
+use super::Place;
 use crate::instance::signal;
 use crate::{PATIENCE, host, wait_for};
 
@@ -65,6 +67,42 @@ impl Drop for Unshared {
         wait_for("the end of what was unshared", PATIENCE, || {
             (!host::runs(self.inner)).then_some(())
         });
+    }
+}
+
+/// What unshare(1) runs in a control group that somebody has called like a container of Docker's.
+#[derive(Debug)]
+pub struct Impostor {
+    unshared: Unshared,
+    _place: Place,
+}
+
+impl Impostor {
+    /// A process that sleeps in a PID and a mount namespace of its own, and whose group claims to be
+    /// that of the container with this identifier.
+    pub fn of(id: &str) -> Self {
+        let place = Place::new("impostor");
+        let unified = Path::new("/sys/fs/cgroup/unified");
+        let tree = match unified.is_dir() {
+            true => unified,
+            false => Path::new("/sys/fs/cgroup"),
+        };
+        let group = tree.join(&place.group).join(format!("docker-{id}.scope"));
+        // 0 is whoever writes it: the shell that becomes what sleeps.
+        let script = format!(
+            "mkdir -p {group} && echo 0 > {group}/cgroup.procs && exec sleep 1000000",
+            group = group.display()
+        );
+        let options = ["--mount", "--pid", "--fork", "--mount-proc"];
+        Self {
+            unshared: Unshared::run(&options, &["sh", "-c", &script]),
+            _place: place,
+        }
+    }
+
+    /// Its first process.
+    pub const fn init(&self) -> i32 {
+        self.unshared.init()
     }
 }
 

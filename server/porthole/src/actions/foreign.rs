@@ -39,6 +39,7 @@ impl From<Unmanaged> for Refusal {
         match why {
             Unmanaged::NotAsked(..) | Unmanaged::LookOnly(_) => Self::forbidden(message),
             Unmanaged::NoEngine(_) | Unmanaged::Unknown(_) => Self::conflict("not_own", message),
+            Unmanaged::Unconfirmed(_) => Self::conflict("unconfirmed", message),
             Unmanaged::Trouble(..) => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let mut refusal = Self::new(status, "engine_unreachable", message);

@@ -98,16 +98,19 @@ pub async fn open(
     begin(state, identity, spec).await
 }
 
-/// How long the first process of a container that its engine has just started may be unknown to the
-/// observer.
+/// How long observer and engine may disagree about a container that was just started: one does not
+/// know its first process, or the other has not said which it is.
 const NEW: Duration = Duration::from_secs(2);
 
-/// The container as it is now: one that its engine says to run, once its first process was seen.
+/// The container as it is now: one that its engine says to run, once its first process was seen, and
+/// one whose first process is seen, once its engine says so.
 async fn seen(state: &AppState, container: &AnyContainer) -> AnyContainer {
-    let unseen = |container: &AnyContainer| {
-        container.own().is_none()
-            && container.state() == ContainerState::Running
-            && container.pid().is_none()
+    let unseen = |container: &AnyContainer| match container {
+        AnyContainer::Own(_) => false,
+        AnyContainer::Foreign(foreign) => {
+            let running = foreign.state == ContainerState::Running;
+            foreign.unconfirmed || running && foreign.pid.is_none()
+        }
     };
     let now = || {
         let now = state.world.any_container(container.id());

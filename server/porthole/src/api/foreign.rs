@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::view;
 use crate::Refusal;
 use crate::access::Identity;
-use crate::world::{AnyContainer, Foreign, Group};
+use crate::world::{AnyContainer, Claim, Foreign, Group};
 
 /// A container of another engine's.
 #[derive(Debug, Serialize)]
@@ -38,6 +38,8 @@ pub struct ForeignView<'a> {
     cgroup: Option<&'a str>,
     within: Option<&'a ContainerId>,
     group: Option<&'a Group>,
+    /// The identifier that its control group claims, and that is another's.
+    claim: Option<&'a Claim>,
 }
 
 /// A container of another engine's, for this reader.
@@ -63,6 +65,7 @@ pub fn foreign<'a>(container: &'a Foreign, reader: &Identity) -> ForeignView<'a>
         cgroup: container.cgroup.as_deref(),
         within: container.within.as_ref(),
         group: container.group.as_ref(),
+        claim: container.claim.as_ref(),
     }
 }
 

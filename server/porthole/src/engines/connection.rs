@@ -57,6 +57,8 @@ pub async fn run(state: AppState, mut jobs: Jobs) {
     if engines.possible().is_err() {
         return;
     }
+    let world = state.clone();
+    tokio::spawn(async move { world.world.settle_doubts().await });
     let mut wait = FIRST_WAIT;
     let mut told = false;
     loop {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use porthole_protocol::container::{ContainerNamespace, ContainerState, IdRange, Owner, Timestamp};
 use porthole_protocol::engine::Engine;
@@ -12,7 +13,7 @@ use porthole_protocol::namespace::{Isolation, NamespaceSet, PerNamespace};
 use porthole_protocol::observation::{Namespace, Process, Sighting};
 use serde::Serialize;
 
-use super::{Change, State, World};
+use super::{Change, Claim, State, World};
 
 /// A container that another engine made.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,10 @@ pub struct Foreign {
     pub host_owner: Option<Owner>,
     /// What its engine says of it, where that answers.
     pub told: Option<Arc<EngineContainer>>,
+    /// What it has by the name of its control group alone.
+    pub claim: Option<Claim>,
+    /// Its engine has not said yet that what is seen is its container.
+    pub unconfirmed: bool,
 }
 
 /// Containers that belong together.
@@ -136,7 +141,7 @@ fn recognised(state: &State) -> BTreeMap<ContainerId, Foreign> {
         .collect();
     ids.into_iter()
         .map(|id| {
-            let seen = state.sightings.get(id);
+            let seen = state.sightings.get(id).map(|seen| &**seen);
             let told = state.by_engines.get(id);
             (id.clone(), Foreign::new(id, seen, told, &members, state))
         })
@@ -160,6 +165,7 @@ impl Foreign {
             (None, Some(first)) => first.namespaces,
             (None, None) => NamespaceSet::default(),
         };
+        let (claim, unconfirmed) = state.claim(id);
         let name = told.map(|told| told.name.clone()).filter(|n| !n.is_empty());
         let name = name.or_else(|| seen?.name.clone());
         // Nobody has given it a name: it is called by what runs in it.
@@ -192,6 +198,8 @@ impl Foreign {
             host_owner: host_owner(id, state),
             group: group(seen, told),
             told: told.cloned(),
+            claim,
+            unconfirmed,
         }
     }
 
@@ -303,6 +311,11 @@ fn group(seen: Option<&Sighting>, told: Option<&Arc<EngineContainer>>) -> Option
 impl World {
     /// Makes containers of what is known of those of other engines, and tells what has changed.
     pub(super) fn recognise(&self, state: &mut State) {
+        self.recognise_at(state, Instant::now());
+    }
+
+    pub(super) fn recognise_at(&self, state: &mut State, at: Instant) {
+        let moved = self.name_rightly(state, at);
         let now = recognised(state);
         let gone = state.foreign.extract_if(.., |id, _| !now.contains_key(id));
         let gone: Vec<_> = gone.map(|(_, last)| last).collect();
@@ -315,6 +328,9 @@ impl World {
                 state.foreign.insert(id, container.clone());
                 self.changes.tell(Change::Foreign(container));
             }
+        }
+        if let Some(moved) = moved {
+            self.changes.tell(moved);
         }
     }
 

@@ -32,6 +32,11 @@ pub enum Unmanaged {
         "No {0} that Porthole asks knows this container: another one made it. Its socket belongs into the table [engines] of /etc/porthole/policy.toml."
     )]
     Unknown(&'static str),
+    /// What is seen under its identifier may be another.
+    #[error(
+        "{0} has not said yet that what runs under this identifier is its container. Try again in a moment."
+    )]
+    Unconfirmed(&'static str),
     /// The engine, or the way to it, does not answer.
     #[error("{0} does not answer, so it cannot be changed now: {1}")]
     Trouble(&'static str, String),
@@ -72,6 +77,9 @@ impl World {
     /// How the engine that knows this container is asked to change it.
     pub fn managed(&self, container: &Foreign) -> Result<ContainerRef, Unmanaged> {
         let known = self.known_to_engine(container)?;
+        if container.unconfirmed {
+            return Err(Unmanaged::Unconfirmed(container.engine.words()));
+        }
         let state = self.read();
         if !state.manages {
             return Err(Unmanaged::LookOnly(container.engine.words()));

@@ -6,6 +6,7 @@
 
 mod any;
 mod changes;
+mod claims;
 mod departed;
 mod find;
 mod foreign;
@@ -23,11 +24,13 @@ use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::keeper::Hello;
 use porthole_protocol::observation::{Namespace, Process, Sighting};
 use porthole_protocol::session::Session;
+use tokio::sync::Notify;
 
 use crate::engines::Availability;
 
 pub use any::AnyContainer;
 pub use changes::{Change, Changes, Numbered, Replay};
+pub use claims::Claim;
 pub use departed::Departed;
 pub use find::FindError;
 pub use foreign::{Foreign, Group};
@@ -65,8 +68,11 @@ struct State {
     namespaces: HashMap<NamespaceInode, Arc<Namespace>>,
     /// How often the wires between networks may have changed.
     wirings: u64,
-    /// What the observer recognised, and what has been made of it.
-    sightings: BTreeMap<ContainerId, Sighting>,
+    /// What the observer recognised, the same as it is called by right, and what has been made of
+    /// it.
+    seen: BTreeMap<ContainerId, Arc<Sighting>>,
+    sightings: BTreeMap<ContainerId, Arc<Sighting>>,
+    claims: claims::Claims,
     foreign: BTreeMap<ContainerId, Arc<Foreign>>,
     /// What engines say of their containers, and how they answer.
     by_engines: BTreeMap<ContainerId, Arc<EngineContainer>>,
@@ -90,6 +96,8 @@ struct State {
 pub struct World {
     state: RwLock<State>,
     changes: Changes,
+    /// Something is seen that its engine has not confirmed.
+    doubted: Notify,
 }
 
 impl World {

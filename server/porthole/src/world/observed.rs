@@ -24,7 +24,7 @@ impl World {
             before = std::mem::take(&mut state.processes);
             state.by_container.clear();
             state.namespaces.clear();
-            state.sightings.clear();
+            state.seen.clear();
         }
         let containers_change = update.full
             || !update.containers.is_empty()
@@ -34,13 +34,10 @@ impl World {
                 n.initial && !state.namespaces.get(&n.inode).is_some_and(|was| was.initial)
             });
         for id in &update.containers_gone {
-            state.sightings.remove(id);
+            state.seen.remove(id);
         }
         for sighting in update.containers {
-            // Whoever makes a group that is called like one of Porthole's own is not believed.
-            if !state.containers.contains_key(&sighting.id) {
-                state.sightings.insert(sighting.id.clone(), sighting);
-            }
+            state.seen.insert(sighting.id.clone(), Arc::new(sighting));
         }
         let mut touched = BTreeSet::new();
         let mut gone = Vec::new();
@@ -52,7 +49,11 @@ impl World {
             }
         }
         let mut changed = Vec::with_capacity(update.processes.len());
-        for process in update.processes {
+        for mut process in update.processes {
+            let observed = process.container.as_ref();
+            if let Some(name) = observed.and_then(|id| state.claims.name(id)) {
+                process.container = Some(name.clone());
+            }
             let process = Arc::new(process);
             let told = state.processes.insert(process.host_pid, process.clone());
             if let Some(told) = &told
@@ -100,6 +101,12 @@ impl World {
         state.notice = update.notice;
         if containers_change || state.renames(&changed) {
             self.recognise(&mut state);
+            // Some may be in another container by right.
+            for process in &mut changed {
+                if let Some(now) = state.processes.get(&process.host_pid) {
+                    process.clone_from(now);
+                }
+            }
         }
         if update.full || !changed.is_empty() || !gone.is_empty() {
             self.changes.tell(Change::Processes {
@@ -122,7 +129,7 @@ impl World {
 }
 
 impl State {
-    fn leave(&mut self, process: &Process, touched: &mut BTreeSet<ContainerId>) {
+    pub(super) fn leave(&mut self, process: &Process, touched: &mut BTreeSet<ContainerId>) {
         let Some(container) = &process.container else {
             return;
         };

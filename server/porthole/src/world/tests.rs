@@ -6,7 +6,7 @@ use porthole_protocol::observation::Update;
 
 use super::*;
 
-fn container(digit: u8, name: &str) -> Container {
+pub(super) fn container(digit: u8, name: &str) -> Container {
     let namespace = ContainerNamespace {
         inode: None,
         isolation: Isolation::Own,
@@ -34,7 +34,7 @@ fn container(digit: u8, name: &str) -> Container {
     }
 }
 
-fn told(container: &Container) -> Event {
+pub(super) fn told(container: &Container) -> Event {
     Event::Container(Box::new(container.clone()))
 }
 
@@ -47,7 +47,7 @@ fn hello() -> Hello {
     }
 }
 
-fn process(pid: i32, container: Option<&ContainerId>) -> Process {
+pub(super) fn process(pid: i32, container: Option<&ContainerId>) -> Process {
     Process {
         host_pid: HostPid(pid),
         pids: vec![pid],
@@ -196,7 +196,7 @@ fn a_follower_that_comes_back_gets_what_it_missed_or_is_told_to_read_anew() {
     assert!(matches!(world.changes().resume(u64::MAX).0, Replay::TooOld));
 }
 
-fn sighting(id: &str, net: u64) -> Sighting {
+pub(super) fn sighting(id: &str, net: u64) -> Sighting {
     Sighting {
         id: id.parse().expect("an id"),
         engine: Engine::Lxc,
@@ -268,20 +268,6 @@ fn anothers_container_is_known_by_whose_namespaces_it_is_in() {
     });
     assert_eq!(isolation("lab", NamespaceType::Net), Isolation::Own);
     assert!(world.find_any("web-2").is_err());
-}
-
-#[test]
-fn a_group_that_is_called_like_an_own_container_is_not_another() {
-    let world = World::new();
-    let own = container(0xaa, "web");
-    world.apply(told(&own));
-    world.observe(Update {
-        full: true,
-        containers: vec![sighting(own.id.as_str(), 50)],
-        ..Update::default()
-    });
-    assert_eq!(world.any_containers().len(), 1);
-    assert!(world.find("web").is_ok());
 }
 
 #[test]

@@ -13,6 +13,16 @@ use crate::world::Foreign;
 
 /// How the keeper finds another engine's container, and knows that it is still that one.
 pub(super) fn target(container: &Foreign, open: &OpenSession) -> Result<session::Foreign, Refusal> {
+    if container.unconfirmed {
+        return Err(Refusal::conflict(
+            "unconfirmed",
+            format!(
+                "Something runs under the identifier of {}, and {} does not say that it is that container. Look at the list of containers in a moment: what is not confirmed by then stands there by itself.",
+                container.name,
+                container.engine.words()
+            ),
+        ));
+    }
     if container.state == ContainerState::Paused {
         return Err(Refusal::conflict(
             "wrong_state",

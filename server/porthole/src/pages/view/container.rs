@@ -168,6 +168,25 @@ struct Failed {
     error: String,
 }
 
+#[derive(Template)]
+#[template(path = "partials/container_claimed.html")]
+struct Claimed {
+    words: String,
+}
+
+/// That it is not what its control group is called, where that is so.
+fn claimed(container: &AnyContainer) -> String {
+    let claim = match container {
+        AnyContainer::Own(_) => None,
+        AnyContainer::Foreign(foreign) => foreign.claim.as_ref(),
+    };
+    claim.map_or_else(String::new, |claim| {
+        html(&Claimed {
+            words: visible(&claim.words()),
+        })
+    })
+}
+
 /// What of a container's page is live. Whoever calls has checked that the reader may look into the
 /// container where the tab does.
 pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Tab) -> Region {
@@ -180,7 +199,7 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
         html(&Failed {
             error: sentence(error),
         })
-    });
+    }) + &claimed(container);
     let mut slots = vec![
         Slot::whole("head", html(&head)),
         Slot::whole("failed", failed),
@@ -366,7 +385,7 @@ fn nowhere(world: &World, container: &AnyContainer) -> Option<String> {
         return None;
     };
     match world.known_to_engine(foreign) {
-        Ok(_) | Err(Unmanaged::Trouble(..)) => None,
+        Ok(_) | Err(Unmanaged::Trouble(..) | Unmanaged::Unconfirmed(_)) => None,
         Err(Unmanaged::NoEngine(engine)) => Some(match engine {
             Engine::None => {
                 "Nobody keeps what it writes: no engine made it. A terminal shows what it does."

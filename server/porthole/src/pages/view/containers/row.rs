@@ -64,6 +64,9 @@ fn engine_says(container: &AnyContainer) -> (Option<&'static str>, Option<Health
     let AnyContainer::Foreign(foreign) = container else {
         return (None, None);
     };
+    if foreign.unconfirmed {
+        return (Some("not confirmed yet"), None);
+    }
     let runs = container.state() == ContainerState::Running;
     let health = foreign.told.as_ref().and_then(|told| told.health);
     let word = match health.filter(|_| runs) {
@@ -86,6 +89,8 @@ pub(super) struct ContainerRow {
     /// How deep it lies in the containers above it.
     depth: usize,
     engine: Option<&'static str>,
+    /// Whose container it is not, though its group is called so: in short, and in a sentence.
+    not: Option<(String, String)>,
     /// In words, and as its filter's address has it.
     group: Option<(String, String)>,
     /// Where it runs, if that is a container: how it is addressed, and its name.
@@ -116,6 +121,13 @@ impl ContainerRow {
             name: visible(container.name()),
             depth: (*depth).min(DEEPEST),
             engine: (container.own().is_none()).then(|| container.engine().words()),
+            not: match container {
+                AnyContainer::Own(_) => None,
+                AnyContainer::Foreign(foreign) => foreign.claim.as_ref().map(|claim| {
+                    let short = format!("not {}'s {}", claim.engine.words(), claim.name);
+                    (visible(&short), visible(&claim.words()))
+                }),
+            },
             group: container.group().map(|group| {
                 let of_group = Listing {
                     group: group.name().to_owned(),
