@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use porthole_tests::engines::{DockerDaemon, Lxc, Nspawn, Podman, Runc};
 use porthole_tests::instance::{pid, signal, text};
-use porthole_tests::{Instance, PATIENCE, host, wait_for};
+use porthole_tests::{Instance, PATIENCE, Terminal, host, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -215,6 +215,37 @@ fn lxc_as_lxc_tells_it() {
             lxc.lxc("lxc-stop", name, &["--kill"]);
         });
     }
+}
+
+#[test]
+fn a_container_without_terminals_is_told_as_that() {
+    let Some(lxc) = Lxc::start() else {
+        return;
+    };
+    let porthole = open_host();
+    let init = lxc.run("none", &["lxc.pty.max = 0"]);
+    let container = told(&porthole, init);
+    let mounts = std::fs::read_to_string(format!("/proc/{init}/mountinfo")).expect("its mounts");
+    assert!(!mounts.contains("devpts"), "{mounts}");
+    let path = format!("/api/v1/containers/{}/sessions", text(&container["id"]));
+    let command = serde_json::json!(["sh", "-c", "echo $((40 + 2))"]);
+    let spec = serde_json::json!({"command": command, "tty": true});
+    let refused = porthole.admin().post(&path, &spec).refused(422);
+    assert_eq!(refused["code"], "unsupported");
+    assert_eq!(refused["field"], "tty");
+    let message = text(&refused["message"]);
+    for word in ["devpts", "/dev/pts", "without a terminal", "lxc.pty.max"] {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    // And what it advises is so.
+    let spec = serde_json::json!({"command": command, "tty": false});
+    let session = porthole.admin().post(&path, &spec).ok();
+    let mut terminal = Terminal::attach(porthole.admin(), &text(&session["id"]));
+    let exit = terminal.end();
+    assert_eq!((exit.code, terminal.text().trim()), (0, "42"), "{exit:?}");
+    ends(&porthole, &container, || {
+        lxc.lxc("lxc-stop", "none", &["--kill"]);
+    });
 }
 
 #[test]

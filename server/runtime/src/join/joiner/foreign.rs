@@ -8,16 +8,18 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use porthole_protocol::container::{NameOrId, UserSpec};
-use porthole_protocol::keeper::Failure;
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_sys::packet::Packet;
 use porthole_sys::process::Forked;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::setrlimit;
 
 use super::{Errand, Started, choose, enter, launch, open_output, open_root};
 use crate::account::{self, Account};
 use crate::confinement::foreign as confinement;
 use crate::environment::Environment;
+use crate::filesystem::is_terminals;
 use crate::filesystem::toolbox::{self, Toolbox};
 use crate::foreign::danger::Guard;
 use crate::foreign::limits;
@@ -75,7 +77,7 @@ pub(super) fn start(
     let mut label = limit(manner, trace)?;
     let files = reach(errand, abroad, forked, trace)?;
     let account = account(&files, errand, manner)?;
-    let output = open_output(errand, &account, channel, trace)?;
+    let output = open_output(errand, &account, channel, trace).map_err(without_terminals)?;
     let environment = Environment::foreign(
         &account,
         spec.tty,
@@ -96,6 +98,25 @@ pub(super) fn start(
     }
     confinement::finish(&account, manner, trace)?;
     launch(output, choice, &account, &environment, forked, trace)
+}
+
+/// Says what is missing where a container has no terminals at all, as one of LXC's without
+/// `lxc.pty.max`. The machine's own terminals are none for it: what is opened is the container's.
+fn without_terminals(failure: Failure) -> Failure {
+    let about_terminals = failure.stage == Some(Stage::Terminal);
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let there = open("/dev/pts", flags, Mode::empty());
+    if !about_terminals || there.is_ok_and(|there| is_terminals(&there)) {
+        return failure;
+    }
+    let message = "the container has no terminals: no devpts is mounted at its /dev/pts. Open a \
+         session without a terminal and with a command, or start the container with some; LXC \
+         mounts a devpts where the configuration says lxc.pty.max = 64, say";
+    let mut told = Failure::new(FailureCode::Unsupported, message)
+        .field("tty")
+        .stage(Stage::Terminal);
+    told.errno = failure.errno;
+    told
 }
 
 /// What only the machine's superuser may do, and what needs the machine's procfs. Answers the file
