@@ -32,14 +32,31 @@ pub(super) struct End {
     pub(super) namespace: Option<i32>,
 }
 
-/// The interfaces by index, with their addresses; and how many could not be understood.
-pub(super) fn list(netlink: &Netlink) -> Result<(Vec<Found>, usize), Trouble> {
+/// So many addresses are read for each interface, all in all.
+const ADDRESSES: usize = 4;
+
+/// The interfaces of a namespace.
+#[derive(Debug)]
+pub(super) struct Interfaces {
+    /// By index, with their addresses.
+    pub(super) found: Vec<Found>,
+    /// How many could not be understood.
+    pub(super) strange: usize,
+    /// Whether there are more than were asked for.
+    pub(super) cut: bool,
+    /// The same of their addresses.
+    pub(super) addresses_cut: bool,
+}
+
+/// At most so many interfaces.
+pub(super) fn list(netlink: &mut Netlink, most: usize) -> Result<Interfaces, Trouble> {
     let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
-    let (links, strange) = netlink.dump(links)?;
+    let links = netlink.dump(links, most)?;
     let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    let (addresses, strange_addresses) = netlink.dump(addresses)?;
+    let addresses = netlink.dump(addresses, most * ADDRESSES)?;
+    let strange = links.strange + addresses.strange;
     let mut of: HashMap<u32, Vec<Address>> = HashMap::new();
-    for message in addresses {
+    for message in addresses.found {
         if let RouteNetlinkMessage::NewAddress(message) = message
             && let Some(address) = address(&message)
         {
@@ -47,6 +64,7 @@ pub(super) fn list(netlink: &Netlink) -> Result<(Vec<Found>, usize), Trouble> {
         }
     }
     let mut found: Vec<Found> = links
+        .found
         .into_iter()
         .filter_map(|message| match message {
             RouteNetlinkMessage::NewLink(link) => {
@@ -66,7 +84,12 @@ pub(super) fn list(netlink: &Netlink) -> Result<(Vec<Found>, usize), Trouble> {
         one.interface.ports = ports.remove(&one.interface.index).unwrap_or_default();
     }
     found.sort_by_key(|one| one.interface.index);
-    Ok((found, strange + strange_addresses))
+    Ok(Interfaces {
+        found,
+        strange,
+        cut: links.cut,
+        addresses_cut: addresses.cut,
+    })
 }
 
 fn interface(link: &LinkMessage, addresses: Vec<Address>) -> Found {
@@ -153,20 +176,25 @@ fn scope_in_words(scope: u8) -> String {
     }
 }
 
-/// The routes of every table but `local`; and how many could not be understood.
-pub(super) fn routes(netlink: &Netlink) -> Result<(Vec<Route>, usize), Trouble> {
-    let (mut found, mut strange) = (Vec::new(), 0);
+/// The routes of every table but `local`; how many could not be understood, and whether there are
+/// more than so many of a family.
+pub(super) fn routes(
+    netlink: &mut Netlink,
+    most: usize,
+) -> Result<(Vec<Route>, usize, bool), Trouble> {
+    let (mut found, mut strange, mut cut) = (Vec::new(), 0, false);
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = RouteMessage::default();
         request.header.address_family = family;
-        let (routes, unknown) = netlink.dump(RouteNetlinkMessage::GetRoute(request))?;
-        strange += unknown;
-        found.extend(routes.iter().filter_map(|message| match message {
+        let routes = netlink.dump(RouteNetlinkMessage::GetRoute(request), most)?;
+        strange += routes.strange;
+        cut |= routes.cut;
+        found.extend(routes.found.iter().filter_map(|message| match message {
             RouteNetlinkMessage::NewRoute(message) => route(message),
             _ => None,
         }));
     }
-    Ok((found, strange))
+    Ok((found, strange, cut))
 }
 
 fn route(message: &RouteMessage) -> Option<Route> {

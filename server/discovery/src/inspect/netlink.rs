@@ -20,6 +20,16 @@ const HEADER: usize = 16;
 /// A connection to the kernel. It stays with the namespace that it was made in.
 pub(crate) struct Netlink(Socket);
 
+/// What the kernel has answered.
+#[derive(Default)]
+pub(super) struct Dump {
+    pub(super) found: Vec<RouteNetlinkMessage>,
+    /// How many answers could not be understood, which a newer kernel may send.
+    pub(super) strange: usize,
+    /// Whether there are more.
+    pub(super) cut: bool,
+}
+
 impl Netlink {
     pub(crate) fn open() -> Result<Self, Trouble> {
         Socket::new(NETLINK_ROUTE).map(Self).map_err(failed)
@@ -31,14 +41,16 @@ impl Netlink {
         Ok(self)
     }
 
-    /// Everything that answers this request; and how many answers could not be understood, which a
-    /// newer kernel may send.
+    /// What answers this request, at most so many. Of a longer list nothing more is read, since
+    /// whoever makes it may make it as long as they like: the connection is made anew, in the
+    /// namespace that this process is in.
     pub(super) fn dump(
-        &self,
+        &mut self,
         request: RouteNetlinkMessage,
-    ) -> Result<(Vec<RouteNetlinkMessage>, usize), Trouble> {
+        most: usize,
+    ) -> Result<Dump, Trouble> {
         self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
-        let (mut found, mut strange) = (Vec::new(), 0);
+        let mut dump = Dump::default();
         loop {
             let bytes = self.receive()?;
             if bytes.is_empty() {
@@ -46,14 +58,19 @@ impl Netlink {
             }
             for message in messages(&bytes) {
                 match NetlinkMessage::deserialize(message).map(|message| message.payload) {
-                    Ok(NetlinkPayload::InnerMessage(inner)) => found.push(inner),
-                    Ok(NetlinkPayload::Done(_)) => return Ok((found, strange)),
+                    Ok(NetlinkPayload::InnerMessage(_)) if dump.found.len() >= most => {
+                        dump.cut = true;
+                        *self = Self::open()?;
+                        return Ok(dump);
+                    }
+                    Ok(NetlinkPayload::InnerMessage(inner)) => dump.found.push(inner),
+                    Ok(NetlinkPayload::Done(_)) => return Ok(dump),
                     Ok(NetlinkPayload::Error(error)) => {
                         let code = error.code.map_or(0, std::num::NonZero::get);
                         return Err(failed(io::Error::from_raw_os_error(code.abs())));
                     }
                     Ok(_) => {}
-                    Err(_) => strange += 1,
+                    Err(_) => dump.strange += 1,
                 }
             }
         }
@@ -155,14 +172,14 @@ mod tests {
         }
         let mut asks = Socket::new(NETLINK_ROUTE).expect("a socket");
         let address = asks.bind_auto().expect("an address");
-        let asks = Netlink(asks);
+        let mut asks = Netlink(asks);
         // NLMSG_DONE, before the kernel has been asked for anything.
         let over = [20, 0, 0, 0, 3, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let forger = Socket::new(NETLINK_ROUTE).expect("a socket");
         let to = SocketAddr::new(address.port_number(), 0);
         forger.send_to(&over, &to, 0).expect("it may");
         let request = RouteNetlinkMessage::GetLink(Default::default());
-        let (found, _) = asks.dump(request).expect("an answer");
-        assert!(!found.is_empty(), "there is a loopback interface");
+        let dump = asks.dump(request, 10_000).expect("an answer");
+        assert!(!dump.found.is_empty(), "there is a loopback interface");
     }
 }

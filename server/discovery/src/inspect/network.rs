@@ -1,6 +1,7 @@
 //! Network namespaces: one from inside, and the wires between all.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
 use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::inspection::{Bounded, Network, Peer, WiredNamespace, Wiring};
@@ -9,7 +10,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, fstat, open};
 
 use super::budget::Budget;
-use super::interfaces::{self, Found};
+use super::interfaces::{self, Found, Interfaces};
 use super::netlink::Netlink;
 use super::target::{Target, enter, is_nsfs};
 use super::{Step, Trouble, mountinfo, scan, sockets};
@@ -17,6 +18,17 @@ use crate::printable;
 
 /// So many network namespaces are looked at: each is kept open meanwhile.
 const NAMESPACES: usize = 800;
+
+/// So many interfaces are read of the host's namespace and of one that is looked at by itself, and so
+/// many routes of a family.
+const MANY: usize = 4096;
+
+/// So many of each where all are looked at: whoever owns one may make more than everybody has time
+/// for.
+const SOME: usize = 256;
+
+/// How long reading the interfaces of all may take, in milliseconds; the rest is only counted.
+const PATIENCE_MS: u128 = 1500;
 
 /// A network namespace that may be at the other end of a wire.
 #[derive(Debug)]
@@ -31,9 +43,14 @@ pub(super) fn read(target: &Target) -> Result<Network, Trouble> {
     let (namespace, own) = target.namespace(NamespaceType::Net)?;
     let (candidates, _) = candidates()?;
     enter(NamespaceType::Net, own.as_fd())?;
-    let netlink = Netlink::open()?;
-    let (mut found, strange) = interfaces::list(&netlink)?;
-    let (routes, strange_routes) = interfaces::routes(&netlink)?;
+    let mut netlink = Netlink::open()?;
+    let Interfaces {
+        mut found,
+        strange,
+        cut,
+        addresses_cut,
+    } = interfaces::list(&mut netlink, MANY)?;
+    let (routes, strange_routes, routes_cut) = interfaces::routes(&mut netlink, MANY)?;
     let sockets = sockets::list(namespace)?;
     let numbers = resolve(&netlink, &found, &candidates);
     attach(namespace, &mut found, &numbers);
@@ -44,6 +61,17 @@ pub(super) fn read(target: &Target) -> Result<Network, Trouble> {
         notes.push(format!(
             "{count} answers of the kernel could not be understood."
         ));
+    }
+    for (cut, what) in [
+        (cut, "interfaces"),
+        (addresses_cut, "addresses for each interface"),
+        (routes_cut, "routes"),
+    ] {
+        if cut {
+            notes.push(format!(
+                "There are more {what} than are read: these are the first."
+            ));
+        }
     }
     let mut budget = Budget::new();
     Ok(Network {
@@ -61,24 +89,31 @@ pub(super) fn wiring() -> Result<Wiring, Trouble> {
     let (candidates, mut left_out) = candidates()?;
     let host = scan::own(NamespaceType::Net);
     let mut unread = Vec::new();
-    let mut all: Vec<(usize, Vec<Found>)> = Vec::new();
+    let mut all: Vec<(usize, Vec<Found>, bool)> = Vec::new();
+    let begun = Instant::now();
     for (place, candidate) in candidates.iter().enumerate() {
+        if begun.elapsed().as_millis() > PATIENCE_MS {
+            left_out += 1;
+            continue;
+        }
+        let is_host = Some(candidate.inode) == host;
+        let most = if is_host { MANY } else { SOME };
         let looked = enter(NamespaceType::Net, candidate.open.as_fd())
             .and_then(|()| Netlink::open())
-            .and_then(|netlink| {
-                let (mut found, _) = interfaces::list(&netlink)?;
-                let numbers = resolve(&netlink, &found, &candidates);
-                attach(candidate.inode, &mut found, &numbers);
-                Ok(found)
+            .and_then(|mut netlink| {
+                let mut listed = interfaces::list(&mut netlink, most)?;
+                let numbers = resolve(&netlink, &listed.found, &candidates);
+                attach(candidate.inode, &mut listed.found, &numbers);
+                Ok(listed)
             });
         match looked {
-            Ok(found) => all.push((place, found)),
+            Ok(listed) => all.push((place, listed.found, listed.cut)),
             Err(_) => unread.push(candidate.inode),
         }
     }
     let names: HashMap<(NamespaceInode, u32), (String, Option<u32>)> = all
         .iter()
-        .flat_map(|(place, found)| {
+        .flat_map(|(place, found, _)| {
             let inode = candidates[*place].inode;
             found.iter().map(move |one| {
                 let one = &one.interface;
@@ -86,7 +121,7 @@ pub(super) fn wiring() -> Result<Wiring, Trouble> {
             })
         })
         .collect();
-    for (_, found) in &mut all {
+    for (_, found, _) in &mut all {
         for peer in found
             .iter_mut()
             .filter_map(|one| one.interface.peer.as_mut())
@@ -96,7 +131,9 @@ pub(super) fn wiring() -> Result<Wiring, Trouble> {
     }
     let mut budget = Budget::new();
     let mut namespaces: Vec<WiredNamespace> = Vec::with_capacity(all.len());
-    for (place, found) in all {
+    // Those with few come first, so that one with many takes no room of theirs.
+    all.sort_by_key(|(place, found, _)| (Some(candidates[*place].inode) != host, found.len()));
+    for (place, found, cut) in all {
         let candidate = &candidates[place];
         let interfaces = found.into_iter().map(|mut one| {
             (one.interface.received, one.interface.sent) = (0, 0);
@@ -113,6 +150,7 @@ pub(super) fn wiring() -> Result<Wiring, Trouble> {
             process: candidate.process,
             mount: candidate.mount.clone(),
             interfaces,
+            cut,
         });
     }
     namespaces.sort_by_key(|one| (!one.host, one.inode));
@@ -236,10 +274,10 @@ fn name_peers(own: NamespaceInode, found: &mut [Found], candidates: &[Candidate]
     for candidate in candidates.iter().filter(|one| others.contains(&one.inode)) {
         let listed = enter(NamespaceType::Net, candidate.open.as_fd())
             .and_then(|()| Netlink::open())
-            .and_then(|netlink| interfaces::list(&netlink));
+            .and_then(|mut netlink| interfaces::list(&mut netlink, MANY));
         // One that cannot be entered has no names to tell.
-        if let Ok((list, _)) = listed {
-            learn(candidate.inode, &list);
+        if let Ok(listed) = listed {
+            learn(candidate.inode, &listed.found);
         }
     }
     for peer in found

@@ -16,6 +16,7 @@ pub(crate) const ALL: &[crate::Scenario] = &[
     ("sockets_are_what_ss_shows", sockets),
     ("wires_lead_to_the_bridge_at_their_other_end", wires),
     ("a_namespace_that_is_only_mounted_is_read", mounted),
+    ("very_many_interfaces_take_nobodys_place", crowded),
 ];
 
 /// A room that makes networks inside itself only.
@@ -396,4 +397,40 @@ fn mounted() {
             porthole_protocol::keeper::FailureCode::NamespaceNotFound
         );
     }
+}
+
+fn crowded() {
+    let (mut many, mut few) = (room(), room());
+    let directory = tempfile::tempdir().expect("a directory");
+    let batch = directory.path().join("batch");
+    let pairs: String = (0..2100)
+        .map(|number| format!("link add a{number} type veth peer name b{number}\n"))
+        .collect();
+    std::fs::write(&batch, pairs).expect("a file");
+    many.sh(&format!("ip -batch {}", batch.display()));
+    few.sh("ip link add lan0 type bridge");
+    let of = |room: &Room| inode(room.pid, NamespaceType::Net);
+    let (many_net, few_net) = (of(&many), of(&few));
+    let wiring = looked_at!(Subject::Host, Wiring);
+    let wired = |inode: NamespaceInode| {
+        let mut all = wiring.namespaces.items.iter();
+        let found = all.find(|one| one.inode == inode);
+        found.unwrap_or_else(|| panic!("no namespace {inode}"))
+    };
+    let crowd = wired(many_net);
+    let read = crowd.interfaces.items.len() as u64 + crowd.interfaces.left_out;
+    assert!(crowd.cut, "{read} of 4201");
+    assert!((200..1000).contains(&read), "{read}");
+    // Control: of the others nothing is missing.
+    let alone = wired(few_net);
+    let names: Vec<_> = alone.interfaces.items.iter().map(|one| &one.name).collect();
+    assert_eq!(names, ["lo", "lan0"]);
+    assert!(!alone.cut && alone.interfaces.left_out == 0);
+    // By itself more of it is read, and what is not is said.
+    let found = looked_at!(many.subject(), Network);
+    let read = found.interfaces.items.len() as u64 + found.interfaces.left_out;
+    assert!(read > 4000 && read < 4201, "{read}");
+    let says = |network: &Network| network.notes.iter().any(|note| note.contains("interfaces"));
+    assert!(says(&found), "{:?}", found.notes);
+    assert!(!says(&looked_at!(few.subject(), Network)), "control");
 }

@@ -178,4 +178,8 @@ pub struct WiredNamespace {
     pub mount: Option<String>,
     /// Its interfaces; addresses included, traffic not.
     pub interfaces: Bounded<Interface>,
+    /// Whether it has more of them than are read: these are the first, and nobody has counted the
+    /// others.
+    #[serde(default)]
+    pub cut: bool,
 }

@@ -356,6 +356,7 @@ fn wired_space(inode: NamespaceInode, process: Option<i32>) -> WiredNamespace {
         process: process.map(HostPid),
         mount: None,
         interfaces: Bounded { items, left_out: 0 },
+        cut: false,
     }
 }
 

@@ -215,6 +215,11 @@ fn card(survey: &Survey<'_>, space: &WiredNamespace, area: &Area) -> Card {
         let more = usize::try_from(space.interfaces.left_out).unwrap_or(usize::MAX);
         sub += &format!(", and {}", count(more, "more interface", "more interfaces"));
     }
+    if space.cut {
+        let left_out = usize::try_from(space.interfaces.left_out).unwrap_or(usize::MAX);
+        let read = space.interfaces.items.len().saturating_add(left_out);
+        sub += &format!(", more than {read} interfaces: these are the first");
+    }
     Card {
         x: area.x,
         y: area.y,

@@ -45,7 +45,10 @@ pub(super) fn is_drawn(interface: &Interface) -> bool {
 }
 
 fn is_bare(space: &WiredNamespace) -> bool {
-    !space.host && space.interfaces.left_out == 0 && !space.interfaces.items.iter().any(is_drawn)
+    !space.host
+        && !space.cut
+        && space.interfaces.left_out == 0
+        && !space.interfaces.items.iter().any(is_drawn)
 }
 
 impl<'a> Plan<'a> {
