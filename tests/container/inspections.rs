@@ -222,6 +222,36 @@ fn a_containers_confinement_and_what_is_not_isolated() {
 }
 
 #[test]
+fn an_owner_is_told_of_the_host_what_the_container_reads() {
+    let porthole = Instance::start();
+    let ann = porthole.account("ann", "user");
+    let spec = json!({"image": "busybox", "command": ["sleep", "infinity"]});
+    let container = ann.post("/api/v1/containers", &spec);
+    assert_eq!(container.status, 201, "{container}");
+    let path = format!(
+        "/api/v1/containers/{}/isolation",
+        text(&container.json()["id"])
+    );
+    let (hers, theirs) = (ann.get(&path).ok(), porthole.admin().get(&path).ok());
+    let hidden = |facts: &Value| -> Vec<String> {
+        let facts = facts["facts"].as_array().expect("facts").iter();
+        let hidden = facts.filter(|fact| fact["outside"]["value"].is_null());
+        hidden.map(|fact| text(&fact["name"])).collect()
+    };
+    for fact in hers["facts"].as_array().expect("facts") {
+        let told = !fact["outside"]["value"].is_null();
+        assert_eq!(told, fact["verdict"] == "same", "{fact}");
+    }
+    assert!(hidden(&hers).contains(&"hostname".to_owned()), "{hers}");
+    // The boot is the kernel's, which nothing hides from her container.
+    assert!(!hidden(&hers).contains(&"boot_id".to_owned()), "{hers}");
+    assert!(
+        !hidden(&theirs).contains(&"hostname".to_owned()),
+        "control: {theirs}"
+    );
+}
+
+#[test]
 fn every_namespace_of_a_container_has_details_and_so_do_its_processes() {
     let porthole = Instance::start();
     let container = porthole.sleeper();

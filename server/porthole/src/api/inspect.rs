@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::inspection::{
-    Bounded, Inspected, Interface, ProcessIdentity, Subject, What,
+    Bounded, Fact, Inspected, Interface, ProcessIdentity, Seen, Subject, Verdict, What,
 };
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::{Namespace, Process};
@@ -109,6 +109,7 @@ impl Sight {
                     self.hide_ends(&mut one.interfaces.items);
                 }
             }
+            Inspected::Isolation(isolation) => isolation.facts.iter_mut().for_each(hide_outside),
             _ => {}
         }
     }
@@ -124,6 +125,19 @@ impl Sight {
         for peer in peers.filter(|peer| peer.namespace.is_none_or(|inode| !self.covers(inode))) {
             (peer.name, peer.master) = (None, None);
         }
+    }
+}
+
+/// What of the host a container reads by itself is told to whoever may look into that; nothing else.
+/// Where inside another file system answers, which may be a program's of its own, that it has
+/// guessed right would tell too.
+fn hide_outside(fact: &mut Fact) {
+    if fact.through.is_some() {
+        fact.verdict = Verdict::Unknown;
+    }
+    if fact.verdict != Verdict::Same {
+        fact.outside =
+            Seen::Not("only viewers and administrators see what the host says".to_owned());
     }
 }
 
@@ -330,4 +344,35 @@ pub async fn wiring(
 ) -> Result<Json<Value>, Refusal> {
     let inspected = look(&state, &identity, Subject::Host, What::Wiring).await?;
     Ok(Json(view::value(&inspected)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use porthole_protocol::inspection::NotIsolated;
+
+    use super::*;
+
+    #[test]
+    fn of_the_host_only_what_the_inside_reads_is_told() {
+        let fact = |verdict, through: Option<&str>| Fact {
+            name: NotIsolated::Keys,
+            file: "/proc/keys".to_owned(),
+            inside: Seen::Value("7".to_owned()),
+            outside: Seen::Value("the host's".to_owned()),
+            verdict,
+            through: through.map(str::to_owned),
+        };
+        for (verdict, through, told) in [
+            (Verdict::Same, None, true),
+            (Verdict::Different, None, false),
+            (Verdict::Unknown, None, false),
+            (Verdict::Same, Some("fuse"), false),
+        ] {
+            let mut fact = fact(verdict, through);
+            hide_outside(&mut fact);
+            let value = Seen::Value("the host's".to_owned());
+            assert_eq!(fact.outside == value, told, "{verdict:?} {through:?}");
+            assert!(told || fact.verdict != Verdict::Same, "{fact:?}");
+        }
+    }
 }
