@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use porthole_protocol::id::ContainerId;
 use porthole_runtime::Cgroups;
 use porthole_sys::packet::Listener;
+use rustix::io::Errno;
+use rustix::mount::FsOpenFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::accounts::Account;
@@ -232,10 +234,11 @@ pub(crate) fn cgroup_base(cgroups: &Cgroups) -> String {
 /// What this machine lacks that containers can do without, each in a sentence.
 pub(crate) fn lacking() -> Vec<String> {
     let mut lacking = Vec::new();
-    let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if !filesystems.lines().any(|line| line.ends_with("\toverlay")) {
+    // Asking for it has the kernel load the module where there is one.
+    let overlay = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC);
+    if matches!(overlay, Err(Errno::NODEV)) {
         lacking.push(
-            "The kernel has no overlay file system loaded, so no container can be made: run modprobe overlay as root."
+            "The kernel has no overlay file system, so no container can be made: install its module (modprobe overlay loads it), or start a kernel that is built with CONFIG_OVERLAY_FS."
                 .to_owned(),
         );
     }
