@@ -24,7 +24,7 @@ use std::time::Duration;
 use porthole_protocol::container::Limits;
 use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, chmodat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::step::{Step, StepError};
@@ -321,13 +321,16 @@ fn open_directory(at: impl AsFd, path: &str, place: &str) -> Result<OwnedFd, Ste
 }
 
 fn make(at: impl AsFd, name: &str, place: &str) -> Result<(), StepError> {
-    match mkdirat(at, name, Mode::from_bits_truncate(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(StepError::new(
-            (Step::MakeCgroup, format!("{place}/{name}")),
-            errno,
-        )),
-    }
+    let mode = Mode::from_bits_truncate(0o755);
+    let made = match mkdirat(&at, name, mode) {
+        Ok(()) | Err(Errno::EXIST) => {
+            // Whatever our umask is: kernels before 6.16 look, as the container's root, through every
+            // group on the way to the container's own when it mounts its cgroup2.
+            chmodat(&at, name, mode, AtFlags::empty())
+        }
+        Err(errno) => Err(errno),
+    };
+    made.map_err(|errno| StepError::new((Step::MakeCgroup, format!("{place}/{name}")), errno))
 }
 
 fn write(group: impl AsFd, file: &str, text: &str, step: Step) -> Result<(), StepError> {
