@@ -10,12 +10,14 @@ import "./pages-live.ts";
 import { startLogs } from "./pages-logs.ts";
 import { lightMap } from "./pages-map.ts";
 import { writeAges } from "./pages-time.ts";
+import { followWires } from "./pages-wires.ts";
 
 function afterChange(): void {
   writeAges();
   lightMap();
   lightEqual();
   showChosen();
+  followWires();
 }
 
 // The one-time code of the first start stands behind '#', which no server and no log sees. It is

@@ -21,6 +21,7 @@ pub mod engines;
 pub mod headers;
 pub mod hubs;
 pub mod keeper;
+pub mod machine;
 pub mod pages;
 pub mod refusal;
 pub mod routes;

@@ -5,6 +5,7 @@ mod churn;
 mod claims;
 mod engines;
 mod faults;
+mod logs;
 mod namespaces;
 mod nested;
 mod scale;

@@ -170,7 +170,9 @@ impl Json {
             Change::Namespaces { changed, gone } => {
                 let changed: Value = changed
                     .iter()
-                    .map(|namespace| value(&NamespaceView::of(namespace, None)))
+                    .map(|namespace| {
+                        value(&NamespaceView::of(namespace, &self.state.world, None))
+                    })
                     .collect();
                 vec![("namespace", json!({"changed": changed, "gone": **gone}))]
             }

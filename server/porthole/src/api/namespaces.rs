@@ -14,7 +14,7 @@ use super::body::Asked;
 use super::list::{Listed, Page};
 use super::view;
 use crate::world::World;
-use crate::{AppState, Refusal};
+use crate::{AppState, Refusal, machine};
 
 const LISTED: Listed = Listed {
     fields: &[
@@ -24,6 +24,9 @@ const LISTED: Listed = Listed {
         "parent",
         "processes",
         "leader",
+        "uid",
+        "user",
+        "netnsid",
         "children",
     ],
     key: "inode",
@@ -41,6 +44,11 @@ pub struct NamespaceView<'a> {
     parent: Option<NamespaceInode>,
     processes: u32,
     leader: Option<HostPid>,
+    /// Its user on the host, and what the machine's `/etc/passwd` calls them.
+    uid: Option<u32>,
+    user: Option<String>,
+    /// What the host's network namespace calls it; of network namespaces alone.
+    netnsid: Option<i32>,
     held_by: Vec<HolderView<'a>>,
     /// Holders that are not listed.
     held_by_more: u32,
@@ -56,8 +64,9 @@ pub struct NamespaceView<'a> {
 struct OwnerView {
     /// The user namespace.
     inode: NamespaceInode,
-    /// Whoever made a user namespace: the user id on the host.
+    /// Whoever made a user namespace: the user id on the host, and its name there.
     uid: Option<u32>,
+    user: Option<String>,
 }
 
 /// What keeps a namespace alive.
@@ -78,7 +87,15 @@ enum HolderView<'a> {
 
 impl<'a> NamespaceView<'a> {
     /// Of this namespace, with the containers in it where they are known.
-    pub fn of(namespace: &'a Namespace, containers: Option<&'a [ContainerId]>) -> Self {
+    pub fn of(
+        namespace: &'a Namespace,
+        world: &World,
+        containers: Option<&'a [ContainerId]>,
+    ) -> Self {
+        let users = machine::users();
+        let name = |uid: Option<u32>| users.name(uid?).map(str::to_owned);
+        let leader = namespace.leader.and_then(|pid| world.process(pid));
+        let uid = leader.map(|leader| leader.uid);
         let inside = (namespace.processes > 0).then_some(HolderView::Process {
             pid: namespace.leader,
             count: namespace.processes,
@@ -99,10 +116,14 @@ impl<'a> NamespaceView<'a> {
             owner: namespace.owner.map(|inode| OwnerView {
                 inode,
                 uid: namespace.owner_uid,
+                user: name(namespace.owner_uid),
             }),
             parent: namespace.parent,
             processes: namespace.processes,
             leader: namespace.leader,
+            uid,
+            user: name(uid),
+            netnsid: namespace.netnsid,
             held_by: inside.into_iter().chain(others).collect(),
             held_by_more: namespace.more_holders,
             children: namespace.children,
@@ -124,10 +145,11 @@ fn containers_in(world: &World) -> HashMap<NamespaceInode, Vec<ContainerId>> {
 
 fn value(
     namespace: &Namespace,
+    world: &World,
     containers: &HashMap<NamespaceInode, Vec<ContainerId>>,
 ) -> Result<Value, Refusal> {
     let inside = containers.get(&namespace.inode).map_or(&[][..], |ids| ids);
-    view::value(&NamespaceView::of(namespace, Some(inside)))
+    view::value(&NamespaceView::of(namespace, world, Some(inside)))
 }
 
 /// All namespaces of the host, `?type=`.
@@ -137,7 +159,10 @@ pub async fn list(
 ) -> Result<Json<Page>, Refusal> {
     let containers = containers_in(&state.world);
     let all = state.world.namespaces();
-    let items: Result<Vec<Value>, Refusal> = all.iter().map(|n| value(n, &containers)).collect();
+    let items: Result<Vec<Value>, Refusal> = all
+        .iter()
+        .map(|n| value(n, &state.world, &containers))
+        .collect();
     Ok(Json(LISTED.page(items?, query)?))
 }
 
@@ -160,5 +185,6 @@ pub async fn one(
             "There is no such namespace on the host now.",
         )
     })?;
-    Ok(Json(value(&namespace, &containers_in(&state.world))?))
+    let containers = containers_in(&state.world);
+    Ok(Json(value(&namespace, &state.world, &containers)?))
 }

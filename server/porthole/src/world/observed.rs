@@ -108,11 +108,12 @@ impl World {
                 }
             }
         }
+        let gone = Arc::new(gone);
         if update.full || !changed.is_empty() || !gone.is_empty() {
             self.changes.tell(Change::Processes {
                 containers: Arc::new(touched),
                 changed: Arc::new(changed),
-                gone: Arc::new(gone),
+                gone: gone.clone(),
             });
         }
         if !namespaces.is_empty() || !update.namespaces_gone.is_empty() {
@@ -121,7 +122,13 @@ impl World {
                 gone: Arc::new(update.namespaces_gone),
             });
         }
-        if rewired {
+        // Where a network has no number here nothing is heard of its wires; but whoever changes them
+        // is mostly a program in it that then ends.
+        let unheard = |process: &Arc<Process>| {
+            let network = process.namespaces.net.and_then(|net| state.namespaces.get(&net));
+            network.is_some_and(|network| !network.initial && network.netnsid.is_none())
+        };
+        if rewired || gone.iter().any(unheard) {
             state.wirings += 1;
             self.changes.tell(Change::Wires);
         }

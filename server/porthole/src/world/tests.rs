@@ -229,8 +229,8 @@ fn initial(inode: u64) -> Namespace {
         leader: None,
         owner_uid: None,
         holders: Vec::new(),
-        more_holders: 0,
         netnsid: None,
+        more_holders: 0,
         children: 0,
     }
 }

@@ -253,11 +253,11 @@ pub(crate) fn fill(world: &World) {
             leader: Some(HostPid(1)),
             owner_uid: None,
             holders: Vec::new(),
+            netnsid: None,
             more_holders: 0,
             children: 0,
         }],
         ..Update::default()
-            netnsid: None,
     });
 }
 
@@ -313,11 +313,11 @@ fn namespace(kind: NamespaceType, inode: u64, parent: Option<u64>, processes: u3
         leader: None,
         owner_uid: None,
         holders: Vec::new(),
+        netnsid: None,
         more_holders: 0,
         children: 0,
     }
 }
-        netnsid: None,
 
 /// What Docker's containers have of their own.
 const OF_DOCKER: [(NamespaceType, u64); 6] = [

@@ -88,7 +88,7 @@ pub struct Listing {
     /// `host`: without those that the host began with.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hide: String,
-    /// `type inode processes pid command user owner parent`, falling with `-` before it.
+    /// `type inode netnsid processes pid command user owner parent`, falling with `-` before it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sort: String,
     /// `on`: every row, however many there are.
@@ -176,6 +176,8 @@ impl Listing {
         found.sort_by(|a, b| {
             let order = match key {
                 "inode" => a.inode.cmp(&b.inode),
+                // Those that have none come last.
+                "netnsid" => (a.netnsid.is_none(), a.netnsid).cmp(&(b.netnsid.is_none(), b.netnsid)),
                 "processes" => a.processes.cmp(&b.processes),
                 "pid" => a.leader.cmp(&b.leader),
                 "command" => command(a).cmp(&command(b)),
@@ -231,6 +233,7 @@ impl Word {
             // Inodes begin alike: people know one by its end.
             || self.number.is_some() && self.text.len() >= 4 && inode.ends_with(&self.text)
             || self.number.is_some() && namespace.owner_uid.map(i64::from) == self.number
+            || namespace.owner_uid.and_then(|uid| survey.user(uid)) == Some(&self.text)
             || self.answered.contains(&namespace.inode)
             || survey.keeps(namespace).iter().any(|k| k.text.to_lowercase().contains(&self.text))
     }
@@ -243,7 +246,8 @@ fn answers(process: &Process, text: &str, number: Option<i64>, survey: &Survey<'
                 || i64::from(process.uid) == number
         }
         None => {
-            survey.line(process).to_lowercase().contains(text)
+            survey.user(process.uid) == Some(text)
+                || survey.line(process).to_lowercase().contains(text)
                 || process.command.to_lowercase().contains(text)
         }
     }

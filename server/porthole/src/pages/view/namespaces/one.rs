@@ -37,6 +37,8 @@ struct Facts {
     sentence: String,
     owner: Option<Link>,
     owner_uid: Option<u32>,
+    owner_user: Option<String>,
+    netnsid: Option<i32>,
     parent: Option<Link>,
     ancestors: Vec<Link>,
     nests: bool,
@@ -205,6 +207,11 @@ fn facts(survey: &Survey<'_>, namespace: &Namespace) -> Facts {
             .owner
             .map(|inode| survey.link(inode, NamespaceType::User)),
         owner_uid: namespace.owner_uid,
+        owner_user: namespace
+            .owner_uid
+            .and_then(|uid| survey.user(uid))
+            .map(str::to_owned),
+        netnsid: namespace.netnsid,
         parent: namespace
             .parent
             .map(|inode| survey.link(inode, namespace.kind)),

@@ -156,7 +156,8 @@ pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
         // What is read later says itself what it left out, and that there is nothing.
         View::Wires => {
             let all = survey.namespaces.len();
-            (Vec::new(), all, all, "boxes")
+            let pulse = wires::pulse(scene.base, listing, world.wirings());
+            (vec![Slot::whole("pulse", pulse)], all, all, "boxes")
         }
     };
     let all = survey.namespaces.len();

@@ -10,6 +10,7 @@ use porthole_protocol::observation::{Holder, Namespace, Process};
 use super::super::processes::row::line;
 use super::super::words::{count, visible};
 use super::super::{Scene, commands};
+use crate::machine::{self, Users};
 use crate::world::{AnyContainer, World};
 
 /// Everything that pages about namespaces ask.
@@ -26,6 +27,7 @@ pub struct Survey<'a> {
     sessions: HashMap<NamespaceInode, BTreeSet<SessionId>>,
     /// By host PID.
     processes: Vec<Arc<Process>>,
+    users: Arc<Users>,
 }
 
 /// A link: where to, below the base path, and its text.
@@ -94,7 +96,13 @@ impl<'a> Survey<'a> {
             inside,
             sessions,
             processes,
+            users: machine::users(),
         }
+    }
+
+    /// What the machine calls this user of its own.
+    pub fn user(&self, uid: u32) -> Option<&str> {
+        self.users.name(uid)
     }
 
     /// The namespace with this inode.

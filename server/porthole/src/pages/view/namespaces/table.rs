@@ -18,8 +18,9 @@ pub(super) const ROWS: usize = 200;
 const FEW: usize = 2;
 
 /// What a list can be sorted by, with the column's heading.
-pub(super) const COLUMNS: [(&str, &str); 7] = [
+pub(super) const COLUMNS: [(&str, &str); 8] = [
     ("type", "Namespace"),
+    ("netnsid", "Net ID"),
     ("processes", "Processes"),
     ("pid", "Leader"),
     ("command", "Command"),
@@ -36,6 +37,7 @@ struct Leader {
     name: String,
     line: String,
     rest: String,
+    user: Option<String>,
     uid: u32,
     uid_inside: Option<u32>,
     same_uid: bool,
@@ -51,7 +53,9 @@ struct Row {
     path: Option<String>,
     processes: u32,
     leader: Option<Leader>,
+    netnsid: Option<i32>,
     owner_uid: Option<u32>,
+    owner_user: Option<String>,
     owner: Option<Link>,
     parent: Option<Link>,
     containers: Vec<Link>,
@@ -77,6 +81,7 @@ impl Row {
             name: visible(&process.command),
             line: survey.line(process),
             rest: rest(process, survey.may_look(process)),
+            user: survey.user(process.uid).map(str::to_owned),
             uid: process.uid,
             uid_inside: process.uid_inside,
             same_uid: process.uid_inside == Some(process.uid),
@@ -98,7 +103,12 @@ impl Row {
             path: survey.path(namespace).map(|path| visible(&path)),
             processes: namespace.processes,
             leader,
+            netnsid: namespace.netnsid,
             owner_uid: namespace.owner_uid,
+            owner_user: namespace
+                .owner_uid
+                .and_then(|uid| survey.user(uid))
+                .map(str::to_owned),
             owner: namespace
                 .owner
                 .map(|inode| survey.link(inode, NamespaceType::User)),

@@ -82,6 +82,16 @@ struct Drawing {
     more: String,
 }
 
+#[derive(Template)]
+#[template(
+    source = "<i data-wirings=\"{{ wirings }}\" data-read=\"{{ read }}\"></i>",
+    ext = "html"
+)]
+struct Pulse {
+    read: String,
+    wirings: u64,
+}
+
 /// Where the drawing is read.
 pub fn address(base: &str, listing: &Listing) -> String {
     let asked = Listing {
@@ -90,6 +100,14 @@ pub fn address(base: &str, listing: &Listing) -> String {
         ..Listing::default()
     };
     format!("{base}/namespaces/wires{}", list::query(&asked))
+}
+
+/// What makes an open page read the drawing anew: its script does when the number is another.
+pub fn pulse(base: &str, listing: &Listing, wirings: u64) -> String {
+    html(&Pulse {
+        read: address(base, listing),
+        wirings,
+    })
 }
 
 /// A line in place of the drawing.
