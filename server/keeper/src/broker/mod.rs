@@ -15,6 +15,7 @@ mod effects;
 mod identity;
 mod inspections;
 mod monitors;
+mod retention;
 mod servers;
 mod takeover;
 mod worker;
@@ -90,6 +91,8 @@ struct Broker {
     /// One for each connection that asked for it.
     observers: HashMap<u64, Child>,
     inspections: Vec<Inspection>,
+    /// When it is looked next which containers of others have gone.
+    next_look: u64,
     /// What came with requests that are not answered yet.
     descriptors: HashMap<Ticket, [OwnedFd; 2]>,
     queue: VecDeque<Effect>,
@@ -189,6 +192,7 @@ impl Broker {
             workers: HashMap::new(),
             observers: HashMap::new(),
             inspections: Vec::new(),
+            next_look: 0,
             descriptors: HashMap::new(),
             queue: VecDeque::new(),
         };
@@ -219,6 +223,7 @@ impl Broker {
             .next_deadline()
             .into_iter()
             .chain(self.next_inspection_deadline())
+            .chain([self.next_look])
             .min()
             .map(|at| at.saturating_sub(clock::monotonic_ms()) + 1);
         for (number, flags) in self.poll.wait(timeout)? {
@@ -233,6 +238,7 @@ impl Broker {
             }
         }
         self.end_inspections();
+        self.expire();
         let effects = self.ledger.tick(Self::now());
         self.perform(effects);
         Ok(())

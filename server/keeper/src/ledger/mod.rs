@@ -22,6 +22,7 @@ mod endings;
 mod record;
 mod recovery;
 mod render;
+mod retention;
 mod sessions;
 mod spec;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use porthole_protocol::namespace::NamespaceSet;
 use porthole_protocol::session::{Exit, SessionSpec, Target};
 
 use crate::policy::{Ceilings, Rules};
+pub(crate) use record::Init;
 pub(crate) use record::{Config, Run};
 use record::{Deadline, Held, HeldSession};
 pub(crate) use recovery::{Found, FoundSession};

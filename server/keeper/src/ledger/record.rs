@@ -65,7 +65,17 @@ pub(crate) struct StoredSession {
     /// Whether its container is another engine's.
     #[serde(default)]
     pub(crate) foreign: bool,
+    /// That one's first process; `None` for a container of our own.
+    #[serde(default)]
+    pub(crate) init: Option<Init>,
     pub(crate) session: Session,
+}
+
+/// The first process of another engine's container, for this boot of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Init {
+    pub(crate) pid: HostPid,
+    pub(crate) start_ticks: u64,
 }
 
 /// A container as the ledger holds it.
@@ -129,6 +139,8 @@ pub(crate) struct HeldSession {
     pub(crate) container: ContainerId,
     /// Whether that is another engine's, of which nothing is held here.
     pub(crate) foreign: bool,
+    /// That one's first process, where it is known.
+    pub(crate) init: Option<Init>,
     pub(crate) life: SessionLife,
     pub(crate) monitor: bool,
     /// Who waits until it has ended.

@@ -7,7 +7,7 @@ use porthole_protocol::monitor::{Started, ToMonitor};
 use porthole_protocol::session::{Exit, ExitKind, SessionSpec, Target};
 
 use super::endings::unkillable;
-use super::record::{Deadline, HeldSession, SessionLife, StoredSession, Then};
+use super::record::{Deadline, HeldSession, Init, SessionLife, StoredSession, Then};
 use super::{
     END_MS, ENDED_SESSIONS, Effect, Joining, KILL_MS, Ledger, Now, SESSIONS, START_MS, Ticket,
     check_waiting, wrong_state,
@@ -40,6 +40,10 @@ impl Ledger {
                 id,
                 container: joining.spec.container.clone(),
                 foreign: joining.spec.foreign.is_some(),
+                init: joining.spec.foreign.as_ref().map(|foreign| Init {
+                    pid: foreign.pid,
+                    start_ticks: foreign.start_ticks,
+                }),
                 life: SessionLife::Opening(Some(ticket)),
                 monitor: true,
                 waiting: Vec::new(),
@@ -107,6 +111,7 @@ impl Ledger {
         held.life = SessionLife::Open(Box::new(StoredSession {
             boot,
             foreign: held.foreign,
+            init: held.init,
             session: *session.clone(),
         }));
         // Whoever waits comes first, as with containers.

@@ -3,6 +3,7 @@
 mod creating;
 mod foreign;
 mod recovery;
+mod retention;
 mod running;
 mod sessions;
 mod sharing;

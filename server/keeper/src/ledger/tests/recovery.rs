@@ -148,6 +148,7 @@ fn a_session_is_recovered_as_what_it_has_become() {
     world.run(&id, 100);
     let stored = |number: u8, boot: &str| StoredSession {
         foreign: false,
+        init: None,
         boot: boot.to_owned(),
         session: session(&id, number, 1),
     };
