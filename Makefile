@@ -12,7 +12,7 @@ DEBUG := target/product/debug
 RELEASE := target/product/release
 
 PACKAGES := busybox-static gcc libc6-dev procps
-TEST_PACKAGES := chromium docker.io fonts-dejavu-core iproute2 lxc podman python3 runc systemd-container vim-tiny
+TEST_PACKAGES := buildah chromium docker.io fonts-dejavu-core iproute2 lxc mmdebstrap podman python3 runc skopeo systemd-container umoci vim-tiny xz-utils zstd
 
 WEB_SOURCES := $(shell find web static -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
 

@@ -10,6 +10,7 @@ mod engines;
 mod escape;
 mod foreign;
 mod host;
+mod images;
 mod inspections;
 mod joining;
 mod life;

@@ -194,6 +194,42 @@ impl Client {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// POST with the bytes of a file.
+    pub fn post_file(&self, path: &str, file: &std::path::Path) -> Answer {
+        let file = std::fs::File::open(file).expect("a file to send");
+        self.post_bytes(path, file)
+    }
+
+    /// POST with what a reader has, of whatever length.
+    pub fn post_bytes(&self, path: &str, mut bytes: impl std::io::Read) -> Answer {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .timeout_global(Some(Duration::from_secs(600)))
+            .build()
+            .into();
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{}{path}", self.address));
+        for (name, value) in self.headers_for(true) {
+            request = request.header(name, value);
+        }
+        let request = request
+            .header("content-type", "application/octet-stream")
+            .body(ureq::SendBody::from_reader(&mut bytes))
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut answer = agent
+            .run(request)
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let body = answer.body_mut().read_to_string();
+        Answer {
+            request: format!("POST {path}"),
+            status: answer.status().as_u16(),
+            headers: Vec::new(),
+            body: body.unwrap_or_else(|error| panic!("{path}: {error}")),
+        }
+    }
+
     /// Signs in and keeps the cookie.
     pub fn sign_in(&mut self, user: &str, password: &str) -> Answer {
         let answer = self.post(

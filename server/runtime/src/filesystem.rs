@@ -267,7 +267,7 @@ fn restrict(
 
 /// The new root is attached over the old one, both are swapped, and the old one is detached: see
 /// "pivot_root(".", ".")" in pivot_root(2).
-fn change_root(root: &OwnedFd, trace: &mut Recorder) -> Result<(), StepError> {
+pub(crate) fn change_root(root: &OwnedFd, trace: &mut Recorder) -> Result<(), StepError> {
     trace.step(
         (Step::AttachMount, "/"),
         "move_mount(overlay, \"/\")",

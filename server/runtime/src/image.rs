@@ -1,12 +1,14 @@
-//! Images that need no network: the machine's own programs, and busybox.
+//! Images: the machine's own programs, busybox, and what was imported.
 //!
 //! ```text
+//! <directory>/layers/sha256-<digits>/tree   an imported layer
+//!                                   layer.json   how large it is
 //! <directory>/host-<digest>/root      skeleton: top directories, a generated /etc
 //!                           mask      laid over the machine's /usr: an empty local/etc, and
 //!                                     whiteouts of what not everybody may read below local
 //!             busybox-<digest>/root   busybox and its links
 //! ```
-//! What is there belongs to root and is shared by all containers as an id-mapped lower layer, so
+//! Imported layers are made by [`crate::unpack`]. What is there belongs to root and is shared by all containers as an id-mapped lower layer, so
 //! it is never changed once it has been made: where its sources have changed, another is made
 //! beside it, and one that no container was made of any more is deleted.
 
@@ -19,8 +21,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use porthole_protocol::container::{Argument, Image, ImageName};
+use porthole_protocol::container::{AbsolutePath, Argument, Image, ImageName};
+use porthole_protocol::image::{Digest, StoredImage};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use serde::{Deserialize, Serialize};
 
 use crate::foreign::toolbox::DIRECTORY as TOOLBOX;
 use crate::step::{Step, StepError};
@@ -37,6 +41,7 @@ pub struct Images {
     directory: PathBuf,
     made: Vec<Made>,
     list: Vec<Image>,
+    stored: Vec<StoredImage>,
 }
 
 /// An image whose layers are there.
@@ -49,10 +54,22 @@ struct Made {
 /// The lower layers of a container's root directory.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Layers {
-    /// The root directory's, one.
-    pub(crate) root: PathBuf,
+    /// The root directory's, topmost first.
+    pub(crate) root: Vec<PathBuf>,
     /// `/usr`'s, topmost first, where it has an overlay of its own.
     pub(crate) usr: Option<[PathBuf; 2]>,
+    /// Whether they were imported: what they say to overlay is in `user.overlay.*`.
+    pub(crate) imported: bool,
+    /// A directory that the image wants to be there.
+    pub(crate) workdir: Option<AbsolutePath>,
+}
+
+/// What the file [`GENERATION`] says of an imported image.
+#[derive(Debug, Serialize, Deserialize)]
+struct Imported {
+    /// Lowest first.
+    layers: Vec<Digest>,
+    workdir: Option<AbsolutePath>,
 }
 
 /// Why an image cannot be made here; `None` within where it was made.
@@ -78,6 +95,7 @@ impl Images {
             directory: directory.to_owned(),
             made: Vec::new(),
             list: Vec::new(),
+            stored: Vec::new(),
         };
         let ready = ready(directory);
         images.add(
@@ -121,6 +139,7 @@ impl Images {
             description: description.to_owned(),
             command: vec![command],
             unavailable,
+            stored: None,
         });
     }
 
@@ -134,17 +153,46 @@ impl Images {
         self.list.iter().find(|image| image.name == *name)
     }
 
-    /// The name of the layers that a new container of this image is made of.
-    pub(crate) fn generation(&self, name: &ImageName) -> Result<&str, Failure> {
+    /// From now on containers are made of these too.
+    pub fn hold(&mut self, stored: Vec<StoredImage>) {
+        self.stored = stored;
+    }
+
+    /// Where all images have their layers.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What a new container's file [`GENERATION`] says of the layers that it is made of. `id` is the
+    /// imported image's that is meant, whatever has its name by now.
+    pub(crate) fn generation(
+        &self,
+        name: &ImageName,
+        id: Option<&Digest>,
+    ) -> Result<String, Failure> {
         let refuse = |code, message: String| {
             Err(Failure::new(code, message)
                 .field("image")
                 .stage(Stage::Image))
         };
+        if let Some(id) = id {
+            let Some(image) = self.stored.iter().find(|image| image.id == *id) else {
+                return refuse(
+                    FailureCode::ImageNotFound,
+                    format!("there is no image {name} any more"),
+                );
+            };
+            let imported = Imported {
+                layers: image.layers.iter().map(|l| l.digest.clone()).collect(),
+                workdir: image.config.workdir.clone(),
+            };
+            return serde_json::to_string(&imported)
+                .map_err(|error| Failure::new(FailureCode::Internal, error.to_string()));
+        }
         match self.get(name) {
             None => refuse(
                 FailureCode::ImageNotFound,
-                format!("there is no image {name}; there are host and busybox"),
+                format!("there is no image {name}"),
             ),
             Some(Image {
                 unavailable: Some(why),
@@ -154,7 +202,7 @@ impl Images {
                 format!("the image {name} cannot be used on this machine. {why}"),
             ),
             Some(_) => match self.made.iter().find(|made| made.name == name.as_str()) {
-                Some(made) => Ok(&made.generation),
+                Some(made) => Ok(made.generation.clone()),
                 None => refuse(
                     FailureCode::ImageNotFound,
                     format!("there is no image {name}"),
@@ -166,15 +214,30 @@ impl Images {
     /// The layers that a container's directory says it was made of.
     pub(crate) fn layers(&self, container: &Path) -> Result<Layers, StepError> {
         let file = container.join(GENERATION);
-        let generation = fs::read_to_string(&file)
-            .map_err(|error| StepError::new((Step::OpenLayer, file.display()), error))?;
-        let layers = self.directory.join(generation.trim());
+        let failed = |error| StepError::new((Step::OpenLayer, file.display()), error);
+        let generation = fs::read_to_string(&file).map_err(failed)?;
+        let generation = generation.trim();
+        if generation.starts_with('{') {
+            let imported: Imported =
+                serde_json::from_str(generation).map_err(|error| failed(error.into()))?;
+            return Ok(Layers {
+                root: stack(&imported.layers)
+                    .map(|layer| crate::unpack::tree_of(&self.directory, layer))
+                    .collect(),
+                usr: None,
+                imported: true,
+                workdir: imported.workdir,
+            });
+        }
+        let layers = self.directory.join(generation);
         let mask = layers.join(host::MASK);
         Ok(Layers {
-            root: layers.join(skeleton::ROOT),
+            root: vec![layers.join(skeleton::ROOT)],
             usr: generation
                 .starts_with("host-")
                 .then(|| [mask, PathBuf::from("/usr")]),
+            imported: false,
+            workdir: None,
         })
     }
 
@@ -208,6 +271,13 @@ impl Images {
             }
         }
     }
+}
+
+/// Layers as overlay takes them: topmost first, and each once. Of one that an image has twice only
+/// the upper place counts, since it holds the same; overlay would refuse it.
+fn stack(layers: &[Digest]) -> impl Iterator<Item = &Digest> {
+    let mut seen = BTreeSet::new();
+    layers.iter().rev().filter(move |layer| seen.insert(*layer))
 }
 
 /// Whether containers can have their layers below this directory; a sentence why not.

@@ -16,7 +16,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use porthole_protocol::container::{ContainerName, ContainerSpec, IdRange};
+use porthole_protocol::container::{AbsolutePath, ContainerName, ContainerSpec, IdRange};
 use porthole_protocol::id::{ContainerId, HostPid};
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
@@ -98,6 +98,10 @@ pub fn launch(launch: &Launch<'_>, trace: &mut Recorder) -> Result<Launched, Fai
         launch,
         plan: &plan,
         entrance: &entrance,
+        workdir: layers
+            .as_ref()
+            .and_then(|layers| layers.workdir.as_ref())
+            .map(AbsolutePath::as_str),
     };
     let child = starter::start(alone.0, &birth, &theirs, trace)?;
     drop(theirs);
@@ -213,7 +217,7 @@ fn raise(
     })
 }
 
-fn map_ids(pid: HostPid, ids: IdRange, trace: &mut Recorder) -> Result<(), StepError> {
+pub(crate) fn map_ids(pid: HostPid, ids: IdRange, trace: &mut Recorder) -> Result<(), StepError> {
     let line = format!("{} {} {}", ids.0, ids.1, ids.2);
     for (file, step) in [("uid_map", Step::MapUsers), ("gid_map", Step::MapGroups)] {
         let path = format!("/proc/{pid}/{file}");

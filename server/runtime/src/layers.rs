@@ -7,15 +7,16 @@
 //! as descriptors, so that no mount ever shows in the machine's.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use porthole_sys::mount::{Attributes, set_attributes};
 use porthole_sys::namespace::unshare;
 use porthole_sys::process::SingleThreaded;
 use rustix::fs::{CWD, Mode, OFlags, open, openat};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -29,6 +30,12 @@ use crate::step::{Step, StepError};
 pub(crate) const SLAVE: u64 = 1 << 19;
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
+
+/// This process's descriptors, as paths.
+const DESCRIPTORS: &str = "/proc/self/fd";
+
+/// So many lower layers are named in one value.
+const TOGETHER: usize = 2;
 
 /// Overlays that are mounted nowhere yet.
 #[derive(Debug)]
@@ -86,9 +93,9 @@ pub(crate) fn overlays(
         users,
         trace,
     };
-    let root = builder.overlay(ROOT, &[&layers.root])?;
+    let root = builder.overlay(ROOT, &layers.root, layers.imported)?;
     let usr = match &layers.usr {
-        Some([mask, usr]) => Some(builder.overlay(USR, &[mask, usr])?),
+        Some(lower) => Some(builder.overlay(USR, lower, false)?),
         None => None,
     };
     Ok((Overlays { root, usr }, home))
@@ -141,7 +148,14 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn overlay(&mut self, name: &str, lower: &[&Path]) -> Result<OwnedFd, StepError> {
+    /// `imported`: what the lower layers say to overlay is in `user.overlay.*`, which whoever
+    /// unpacked them could write without being the machine's root.
+    fn overlay(
+        &mut self,
+        name: &str,
+        lower: &[PathBuf],
+        imported: bool,
+    ) -> Result<OwnedFd, StepError> {
         let mut lowers = Vec::with_capacity(lower.len());
         for path in lower {
             lowers.push(self.layer(path)?);
@@ -150,30 +164,34 @@ impl Builder<'_> {
         let work = self.below_anchor(WORK, name)?;
         // Descriptors instead of paths: no path can be taken for several by a ':' in it, and the
         // container reads none of the machine's in its mountinfo.
-        let path = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let lowerdir: Vec<String> = lowers.iter().map(path).collect();
+        let path = |fd: &OwnedFd| format!("{DESCRIPTORS}/{}", fd.as_raw_fd());
         let context = self
             .trace
             .step(Step::OpenOverlay, "fsopen(\"overlay\")", || {
                 fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
             })?;
-        for (key, value) in [
-            ("source", "overlay".to_owned()),
-            ("lowerdir", lowerdir.join(":")),
-            ("upperdir", path(&upper)),
-            ("workdir", path(&work)),
-        ] {
+        self.configure(&context, name, "source", "overlay")?;
+        let back = self.stack(&context, name, &lowers)?;
+        for (key, fd) in [("upperdir", &upper), ("workdir", &work)] {
+            self.configure(&context, name, key, &path(fd))?;
+        }
+        if imported {
             self.trace.step(
-                (Step::ConfigureOverlay, format!("{name}: {key}={value}")),
-                format!("fsconfig(FSCONFIG_SET_STRING, {key:?}, {value:?})"),
-                || fsconfig_set_string(&context, key, value.as_str()),
+                (Step::ConfigureOverlay, format!("{name}: userxattr")),
+                "fsconfig(FSCONFIG_SET_FLAG, \"userxattr\")",
+                || fsconfig_set_flag(&context, "userxattr"),
             )?;
         }
-        self.trace.step(
+        let created = self.trace.step(
             (Step::MountOverlay, self.directory.display()),
             "fsconfig(FSCONFIG_CMD_CREATE)",
             || fsconfig_create(&context),
-        )?;
+        );
+        if let Some(back) = back {
+            rustix::process::fchdir(&back)
+                .map_err(|errno| StepError::new((Step::OpenLayer, "."), errno))?;
+        }
+        created?;
         self.trace.step(
             (Step::MountOverlay, self.directory.display()),
             format!("fsmount(overlay /{})", if name == ROOT { "" } else { name }),
@@ -186,6 +204,68 @@ impl Builder<'_> {
                 )
             },
         )
+    }
+
+    fn configure(
+        &mut self,
+        context: &OwnedFd,
+        name: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), StepError> {
+        self.trace.step(
+            (Step::ConfigureOverlay, format!("{name}: {key}={value}")),
+            format!("fsconfig(FSCONFIG_SET_STRING, {key:?}, {value:?})"),
+            || fsconfig_set_string(context, key, value),
+        )
+    }
+
+    /// Names the lower layers, topmost first. A value has at most 255 bytes, so that many are named
+    /// one by one. Linux before 6.7 takes them in one value only: relative to the directory of our
+    /// descriptors, which keeps about sixty short enough. Answers the directory to go back to then.
+    fn stack(
+        &mut self,
+        context: &OwnedFd,
+        name: &str,
+        lowers: &[OwnedFd],
+    ) -> Result<Option<OwnedFd>, StepError> {
+        let paths: Vec<String> = lowers
+            .iter()
+            .map(|fd| format!("{DESCRIPTORS}/{}", fd.as_raw_fd()))
+            .collect();
+        if lowers.len() <= TOGETHER {
+            self.configure(context, name, "lowerdir", &paths.join(":"))?;
+            return Ok(None);
+        }
+        for path in &paths {
+            match self.configure(context, name, "lowerdir+", path) {
+                Err(error) if error.is(Errno::INVAL) && *path == paths[0] => {
+                    return self.stack_at_once(context, name, lowers).map(Some);
+                }
+                answer => answer?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn stack_at_once(
+        &mut self,
+        context: &OwnedFd,
+        name: &str,
+        lowers: &[OwnedFd],
+    ) -> Result<OwnedFd, StepError> {
+        let back = open_path(Path::new("."), self.trace)?;
+        self.trace.step(
+            (Step::OpenLayer, DESCRIPTORS),
+            format!("chdir({DESCRIPTORS:?})"),
+            || rustix::process::chdir(DESCRIPTORS),
+        )?;
+        let numbers: Vec<String> = lowers
+            .iter()
+            .map(|fd| fd.as_raw_fd().to_string())
+            .collect();
+        self.configure(context, name, "lowerdir", &numbers.join(":"))?;
+        Ok(back)
     }
 
     /// Opens a directory of the container's, beneath the layers that are attached over it.

@@ -29,11 +29,12 @@ mod program;
 pub mod recorder;
 pub mod root;
 pub mod step;
+pub mod unpack;
 mod wire;
 
 use std::os::fd::OwnedFd;
 
-pub use cgroup::{Cgroups, ForeignGroup};
+pub use cgroup::{Cgroups, ForeignGroup, Freezing};
 pub use confinement::confine_server;
 pub use ending::{LastWord, Status};
 pub use foreign::toolbox::remove as remove_toolbox;

@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_sys::process::{Forked, new_session_keyring};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 
@@ -75,6 +76,40 @@ pub(crate) fn become_root(trace: &mut Recorder) -> Result<(), StepError> {
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
     })?;
     not_dumpable(trace)
+}
+
+/// Makes a directory that an image names as its working directory, with those that lead there, where
+/// they are missing. As the container's root, in the container's own root directory: a link leads to
+/// what it leads to in there.
+pub(crate) fn make_workdir(
+    root: &OwnedFd,
+    path: &str,
+    trace: &mut Recorder,
+) -> Result<(), Failure> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut parent = openat2(root, ".", directory, Mode::empty(), resolve)
+        .map_err(|errno| StepError::new((Step::OpenWorkdir, "/"), errno))?;
+    let mut reached = String::new();
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        reached.push('/');
+        reached.push_str(name);
+        let open = || openat2(root, reached.as_str(), directory, Mode::empty(), resolve);
+        parent = match open() {
+            Ok(found) => found,
+            Err(Errno::NOENT) => {
+                trace.step(
+                    (Step::MakeWorkdir, &reached),
+                    format!("mkdirat(…, {name:?}, 0755)"),
+                    || mkdirat(&parent, name, Mode::from_bits_truncate(0o755)),
+                )?;
+                open().map_err(|errno| StepError::new((Step::OpenWorkdir, &reached), errno))?
+            }
+            // What is there instead is told when it is entered.
+            Err(_) => return Ok(()),
+        };
+    }
+    Ok(())
 }
 
 /// Enters the working directory as the user who is going to work there.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use porthole_protocol::container::{ContainerName, ContainerSpec, IdRange, NamespaceChoice};
 use porthole_protocol::id::ContainerId;
+use porthole_protocol::image::Digest;
 use porthole_protocol::keeper::Failure;
 use porthole_protocol::namespace::NamespaceType;
 
@@ -34,9 +35,10 @@ pub fn create_root(
     spec: &ContainerSpec,
     ids: IdRange,
     images: &Images,
+    image: Option<&Digest>,
 ) -> Result<(), Failure> {
-    let generation = images.generation(&spec.image)?;
-    let made = write_root(directory, id, name, spec, ids, generation);
+    let generation = images.generation(&spec.image, image)?;
+    let made = write_root(directory, id, name, spec, ids, &generation);
     if made.is_err() {
         // The failure that is told is the first one.
         let _ = remove_root(directory);

@@ -34,6 +34,14 @@ steps! {
     ListApplets, Image, "asking busybox for its applets";
     MakeLayer, Image, "making the container's layer";
     GiveLayer, Image, "giving the container's layer to its first id";
+    UnpackDirectory, Image, "making the directory";
+    UnpackReplace, Image, "taking the place of";
+    UnpackFile, Image, "writing the file";
+    UnpackOwner, Image, "giving to its owner";
+    UnpackAttribute, Image, "setting an extended attribute of";
+    UnpackLink, Image, "making the link";
+    UnpackWhiteout, Image, "hiding what is below";
+    StoreLayer, Image, "storing the layer";
     ReadIds, Ids, "reading which ids are in use";
     Random, Ids, "asking for random bytes";
     FindCgroups, Cgroup, "looking for control groups";
@@ -62,6 +70,10 @@ steps! {
     UnshareCgroup, Cgroup, "making a control group namespace";
     SetHostname, Network, "setting the host name";
     RaiseLoopback, Network, "setting the loopback interface up";
+    WriteNames, Network, "writing what names are looked up by";
+    MakePort, Network, "making the pair of interfaces";
+    JoinBridge, Network, "joining the bridge";
+    SetAddresses, Network, "setting the container's addresses and routes";
     UnshareMounts, Mounts, "making a mount namespace";
     Propagation, Mounts, "ending the propagation of mounts";
     OpenLayer, Mounts, "opening the layer";
@@ -113,6 +125,7 @@ steps! {
     SetLabel, Confine, "setting the label of the next program";
     LoadFilter, Confine, "loading the system call filter";
     OpenWorkdir, Exec, "opening the working directory";
+    MakeWorkdir, Exec, "making the working directory";
     EnterWorkdir, Exec, "entering the working directory";
     NewSession, Exec, "making a session of processes";
     Execute, Exec, "executing";

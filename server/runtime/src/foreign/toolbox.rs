@@ -36,7 +36,7 @@ pub(crate) fn make(
     trace: &mut Recorder,
 ) -> Result<(Overlays, Home), Failure> {
     let directory = session.join(DIRECTORY);
-    let generation = images.generation(image)?;
+    let generation = images.generation(image, None)?;
     let outside = |map: &[porthole_protocol::container::IdRange]| {
         map.iter().find_map(|range| range.outside(0)).unwrap_or(0)
     };

@@ -32,6 +32,8 @@ pub(super) struct Birth<'a> {
     pub(super) launch: &'a Launch<'a>,
     pub(super) plan: &'a Plan,
     pub(super) entrance: &'a Entrance,
+    /// A directory that the image wants to be there.
+    pub(super) workdir: Option<&'a str>,
 }
 
 /// Becomes the container's init, or reports why not.
@@ -61,6 +63,7 @@ fn live(
         launch,
         plan,
         entrance,
+        workdir,
     } = *birth;
     signals::reset();
     let kept = [channel.as_fd(), launch.program];
@@ -94,6 +97,9 @@ fn live(
         passage::become_root(trace)?;
     }
     let root = enter_root(plan, overlays, trace)?;
+    if let Some(path) = workdir {
+        passage::make_workdir(&root.root, path, trace)?;
+    }
     settle(launch, root, channel, trace)
 }
 

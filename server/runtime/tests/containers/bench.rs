@@ -107,7 +107,7 @@ impl Bench {
         let directory = self.directory.join("containers").join(id.as_str());
         std::fs::create_dir_all(&directory).expect("directory");
         let name = "test".parse().expect("a name");
-        create_root(&directory, &id, &name, &spec, ids, &self.images)?;
+        create_root(&directory, &id, &name, &spec, ids, &self.images, None)?;
         self.made.borrow_mut().push(id.clone());
         Ok(Made {
             id,

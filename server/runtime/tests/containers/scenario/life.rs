@@ -237,6 +237,7 @@ fn namespaces_of_another_container_are_shared(bench: &mut Bench) {
         &second.spec,
         second.ids,
         &bench.images,
+        None,
     )
     .expect("a root");
     let pidfd = || {
@@ -327,6 +328,7 @@ fn the_machines_namespaces_are_kept(bench: &mut Bench) {
         &made.spec,
         porthole_protocol::container::IdRange(0, 0, u32::MAX),
         &bench.images,
+        None,
     )
     .expect("a root");
     let init = bench.start(&made);

@@ -1,0 +1,221 @@
+//! Images: import, tag, remove, prune. All of it is for administrators: everybody's containers are
+//! made of them.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use futures_util::StreamExt as _;
+use porthole_protocol::container::{Image, ImageName};
+use porthole_protocol::image::{ImageBounds, ImportStage, Importing};
+use porthole_protocol::keeper::Event;
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::audited;
+use crate::access::Identity;
+use crate::server::ending;
+use crate::store::Act;
+use crate::{AppState, Refusal};
+
+/// Archives that are received at once.
+static RECEIVING: Semaphore = Semaphore::const_new(2);
+
+/// Pieces of a body that wait for the disk.
+const PIECES: usize = 16;
+
+/// How often it is told how much has come.
+const PACE: Duration = Duration::from_millis(250);
+
+/// What was asked to be imported.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The image's name; where nothing is given, as the archive calls it.
+    pub name: Option<ImageName>,
+    /// How long the archive is, where the client says so.
+    pub length: Option<u64>,
+}
+
+/// Receives an archive and has an image made of it. Ends with the rights to do so.
+pub async fn import(
+    state: &AppState,
+    identity: &Identity,
+    asked: Asked,
+    body: Body,
+) -> Result<Arc<Image>, Refusal> {
+    let object = asked.name.as_ref().map(ToString::to_string);
+    let detail = json!({"length": asked.length});
+    let doing = async {
+        let _place = RECEIVING.try_acquire().map_err(|_| {
+            Refusal::too_many(
+                "Two archives are being received already. Try again when one of them is there.",
+                5,
+            )
+        })?;
+        let archive = tokio::select! {
+            biased;
+            () = state.access.standing.lost(&state.store, identity) => Err(Refusal::forbidden(
+                "You were signed out, or your role has changed, while the archive was on its way.",
+            )),
+            () = ending(state) => Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "restarting",
+                "Porthole is restarting. Send the archive again in a moment.",
+            )),
+            archive = receive(state, identity, &asked, body) => archive,
+        };
+        let archive = match archive {
+            Ok(archive) => archive,
+            Err(refusal) => {
+                tell(state, identity, &asked, ImportStage::Failed, 0);
+                return Err(refusal);
+            }
+        };
+        let owner = identity.name().clone();
+        let image = state
+            .keeper
+            .import_image(asked.name.clone(), owner, archive.into())
+            .await?;
+        Ok(Arc::new(image))
+    };
+    let object = object.unwrap_or_default();
+    audited(state, identity, Act::ImageImport, &object, detail, doing).await
+}
+
+fn tell(state: &AppState, identity: &Identity, asked: &Asked, stage: ImportStage, done: u64) {
+    state.world.apply(Event::Importing(Importing {
+        name: asked.name.clone(),
+        owner: identity.name().clone(),
+        stage,
+        done,
+        total: asked.length.unwrap_or(0),
+    }));
+}
+
+/// Puts a body into a file without a name.
+async fn receive(
+    state: &AppState,
+    identity: &Identity,
+    asked: &Asked,
+    body: Body,
+) -> Result<File, Refusal> {
+    let most = bounds(state).archive;
+    if asked.length.is_some_and(|length| length > most) {
+        return Err(too_large(most));
+    }
+    let directory = state.settings.root.join("server");
+    let (pieces, receiver) = mpsc::channel::<Bytes>(PIECES);
+    let writer = tokio::task::spawn_blocking(move || write(&directory, receiver));
+    let sent = async {
+        let mut told = Instant::now();
+        let mut length = 0;
+        let mut stream = body.into_data_stream();
+        while let Some(piece) = stream.next().await {
+            let piece = piece.map_err(|error| {
+                Refusal::malformed(format!(
+                    "The archive did not arrive whole after {length} bytes: {error}. Send it again."
+                ))
+            })?;
+            length += piece.len() as u64;
+            if length > most {
+                return Err(too_large(most));
+            }
+            // Whoever writes has failed, and says why.
+            if pieces.send(piece).await.is_err() {
+                break;
+            }
+            if told.elapsed() >= PACE {
+                told = Instant::now();
+                tell(state, identity, asked, ImportStage::Receiving, length);
+            }
+        }
+        Ok(length)
+    };
+    let sent = sent.await;
+    drop(pieces);
+    let written = writer.await.map_err(|_| Refusal::internal())?;
+    let length = sent?;
+    if asked.length.is_some_and(|said| said != length) {
+        return Err(Refusal::malformed(format!(
+            "Of the archive {length} bytes have arrived, which are fewer than were to come. Send it again."
+        )));
+    }
+    written.map_err(|error| crate::hubs::journal_failed(error).field("archive"))
+}
+
+/// The most that is taken of an archive, as the keeper says.
+fn bounds(state: &AppState) -> ImageBounds {
+    let hello = state.world.keeper().hello;
+    hello.map_or_else(ImageBounds::default, |hello| hello.policy.images)
+}
+
+fn too_large(most: u64) -> Refusal {
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        format!(
+            "An archive has at most {most} bytes here; root can allow more in Porthole's policy (images.archive)."
+        ),
+    )
+    .field("archive")
+}
+
+fn write(directory: &Path, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<File> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::TMPFILE.bits().cast_signed())
+        .mode(0o600)
+        .open(directory)?;
+    while let Some(piece) = pieces.blocking_recv() {
+        file.write_all(&piece)?;
+    }
+    Ok(file)
+}
+
+/// Gives an image another name.
+pub async fn tag(
+    state: &AppState,
+    identity: &Identity,
+    image: &Image,
+    name: ImageName,
+) -> Result<Arc<Image>, Refusal> {
+    let detail = json!({"name": name});
+    let doing = async {
+        let tagged = state.keeper.tag_image(image.name.clone(), name).await?;
+        Ok(Arc::new(tagged))
+    };
+    audited(state, identity, Act::ImageTag, image.name.as_str(), detail, doing).await
+}
+
+/// What has been removed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Gone {
+    /// Names that are gone.
+    pub removed: Vec<ImageName>,
+    /// Bytes on the disk that nothing needs any more.
+    pub freed: u64,
+}
+
+/// Takes an image's name away, and the image with its last one.
+pub async fn remove(
+    state: &AppState,
+    identity: &Identity,
+    image: &ImageName,
+) -> Result<Gone, Refusal> {
+    let doing = async { Ok(state.keeper.remove_image(image.clone()).await?) };
+    audited(state, identity, Act::ImageRemove, image.as_str(), json!({}), doing).await
+}
+
+/// Removes images that no container is made of: those without a name, or all.
+pub async fn prune(state: &AppState, identity: &Identity, all: bool) -> Result<Gone, Refusal> {
+    let doing = async { Ok(state.keeper.prune_images(all).await?) };
+    let detail = json!({"all": all});
+    audited(state, identity, Act::ImagePrune, "", detail, doing).await
+}
