@@ -180,6 +180,11 @@ impl From<StoreError> for Refusal {
             StoreError::NoAccount(_) => Self::not_found("account_not_found", message),
             StoreError::LastAdministrator => Self::conflict("last_administrator", message),
             StoreError::NotFirst => Self::conflict("already_set_up", message),
+            StoreError::Revised(_) => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "changed_meanwhile",
+                message,
+            ),
             StoreError::Sqlite(rusqlite::Error::SqliteFailure(failure, _))
                 if failure.code == rusqlite::ErrorCode::DiskFull =>
             {
@@ -192,6 +197,7 @@ impl From<StoreError> for Refusal {
             StoreError::Sqlite(_)
             | StoreError::Migration(_)
             | StoreError::Newer(_)
+            | StoreError::File(_)
             | StoreError::Ending => {
                 tracing::error!(error = message, "the database");
                 Self::internal()

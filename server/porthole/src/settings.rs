@@ -14,7 +14,9 @@ use porthole_protocol::container::Invalid;
 use porthole_protocol::engines;
 use serde::Deserialize;
 
+use crate::access::limits::{Ceiling, Kind, Said, UNLIMITED};
 use crate::access::password::check_new;
+use crate::store::audit::keep::KEPT;
 
 /// Where the file is, unless `PORTHOLE_CONFIG` names another.
 pub const FILE: &str = "/etc/porthole/config.toml";
@@ -50,14 +52,12 @@ pub enum SettingsError {
     },
     /// Plain HTTP would leave the machine.
     #[error(
-        "PORTHOLE_LISTEN is {0}, which other machines reach, and this would be plain HTTP: everybody on the way could read passwords and terminals. Listen on 127.0.0.1 behind a proxy that speaks TLS, or pass --insecure-http if the network is trusted."
+        "PORTHOLE_LISTEN is {0}, which other machines reach, and this would be plain HTTP: everybody on the way could read passwords and terminals. Give it a certificate (--tls-cert and --tls-key), listen on 127.0.0.1 behind a proxy that speaks TLS, or pass --insecure-http if the network is trusted."
     )]
     Insecure(SocketAddr),
-    /// TLS is not there yet.
-    #[error(
-        "PORTHOLE_TLS_CERT and PORTHOLE_TLS_KEY: this version does not speak TLS itself. Put a proxy that does in front of it (docs/OPERATING.md) and set PORTHOLE_PUBLIC_URL to its address."
-    )]
-    Tls,
+    /// One without the other.
+    #[error("{0} is set, and {1} is not: TLS needs a certificate and its key.")]
+    Half(&'static str, &'static str),
 }
 
 /// Where people reach Porthole behind a proxy.
@@ -138,7 +138,7 @@ pub struct Given {
     /// Socket for local users of the group porthole [default: RUN/porthole.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Certificate, PEM
+    /// Certificate, PEM; with it TLS is spoken, and nothing else
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// Its key, PEM
@@ -163,6 +163,13 @@ pub struct Given {
     /// A file that holds it
     #[arg(long, value_name = "FILE")]
     pub admin_password_file: Option<PathBuf>,
+    /// What accounts may have in all where nothing is set for them, as a table of the file or as
+    /// `containers = 10, memory = 4294967296`
+    #[arg(skip)]
+    pub user_limits: Option<Said>,
+    /// How many entries of the audit trail stay in the database [default: 1000000]
+    #[arg(long, value_name = "NUMBER")]
+    pub audit_keep: Option<u64>,
 }
 
 impl Given {
@@ -182,7 +189,17 @@ impl Given {
                 });
             }
         };
+        let user_limits = get("PORTHOLE_USER_LIMITS").map(|text| parse_limits(&text));
+        let audit_keep = get("PORTHOLE_AUDIT_KEEP").map(|text| {
+            text.parse().map_err(|_| SettingsError::Value {
+                name: "PORTHOLE_AUDIT_KEEP",
+                value: text.clone(),
+                why: "it is a number of entries".to_owned(),
+            })
+        });
         Ok(Self {
+            user_limits: user_limits.transpose()?,
+            audit_keep: audit_keep.transpose()?,
             listen: get("PORTHOLE_LISTEN"),
             socket: path("PORTHOLE_SOCKET"),
             tls_cert: path("PORTHOLE_TLS_CERT"),
@@ -237,6 +254,12 @@ impl Given {
             insecure_http: self.insecure_http.or(other.insecure_http),
             admin_password,
             admin_password_file,
+            // One table: of two sources the nearer one's counts, field by field.
+            user_limits: match (self.user_limits, other.user_limits) {
+                (Some(own), Some(other)) => Some(own.or(other)),
+                (own, other) => own.or(other),
+            },
+            audit_keep: self.audit_keep.or(other.audit_keep),
         }
     }
 
@@ -251,15 +274,25 @@ impl Given {
 
     /// What is in force.
     pub fn resolve(self) -> Result<Settings, SettingsError> {
-        if self.tls_cert.is_some() || self.tls_key.is_some() {
-            return Err(SettingsError::Tls);
-        }
+        let tls = match (self.tls_cert, self.tls_key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(Tls {
+                cert: absolute(cert),
+                key: absolute(key),
+            }),
+            (Some(_), None) => {
+                return Err(SettingsError::Half("PORTHOLE_TLS_CERT", "PORTHOLE_TLS_KEY"));
+            }
+            (None, Some(_)) => {
+                return Err(SettingsError::Half("PORTHOLE_TLS_KEY", "PORTHOLE_TLS_CERT"));
+            }
+        };
         let listen = self.listen.as_deref().map_or(
             Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 7678))),
             parse_listen,
         )?;
         let insecure_http = self.insecure_http.unwrap_or(false);
-        if !listen.ip().is_loopback() && !insecure_http {
+        if !listen.ip().is_loopback() && !insecure_http && tls.is_none() {
             return Err(SettingsError::Insecure(listen));
         }
         let public_url = match self.public_url {
@@ -303,6 +336,7 @@ impl Given {
         Ok(Settings {
             listen,
             insecure_http,
+            tls,
             socket: self.socket.unwrap_or_else(|| run.join("porthole.sock")),
             base_path: public_url
                 .as_ref()
@@ -313,8 +347,47 @@ impl Given {
             run,
             admin_password: admin_password.map(Password),
             engines: engines::Setting::default(),
+            user_limits: self.user_limits.unwrap_or_default(),
+            audit_keep: self.audit_keep.unwrap_or(KEPT).max(LEAST_KEPT),
         })
     }
+}
+
+/// Fewer entries of the audit trail are not worth a file.
+const LEAST_KEPT: u64 = 10;
+
+/// The inside of a table of TOML in one line.
+fn parse_limits(text: &str) -> Result<Said, SettingsError> {
+    #[derive(Deserialize)]
+    struct Table {
+        limits: Said,
+    }
+    let table = toml::from_str::<Table>(&format!("limits = {{ {text} }}"));
+    table
+        .map(|table| table.limits)
+        .map_err(|why| SettingsError::Value {
+            name: "PORTHOLE_USER_LIMITS",
+            value: text.to_owned(),
+            why: format!(
+                "it is as \"containers = 10, sessions = 5, memory = 4294967296, cpus = 2, pids = \"unlimited\"\": {}",
+                why.message()
+            ),
+        })
+}
+
+/// The same as [`parse_limits`] reads it.
+fn limits_text(limits: &Said) -> String {
+    let of = |kind: Kind| match limits.get(kind)? {
+        Ceiling::Most(amount) => Some(format!("{} = {}", kind.name(), kind.json(amount))),
+        Ceiling::Unlimited => Some(format!("{} = \"{UNLIMITED}\"", kind.name())),
+    };
+    let said: Vec<_> = Kind::ALL.into_iter().filter_map(of).collect();
+    said.join(", ")
+}
+
+/// What is said is said from here; who reads it starts elsewhere.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, SettingsError> {
@@ -330,6 +403,15 @@ fn parse_listen(text: &str) -> Result<SocketAddr, SettingsError> {
         value: text.to_owned(),
         why: "it is an address and a port, such as 127.0.0.1:7678 or [::1]:7678".to_owned(),
     })
+}
+
+/// The files that TLS is spoken by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate and those that it was signed by.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// A password that does not show in debugging output.
@@ -349,6 +431,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Whether plain HTTP may leave the machine.
     pub insecure_http: bool,
+    /// By what TLS is spoken, where it is.
+    pub tls: Option<Tls>,
     /// The socket for local users.
     pub socket: PathBuf,
     /// Where people reach it behind a proxy.
@@ -363,6 +447,10 @@ pub struct Settings {
     pub admin_password: Option<Password>,
     /// Which other engines root's policy lets it ask, as `serve` tells.
     pub engines: engines::Setting,
+    /// What accounts may have in all where nothing is set for them.
+    pub user_limits: Said,
+    /// How many entries of the audit trail stay in the database.
+    pub audit_keep: u64,
 }
 
 impl Settings {
@@ -388,12 +476,21 @@ impl Settings {
 
     /// The address that a person opens, without a slash at its end.
     pub fn address(&self) -> String {
+        let scheme = self.scheme();
         match &self.public_url {
             Some(url) => url.to_string(),
             None if self.listen.ip().is_unspecified() => {
-                format!("http://127.0.0.1:{}", self.listen.port())
+                format!("{scheme}://127.0.0.1:{}", self.listen.port())
             }
-            None => format!("http://{}", self.listen),
+            None => format!("{scheme}://{}", self.listen),
+        }
+    }
+
+    /// What is spoken where it listens.
+    pub const fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
         }
     }
 
@@ -408,7 +505,13 @@ impl Settings {
                 "PORTHOLE_INSECURE_HTTP",
                 u8::from(self.insecure_http).to_string(),
             ),
+            ("PORTHOLE_USER_LIMITS", limits_text(&self.user_limits)),
+            ("PORTHOLE_AUDIT_KEEP", self.audit_keep.to_string()),
         ];
+        if let Some(Tls { cert, key }) = &self.tls {
+            env.push(("PORTHOLE_TLS_CERT", cert.display().to_string()));
+            env.push(("PORTHOLE_TLS_KEY", key.display().to_string()));
+        }
         if let Some(url) = &self.public_url {
             env.push(("PORTHOLE_PUBLIC_URL", url.to_string()));
         }

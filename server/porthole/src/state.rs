@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::access::Access;
-use crate::actions::ceilings::Making;
+use crate::actions::limits::Making;
 use crate::engines::Engines;
 use crate::hubs::Hubs;
 use crate::keeper::Keeper;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::usage::Lookers;
 use crate::world::World;
 
 /// What every handler can reach: `State(state): State<AppState>`. Cloning it is cheap.
@@ -28,12 +29,12 @@ pub struct Shared {
     pub store: Store,
     /// Who may do what.
     pub access: Access,
-    /// Sessions that are being opened.
-    pub openings: Making,
-    /// Containers that are being made.
-    pub creations: Making,
+    /// Containers that are being made, and sessions that are being opened.
+    pub making: Making,
     /// The hubs of what runs.
     pub hubs: Hubs,
+    /// Who looks at what containers use.
+    pub lookers: Lookers,
     /// The connection to the keeper.
     pub keeper: Keeper,
     /// What Docker and Podman know of their containers, and the way to have them do something.

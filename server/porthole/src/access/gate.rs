@@ -28,9 +28,28 @@ pub enum Peer {
     },
 }
 
-/// The address that a request comes from, for counting wrong tries. `None` for the unix socket.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientAddress(pub Option<IpAddr>);
+/// Where a request comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Whence {
+    /// The address. `None` for the unix socket.
+    pub address: Option<IpAddr>,
+    /// What the program that sent it calls itself, as far as it is worth keeping.
+    pub agent: String,
+}
+
+/// The most characters of a program's name for itself that are kept.
+const AGENT: usize = 200;
+
+impl Whence {
+    fn of(address: Option<IpAddr>, headers: &HeaderMap) -> Self {
+        let agent = headers.get(header::USER_AGENT);
+        let agent = agent.and_then(|value| value.to_str().ok());
+        Self {
+            address,
+            agent: agent.unwrap_or_default().chars().take(AGENT).collect(),
+        }
+    }
+}
 
 /// The layer around all routes.
 pub async fn gate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
@@ -42,7 +61,11 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
 
 fn admit(state: &AppState, request: &mut Request) -> Result<(), Refusal> {
     let peer = request.extensions().get::<Peer>().copied();
-    let (address, identity) = match peer {
+    let client = match peer {
+        Some(Peer::Network(peer)) => Some(forwarded(state, peer.ip(), request.headers())),
+        _ => None,
+    };
+    let (address, mut identity) = match peer {
         Some(Peer::Local { uid }) => (
             local_address(),
             token(state, request.headers())?.or_else(|| local(uid)),
@@ -60,12 +83,12 @@ fn admit(state: &AppState, request: &mut Request) -> Result<(), Refusal> {
         let by_cookie = matches!(&identity, Some(i) if matches!(i.via, Via::Login(_)));
         origin::check(&address, request.headers(), by_cookie)?;
     }
-    let client = ClientAddress(match peer {
-        Some(Peer::Network(peer)) => Some(forwarded(state, peer.ip(), request.headers())),
-        _ => None,
-    });
+    if let Some(identity) = &mut identity {
+        identity.from = client;
+    }
+    let whence = Whence::of(client, request.headers());
     let extensions = request.extensions_mut();
-    extensions.insert(client);
+    extensions.insert(whence);
     extensions.insert(address);
     extensions.insert(Authenticated(identity.map(Arc::new)));
     Ok(())
@@ -86,6 +109,7 @@ fn who(
     Ok(state.store.login(&hash)?.map(|account| Identity {
         account,
         via: Via::Login(hash),
+        from: None,
     }))
 }
 
@@ -106,6 +130,7 @@ fn token(state: &AppState, headers: &HeaderMap) -> Result<Option<Identity>, Refu
     Ok(state.store.token(&hash)?.map(|account| Identity {
         account,
         via: Via::Token(hash),
+        from: None,
     }))
 }
 
@@ -118,13 +143,14 @@ fn local(uid: u32) -> Option<Identity> {
         format!("{uid}@local")
     };
     Some(Identity {
-        account: Account {
-            id: 0,
-            name: Owner::try_from(name).ok()?,
-            role: Role::Admin,
-            created_at: Timestamp::default(),
-        },
+        account: Account::new(
+            0,
+            Owner::try_from(name).ok()?,
+            Role::Admin,
+            Timestamp::default(),
+        ),
         via: Via::Local,
+        from: None,
     })
 }
 
@@ -166,4 +192,4 @@ macro_rules! put_by_the_gate {
     };
 }
 put_by_the_gate!(Address);
-put_by_the_gate!(ClientAddress);
+put_by_the_gate!(Whence);

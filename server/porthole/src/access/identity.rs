@@ -1,6 +1,7 @@
 //! Who sends a request.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use porthole_protocol::container::{Container, Invalid, Owner, Timestamp};
 use porthole_protocol::session::Session;
 use serde::{Deserialize, Serialize};
 
+use super::limits::Said;
 use crate::Refusal;
 use crate::world::AnyContainer;
 
@@ -69,6 +71,27 @@ pub struct Account {
     pub role: Role,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Since when nobody signs in to it.
+    pub disabled_at: Option<Timestamp>,
+    /// Grows with every change by an administrator: who changes it says which one they looked at.
+    pub revision: i64,
+    /// What an administrator has set for it; the rest is as by default.
+    pub limits: Said,
+}
+
+impl Account {
+    /// One that is as it was made.
+    pub fn new(id: i64, name: Owner, role: Role, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            name,
+            role,
+            created_at,
+            disabled_at: None,
+            revision: 1,
+            limits: Said::default(),
+        }
+    }
 }
 
 /// The SHA-256 of a secret that somebody holds: the only form in which secrets are kept.
@@ -93,6 +116,8 @@ pub struct Identity {
     pub account: Account,
     /// How it was proved.
     pub via: Via,
+    /// From which address; nobody's over the unix socket.
+    pub from: Option<IpAddr>,
 }
 
 impl Identity {

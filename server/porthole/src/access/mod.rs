@@ -8,9 +8,11 @@ pub mod cookie;
 pub mod delay;
 pub mod gate;
 pub mod identity;
+pub mod limits;
 pub mod origin;
 pub mod password;
 pub mod permission;
+pub mod refused;
 pub mod secret;
 pub mod setup;
 pub mod standing;
@@ -27,6 +29,7 @@ use crate::Refusal;
 use crate::settings::Settings;
 use origin::Names;
 use password::Passwords;
+use refused::Refused;
 use setup::SetupCode;
 use standing::Standing;
 use tries::Tries;
@@ -41,6 +44,8 @@ pub struct Access {
     pub setup: SetupCode,
     /// Tells open sockets that somebody's rights have changed.
     pub standing: Standing,
+    /// Which refused sign-ins are written down.
+    pub refused: Refused,
     tries: Mutex<Tries>,
 }
 
@@ -50,11 +55,13 @@ impl Access {
         Self {
             names: Names {
                 listen: settings.listen.ip(),
+                scheme: settings.scheme(),
                 public: settings.public_url.clone(),
             },
             passwords: Passwords::default(),
             setup: SetupCode::new(settings.address(), settings.run.join("setup-code")),
             standing: Standing::default(),
+            refused: Refused::default(),
             tries: Mutex::default(),
         }
     }

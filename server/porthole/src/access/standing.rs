@@ -65,7 +65,10 @@ impl Standing {
                     return;
                 }
             }
-            let _ = tokio::time::timeout(ANYWAY, changes.changed()).await;
+            let ends = store.ends_in(&identity.via).ok().flatten();
+            let ends = ends.map(|left| Duration::from_millis(left.unsigned_abs() + 1));
+            let wait = ends.map_or(ANYWAY, |left| left.min(ANYWAY));
+            let _ = tokio::time::timeout(wait, changes.changed()).await;
         }
     }
 }

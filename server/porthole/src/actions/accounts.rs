@@ -1,18 +1,22 @@
 //! Accounts: first start, sign in and out, passwords, roles, tokens.
 
-use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use porthole_protocol::container::Owner;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{audit, containers, sessions};
+use super::{containers, sessions};
+use crate::access::gate::Whence;
+use crate::access::identity::SecretHash;
 use crate::access::password::make_up;
-use crate::access::secret::{Secret, hash};
-use crate::access::{Account, Identity, Role, Via};
+use crate::access::secret::Secret;
+use crate::access::{Account, Identity, Role, Via, limits};
 use crate::settings::Password;
-use crate::store::{Act, NewAccount, Token};
+use crate::store::{
+    AccountChange, Act, Actor, NewAccount, NewToken, Note, Outcome, StoreError, Stored, Token,
+};
 use crate::{AppState, Refusal};
 
 /// The name that `PORTHOLE_ADMIN_PASSWORD` is for.
@@ -27,17 +31,17 @@ pub fn is_new(state: &AppState) -> Result<bool, Refusal> {
 /// secret for the browser's cookie.
 pub async fn set_up(
     state: &AppState,
-    from: Option<IpAddr>,
+    from: Whence,
     code: &str,
     name: Owner,
     password: String,
 ) -> Result<(Account, Secret), Refusal> {
     if !state.store.is_new()? {
-        return Err(crate::store::StoreError::NotFirst.into());
+        return Err(StoreError::NotFirst.into());
     }
     check_name("user", &name)?;
     // All who try share one count: there is one code.
-    state.access.attempt("\0setup", from)?;
+    state.access.attempt("\0setup", from.address)?;
     if !state.access.setup.is(code, Instant::now()) {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
@@ -46,10 +50,10 @@ pub async fn set_up(
         )
         .field("code"));
     }
-    state.access.succeeded("\0setup", from);
+    state.access.succeeded("\0setup", from.address);
     let account = create_first(state, name, password).await?;
     state.access.setup.end();
-    let secret = log_in(state, &account, Act::SetUp, None).await?;
+    let secret = log_in(state, &account, Act::SetUp, from, None).await?;
     Ok((account, secret))
 }
 
@@ -59,7 +63,8 @@ async fn create_first(state: &AppState, name: Owner, password: String) -> Result
         role: Role::Admin,
         password: state.access.passwords.hash(password).await?,
     };
-    Ok(state.store.create_first_account(first).await?)
+    let by = Actor::server();
+    Ok(state.store.create_first_account(first, by).await?)
 }
 
 fn check_name(field: &str, name: &Owner) -> Result<(), Refusal> {
@@ -87,32 +92,66 @@ pub async fn set_up_admin(state: &AppState, password: &Password) -> Result<(), R
 /// same browser had.
 pub async fn sign_in(
     state: &AppState,
-    from: Option<IpAddr>,
+    from: Whence,
     name: &str,
     password: String,
     before: Option<&Via>,
 ) -> Result<(Account, Secret), Refusal> {
-    state.access.attempt(name, from)?;
+    state.access.attempt(name, from.address)?;
     let stored = state.store.account(name)?;
     let kept = stored.as_ref().map(|stored| stored.password.clone());
     let right = state.access.passwords.verify(password, kept).await?;
-    let Some(stored) = stored.filter(|_| right) else {
-        tracing::info!(?from, "a sign-in with a wrong name or password");
+    let known = stored.as_ref().map(|stored| stored.account.name.clone());
+    let Some(Stored { account, .. }) = stored.filter(|_| right) else {
+        refused_sign_in(state, known.as_ref(), &from, "wrong password");
         return Err(Refusal::new(
             StatusCode::UNAUTHORIZED,
             "wrong_password",
             "The name or the password is wrong.",
         ));
     };
-    state.access.succeeded(name, from);
-    let secret = log_in(state, &stored.account, Act::SignIn, before).await?;
-    Ok((stored.account, secret))
+    state.access.succeeded(name, from.address);
+    if account.disabled_at.is_some() {
+        // Who knows the password may know that; nobody else is told.
+        refused_sign_in(state, known.as_ref(), &from, "disabled");
+        return Err(Refusal::forbidden(
+            "This account is disabled. An administrator can enable it again.",
+        ));
+    }
+    let secret = log_in(state, &account, Act::SignIn, from, before).await?;
+    Ok((account, secret))
+}
+
+/// Writes down a sign-in that was refused; nobody waits for that. A name that no account has is left
+/// out: some type their password there. Of a flood some are written down, and how many were not.
+fn refused_sign_in(state: &AppState, name: Option<&Owner>, from: &Whence, why: &'static str) {
+    tracing::info!(from = ?from.address, why, "a sign-in was refused");
+    let Some(unwritten) = state.access.refused.one(Instant::now()) else {
+        return;
+    };
+    let by = Actor {
+        account: name.map(ToString::to_string).unwrap_or_default(),
+        via: "login",
+        address: from.address.map(|ip| ip.to_string()).unwrap_or_default(),
+    };
+    let note = Note {
+        outcome: Outcome::Refused,
+        ..Note::asked(&by, Act::SignInRefused, by.account.clone())
+    };
+    let note = note.with(json!({"why": why, "unwritten_before": unwritten}));
+    let store = state.store.clone();
+    tokio::spawn(async move {
+        if let Err(error) = store.record(note).await {
+            tracing::error!(%error, "the audit trail");
+        }
+    });
 }
 
 async fn log_in(
     state: &AppState,
     account: &Account,
     act: Act,
+    from: Whence,
     before: Option<&Via>,
 ) -> Result<Secret, Refusal> {
     let secret = Secret::new();
@@ -123,12 +162,13 @@ async fn log_in(
     let identity = Identity {
         account: account.clone(),
         via: Via::Login(secret.hash()),
+        from: from.address,
     };
-    audit(state, &identity, act, account.name.as_str(), json!({})).await?;
-    state
+    let note = Note::done(&Actor::from(&identity), act, account.name.as_str());
+    let added = state
         .store
-        .add_login(account.id, secret.hash(), instead_of)
-        .await?;
+        .add_login(account.id, secret.hash(), instead_of, from, note);
+    added.await?;
     state.access.standing.look(&state.store);
     Ok(secret)
 }
@@ -140,23 +180,54 @@ pub async fn sign_out(state: &AppState, identity: &Identity) -> Result<(), Refus
             "There is no sign-in to end: the request came with a token or over the local socket.",
         ));
     };
-    state.store.delete_login(hash).await?;
+    state.store.delete_login(hash, identity.into()).await?;
     state.access.standing.look(&state.store);
-    audit(
-        state,
-        identity,
-        Act::SignOut,
-        identity.name().as_str(),
-        json!({}),
-    )
-    .await
+    Ok(())
+}
+
+/// The login that is not to end with the others: the one that asks.
+fn own_login(identity: &Identity) -> Option<SecretHash> {
+    match identity.via {
+        Via::Login(hash) => Some(hash),
+        Via::Token(_) | Via::Local => None,
+    }
+}
+
+/// Ends one of one's own sign-ins.
+pub async fn end_sign_in(state: &AppState, identity: &Identity, id: &str) -> Result<(), Refusal> {
+    let account = identity.account.clone();
+    let ended = state.store.end_login(account, id.to_owned(), identity.into());
+    if !ended.await? {
+        return Err(Refusal::not_found(
+            "sign_in_not_found",
+            "You have no such sign-in. It may have ended already.",
+        ));
+    }
+    state.access.standing.look(&state.store);
+    Ok(())
+}
+
+/// Ends one's own sign-ins but the one that asks; how many.
+pub async fn end_other_sign_ins(state: &AppState, identity: &Identity) -> Result<usize, Refusal> {
+    let (account, keep) = (identity.account.clone(), own_login(identity));
+    let ended = state.store.end_logins(account, keep, identity.into());
+    let ended = ended.await?;
+    state.access.standing.look(&state.store);
+    Ok(ended)
+}
+
+/// Ends all sign-ins and tokens of an account.
+pub async fn end_access(state: &AppState, identity: &Identity, name: &str) -> Result<(), Refusal> {
+    let account = require(state, name)?;
+    state.store.end_access(account, identity.into()).await?;
+    state.access.standing.look(&state.store);
+    Ok(())
 }
 
 /// Changes one's own password. All other logins and all tokens of the account end.
 pub async fn change_password(
     state: &AppState,
     identity: &Identity,
-    from: Option<IpAddr>,
     current: String,
     new: String,
 ) -> Result<(), Refusal> {
@@ -167,7 +238,7 @@ pub async fn change_password(
             "Local users of the socket have no password.",
         ));
     };
-    state.access.attempt(name.as_str(), from)?;
+    state.access.attempt(name.as_str(), identity.from)?;
     let right = state
         .access
         .passwords
@@ -181,7 +252,7 @@ pub async fn change_password(
         )
         .field("current"));
     }
-    state.access.succeeded(name.as_str(), from);
+    state.access.succeeded(name.as_str(), identity.from);
     let new = state
         .access
         .passwords
@@ -191,25 +262,22 @@ pub async fn change_password(
             refusal.field = refusal.field.map(|_| "new".into());
             refusal
         })?;
-    audit(
-        state,
-        identity,
-        Act::PasswordChanged,
-        name.as_str(),
-        json!({}),
-    )
-    .await?;
-    let keep = match identity.via {
-        Via::Login(hash) => Some(hash),
-        Via::Token(_) | Via::Local => None,
-    };
-    state
+    let keep = own_login(identity);
+    let set = state
         .store
-        .set_password(name.to_string(), new, keep)
-        .await?;
+        .set_own_password(name.to_string(), new, keep, identity.into());
+    set.await?;
     state.access.secret_changed(name.as_str());
     state.access.standing.look(&state.store);
     Ok(())
+}
+
+/// The account of this name.
+pub fn require(state: &AppState, name: &str) -> Result<Account, Refusal> {
+    match state.store.account(name)? {
+        Some(stored) => Ok(stored.account),
+        None => Err(StoreError::NoAccount(name.to_owned()).into()),
+    }
 }
 
 /// Makes an account.
@@ -223,51 +291,61 @@ pub async fn create(
     check_name("user", &name)?;
     refuse_inheritance(state, &name)?;
     let password = state.access.passwords.hash(password).await?;
-    let detail = json!({"role": role});
-    audit(state, identity, Act::AccountCreated, name.as_str(), detail).await?;
     let new = NewAccount {
         name,
         role,
         password,
     };
-    Ok(state.store.create_account(new).await?)
+    Ok(state.store.create_account(new, identity.into()).await?)
 }
 
-/// Gives an account another role, another password, or both. With another password its logins and
-/// tokens end.
+/// What of an account is to be changed.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wish {
+    /// Another role.
+    pub role: Option<Role>,
+    /// Another password; the account's logins and tokens end.
+    pub password: Option<String>,
+    /// Whether nobody is to sign in to it; its logins and tokens end, what it runs goes on.
+    pub disabled: Option<bool>,
+    /// Other limits.
+    pub limits: limits::Change,
+}
+
+/// Changes an account: everything or nothing. Where a `revision` is given and the account was
+/// changed since, nothing is done.
 pub async fn change(
     state: &AppState,
     identity: &Identity,
     name: &str,
-    role: Option<Role>,
-    password: Option<String>,
+    wish: Wish,
+    revision: Option<i64>,
 ) -> Result<Account, Refusal> {
-    let stored = state
-        .store
-        .account(name)?
-        .ok_or_else(|| Refusal::from(crate::store::StoreError::NoAccount(name.to_owned())))?;
-    let password = match password {
+    require(state, name)?;
+    if wish.disabled == Some(true) && name == identity.name().as_str() {
+        return Err(Refusal::conflict(
+            "own_account",
+            "This is your own account: another administrator disables it.",
+        ));
+    }
+    let password = match wish.password {
         Some(password) => Some(state.access.passwords.hash(password).await?),
         None => None,
     };
-    let mut account = stored.account;
-    if let Some(role) = role {
-        audit(
-            state,
-            identity,
-            Act::RoleChanged,
-            name,
-            json!({"role": role}),
-        )
-        .await?;
-        account = state.store.set_role(name.to_owned(), role).await?;
-    }
-    if let Some(password) = password {
-        audit(state, identity, Act::PasswordReset, name, json!({})).await?;
-        account = state
-            .store
-            .set_password(name.to_owned(), password, None)
-            .await?;
+    let change = AccountChange {
+        role: wish.role,
+        disabled: wish.disabled,
+        limits: wish.limits,
+        password,
+        revision,
+    };
+    let new_password = change.password.is_some();
+    let changed = state
+        .store
+        .change_account(name.to_owned(), change, identity.into());
+    let account = changed.await?;
+    if new_password {
         state.access.secret_changed(name);
     }
     state.access.standing.look(&state.store);
@@ -284,34 +362,82 @@ pub async fn reset_password(
     if name == identity.name().as_str() {
         return Err(Refusal::conflict(
             "own_password",
-            "This is your own account: change its password above, where the one that you have now is asked for.",
+            "This is your own account: change its password under Settings, where the one that you have now is asked for.",
         ));
     }
     let password = make_up();
-    change(state, identity, name, None, Some(password.clone())).await?;
+    let wish = Wish {
+        password: Some(password.clone()),
+        ..Wish::default()
+    };
+    change(state, identity, name, wish, None).await?;
     Ok(password)
 }
 
-/// Removes an account that owns no container: another of its name would inherit them. Its sessions
-/// end and are forgotten with what they wrote.
-pub async fn delete(state: &AppState, identity: &Identity, name: &str) -> Result<(), Refusal> {
-    let stored = state
-        .store
-        .account(name)?
-        .ok_or_else(|| Refusal::from(crate::store::StoreError::NoAccount(name.to_owned())))?;
-    let owner = stored.account.name;
+/// What happens to an account's containers when it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Containers {
+    /// Where it owns any, the account stays.
+    #[default]
+    Keep,
+    /// They are removed, also while they run.
+    Remove,
+}
+
+/// How long what is being made of an account's waits to be there, before the account is deleted.
+const BEING_MADE: Duration = Duration::from_secs(30);
+
+/// Removes an account; another of its name would inherit its containers, so these are to be gone,
+/// or go with it. Its sessions end and are forgotten with what they wrote.
+pub async fn delete(
+    state: &AppState,
+    identity: &Identity,
+    name: &str,
+    what: Containers,
+) -> Result<(), Refusal> {
+    let account = require(state, name)?;
+    if name == identity.name().as_str() {
+        return Err(Refusal::conflict(
+            "own_account",
+            "This is your own account: another administrator deletes it.",
+        ));
+    }
+    let owner = account.name.clone();
     // What it owns is known only where the keeper is.
     if !state.world.keeper().present {
         return Err(Refusal::keeper_away());
     }
+    if what == Containers::Keep {
+        refuse_owner_of_containers(state, &owner)?;
+    }
+    if account.disabled_at.is_none() {
+        // From here on it makes nothing new.
+        let wish = Wish {
+            disabled: Some(true),
+            ..Wish::default()
+        };
+        change(state, identity, name, wish, None).await?;
+    }
+    let begun = tokio::time::Instant::now();
+    while state.making.any_of(&owner) && begun.elapsed() < BEING_MADE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if what == Containers::Remove {
+        for container in state.world.containers() {
+            if container.owner == owner {
+                containers::remove(state, identity, &container, true).await?;
+            }
+        }
+    }
     refuse_owner_of_containers(state, &owner)?;
-    audit(state, identity, Act::AccountDeleted, name, json!({})).await?;
     // Before the account goes: where one cannot be ended, the account stays to be tried again.
     sessions::end_all(state, &owner).await?;
-    state.store.delete_account(name.to_owned()).await?;
+    let deleted = state.store.delete_account(name.to_owned(), identity.into());
+    deleted.await?;
     state.access.secret_changed(name);
     state.access.standing.look(&state.store);
-    // What it began to open meanwhile. What is left after that keeps the name from being used.
+    // What is left after that keeps the name from being used.
     sessions::end_all(state, &owner).await
 }
 
@@ -321,7 +447,7 @@ fn refuse_owner_of_containers(state: &AppState, owner: &Owner) -> Result<(), Ref
         owned => Err(Refusal::conflict(
             "owns_containers",
             format!(
-                "The account owns {owned} containers. Remove them first: an account made later under this name would own them."
+                "The account owns {owned} containers. Remove them first, or with it: an account made later under this name would own them."
             ),
         )),
     }
@@ -343,11 +469,16 @@ fn refuse_inheritance(state: &AppState, owner: &Owner) -> Result<(), Refusal> {
     .field("user"))
 }
 
-/// Makes a token for machines, with the rights of its account. Its secret is shown this once.
+/// The longest that a token lasts by itself: ten years.
+const LONGEST_LIFE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// Makes a token for machines, with the rights of its account, for this long or until it is ended.
+/// Its secret is shown this once.
 pub async fn create_token(
     state: &AppState,
     identity: &Identity,
     name: String,
+    life: Option<Duration>,
 ) -> Result<(Token, Secret), Refusal> {
     if identity.via == Via::Local {
         return Err(Refusal::conflict(
@@ -361,26 +492,29 @@ pub async fn create_token(
             "A token's name says what it is for, in 1 to 100 bytes.",
         ));
     }
+    if life.is_some_and(|life| !(Duration::from_secs(1)..=LONGEST_LIFE).contains(&life)) {
+        return Err(Refusal::unusable(
+            "expires_in",
+            "A token lasts between a second and ten years, or until it is ended where nothing is said.",
+        ));
+    }
     let secret = Secret::new();
-    audit(state, identity, Act::TokenCreated, &name, json!({})).await?;
-    let token = state
-        .store
-        .add_token(identity.account.id, name, hash(secret.reveal()))
-        .await?;
+    let new = NewToken {
+        account: identity.account.id,
+        name,
+        hash: secret.hash(),
+        life,
+    };
+    let token = state.store.add_token(new, identity.into()).await?;
     Ok((token, secret))
 }
 
 /// Ends one of one's own tokens.
 pub async fn delete_token(state: &AppState, identity: &Identity, id: i64) -> Result<(), Refusal> {
-    audit(
-        state,
-        identity,
-        Act::TokenDeleted,
-        &id.to_string(),
-        json!({}),
-    )
-    .await?;
-    if !state.store.delete_token(identity.account.id, id).await? {
+    let ended = state
+        .store
+        .delete_token(identity.account.id, id, identity.into());
+    if !ended.await? {
         return Err(Refusal::not_found(
             "token_not_found",
             "You have no token of this number.",

@@ -1,18 +1,13 @@
-//! How much an account may ask for. Administrators have no ceiling here; root's policy sets the
-//! keeper's own.
+//! How much an account may ask for, for one container. Administrators have no ceiling here; root's
+//! policy sets the keeper's own. What an account may have in all is in [`limits`](super::limits).
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::LazyLock;
 
-use porthole_protocol::container::{Limits, Owner};
+use porthole_protocol::container::Limits;
 
 use crate::Refusal;
 use crate::access::Identity;
 
-/// Sessions that one account may have running at once.
-pub const SESSIONS: usize = 32;
-/// Containers that one account may have, but for administrators.
-pub const CONTAINERS: usize = 64;
 /// Processes of one container.
 pub const PIDS: u32 = 4096;
 
@@ -27,14 +22,22 @@ struct Ceilings {
 
 /// Half of the machine's memory and all its cores, as they were when this was first asked.
 static CEILINGS: LazyLock<Ceilings> = LazyLock::new(|| {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ceilings {
         // Where nothing is known, what everybody gets unasked.
-        memory: total_memory(&text).map_or(Limits::DEFAULT_MEMORY, |total| total / 2),
+        memory: machine_memory().map_or(Limits::DEFAULT_MEMORY, |total| total / 2),
         cpus: u32::try_from(cores).unwrap_or(u32::MAX).into(),
     }
 });
+
+/// Bytes of memory that the machine has, as it was when this was first asked.
+pub(super) fn machine_memory() -> Option<u64> {
+    static MEMORY: LazyLock<Option<u64>> = LazyLock::new(|| {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        total_memory(&text)
+    });
+    *MEMORY
+}
 
 /// Bytes of memory that `/proc/meminfo`, see proc_meminfo(5), says the machine has.
 fn total_memory(meminfo: &str) -> Option<u64> {
@@ -82,59 +85,6 @@ impl Ceilings {
             return refused("limits.pids", format!("{PIDS} processes"));
         }
         Ok(())
-    }
-}
-
-/// What is being made, by account: it counts before the world knows it.
-#[derive(Default)]
-pub struct Making(Mutex<HashMap<Owner, usize>>);
-
-impl Making {
-    fn counts(&self) -> MutexGuard<'_, HashMap<Owner, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts one more of this account's until the answer is dropped; `None` where there would be
-    /// more than `most`, with those that `are` there already.
-    pub(super) fn begin(
-        &self,
-        owner: &Owner,
-        most: usize,
-        are: impl FnOnce() -> usize,
-    ) -> Option<OneMore<'_>> {
-        let mut counts = self.counts();
-        // Counted under the lock: what has just come to be is in one of the two at least.
-        let are = are();
-        let count = counts.entry(owner.clone()).or_default();
-        let allowed = are + *count < most;
-        if allowed {
-            *count += 1;
-        } else if *count == 0 {
-            counts.remove(owner);
-        }
-        drop(counts);
-        allowed.then(|| OneMore {
-            making: self,
-            owner: owner.clone(),
-        })
-    }
-}
-
-/// One that is being made.
-pub(super) struct OneMore<'a> {
-    making: &'a Making,
-    owner: Owner,
-}
-
-impl Drop for OneMore<'_> {
-    fn drop(&mut self) {
-        let mut counts = self.making.counts();
-        if let Some(count) = counts.get_mut(&self.owner) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.owner);
-            }
-        }
     }
 }
 
@@ -197,18 +147,5 @@ mod tests {
             let refusal = ceilings.check(&beyond).expect_err(field);
             assert_eq!(refusal.field.as_deref(), Some(field));
         }
-    }
-
-    #[test]
-    fn what_is_being_made_counts_until_it_is_dropped() {
-        let making = Making::default();
-        let ann = Owner::try_from("ann".to_owned()).expect("a name");
-        let one = making.begin(&ann, 2, || 1);
-        assert!(one.is_some());
-        assert!(making.begin(&ann, 2, || 1).is_none(), "1 is, 1 is made");
-        drop(one);
-        assert!(making.begin(&ann, 2, || 1).is_some());
-        assert!(making.begin(&ann, 2, || 2).is_none());
-        assert!(making.counts().is_empty(), "nothing is left behind");
     }
 }

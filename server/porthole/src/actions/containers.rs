@@ -1,24 +1,25 @@
-//! Containers: create, start, stop, kill, restart, wait, remove.
+//! Containers: create, start, stop, kill, restart, pause, change, wait, remove.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use porthole_protocol::container::{Container, ContainerSpec, ContainerState, Owner};
+use porthole_journal::Files;
+use porthole_protocol::container::{Change, Container, ContainerSpec, ContainerState, Owner};
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::session::{Exit, Target};
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{audit, ceilings, namespaces};
+use super::{audit, audited, ceilings, limits, namespaces};
 use crate::access::Identity;
 use crate::hubs::create_journal;
 use crate::server::ending;
 use crate::store::Act;
-use crate::world::Change;
+use crate::world::Change as Told;
 use crate::{AppState, Refusal};
 
-/// How long SIGTERM has where no timeout is given.
+/// How long a container has to end by itself where nothing else is said.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest timeout that can be asked for.
 pub const LONGEST_STOP: Duration = Duration::from_secs(3600);
@@ -36,28 +37,23 @@ pub async fn create(
         .map_err(|(field, why)| Refusal::unusable(field, why.to_string()))?;
     ceilings::check(identity, &spec.limits)?;
     namespaces::check_new(state, identity, &mut spec)?;
-    let most = match identity.is_admin() {
-        true => usize::MAX,
-        false => ceilings::CONTAINERS,
-    };
-    let _one_more = state
-        .creations
-        .begin(identity.name(), most, || owned(state, identity.name()))
-        .ok_or_else(|| {
-            Refusal::too_many(
-                format!(
-                    "You have {most} containers, which is the limit. Remove one of them first."
-                ),
-                5,
-            )
-        })?;
+    let one_more = limits::container(state, identity, &spec.limits)?;
     let start_it = spec.start;
     let named = spec.name.as_ref().map(ToString::to_string);
     let detail =
         json!({"image": spec.image, "command": spec.command, "namespaces": spec.namespaces});
     let object = named.unwrap_or_default();
-    audit(state, identity, Act::ContainerCreate, &object, detail).await?;
-    let created = state.keeper.create(spec, identity.name().clone()).await?;
+    let asked = audit(state, identity, Act::ContainerCreate, &object, detail).await?;
+    let created = state.keeper.create(spec, identity.name().clone()).await;
+    let created = created.map_err(Refusal::from);
+    match &created {
+        Ok(made) => {
+            one_more.is_called(&made.id);
+            asked.of(&made.id).ended(state, &created);
+        }
+        Err(_) => asked.ended(state, &created),
+    }
+    let created = created?;
     if !start_it {
         return Ok(Arc::new(created));
     }
@@ -88,15 +84,9 @@ pub async fn start(
     container: &Container,
 ) -> Result<Arc<Container>, Refusal> {
     namespaces::check_run(state, identity, container)?;
-    audit(
-        state,
-        identity,
-        Act::ContainerStart,
-        container.id.as_str(),
-        json!({}),
-    )
-    .await?;
-    start_audited(state, &container.id).await
+    let id = container.id.as_str();
+    let started = start_audited(state, &container.id);
+    audited(state, identity, Act::ContainerStart, id, json!({}), started).await
 }
 
 async fn start_audited(state: &AppState, id: &ContainerId) -> Result<Arc<Container>, Refusal> {
@@ -104,37 +94,80 @@ async fn start_audited(state: &AppState, id: &ContainerId) -> Result<Arc<Contain
     let files = create_journal(state, &target).await?;
     let kept = files.try_clone().map_err(crate::hubs::journal_failed)?;
     let started = state.keeper.start(id.clone(), files).await?;
-    if let Err(refusal) = state.hubs.ensure(state, &target, kept) {
-        tracing::warn!(container = %id, why = %refusal, "it runs, its output is not followed yet");
-    }
+    follow(state, &target, kept);
     Ok(Arc::new(started))
 }
 
-/// Ends a container's init: SIGTERM, and SIGKILL after the timeout (10 s where none is given).
-pub async fn stop(
-    state: &AppState,
-    identity: &Identity,
-    container: &Container,
-    timeout: Option<Duration>,
-) -> Result<Arc<Container>, Refusal> {
-    let timeout = timeout.unwrap_or(STOP_TIMEOUT);
+/// How long a container has to end by itself: as asked for, else as it was made with, else 10 s.
+fn stop_timeout(container: &Container, asked: Option<Duration>) -> Result<Duration, Refusal> {
+    let made = container.spec.stop_timeout;
+    let made = made.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let timeout = asked.or(made).unwrap_or(STOP_TIMEOUT);
     if timeout > LONGEST_STOP {
         return Err(Refusal::unusable(
             "timeout",
             "A timeout has at most 3600 seconds.",
         ));
     }
+    Ok(timeout)
+}
+
+/// Ends a container's init: its stop signal, and SIGKILL after the timeout.
+pub async fn stop(
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    timeout: Option<Duration>,
+) -> Result<Arc<Container>, Refusal> {
+    let timeout = stop_timeout(container, timeout)?;
     let detail = json!({"timeout": timeout.as_secs_f64()});
-    audit(
-        state,
-        identity,
-        Act::ContainerStop,
-        container.id.as_str(),
-        detail,
-    )
-    .await?;
-    let stopped = state.keeper.stop(container.id.clone(), timeout).await?;
-    Ok(Arc::new(stopped))
+    let id = container.id.as_str();
+    let stopped = async { Ok(Arc::new(state.keeper.stop(container.id.clone(), timeout).await?)) };
+    audited(state, identity, Act::ContainerStop, id, detail, stopped).await
+}
+
+/// Freezes a container's processes.
+pub async fn pause(
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+) -> Result<Arc<Container>, Refusal> {
+    let id = container.id.as_str();
+    let paused = async { Ok(Arc::new(state.keeper.pause(container.id.clone()).await?)) };
+    audited(state, identity, Act::ContainerPause, id, json!({}), paused).await
+}
+
+/// Lets them go on.
+pub async fn unpause(
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+) -> Result<Arc<Container>, Refusal> {
+    let id = container.id.as_str();
+    let goes_on = async { Ok(Arc::new(state.keeper.unpause(container.id.clone()).await?)) };
+    audited(state, identity, Act::ContainerUnpause, id, json!({}), goes_on).await
+}
+
+/// Gives a container another name, other limits or another restart policy.
+pub async fn change(
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    change: Change,
+) -> Result<Arc<Container>, Refusal> {
+    let given = change.limits;
+    given
+        .check()
+        .map_err(|(field, why)| Refusal::unusable(field, why.to_string()))?;
+    ceilings::check(identity, &given)?;
+    let _more = limits::change(state, container, &given)?;
+    let mut detail = json!({"name": change.name, "restart": change.restart, "limits": given});
+    detail["was"] = json!({
+        "name": container.name, "restart": container.spec.restart, "limits": container.spec.limits,
+    });
+    let id = container.id.as_str();
+    let changed = async { Ok(Arc::new(state.keeper.change(container.id.clone(), change).await?)) };
+    audited(state, identity, Act::ContainerChange, id, detail, changed).await
 }
 
 /// Sends a container's init a signal.
@@ -145,17 +178,9 @@ pub async fn kill(
     signal: u8,
 ) -> Result<Arc<Container>, Refusal> {
     let detail = json!({"signal": signal});
-    audit(
-        state,
-        identity,
-        Act::ContainerKill,
-        container.id.as_str(),
-        detail,
-    )
-    .await?;
-    Ok(Arc::new(
-        state.keeper.kill(container.id.clone(), signal).await?,
-    ))
+    let id = container.id.as_str();
+    let killed = async { Ok(Arc::new(state.keeper.kill(container.id.clone(), signal).await?)) };
+    audited(state, identity, Act::ContainerKill, id, detail, killed).await
 }
 
 /// Stops it where it runs, and starts it.
@@ -165,19 +190,29 @@ pub async fn restart(
     container: &Container,
     timeout: Option<Duration>,
 ) -> Result<Arc<Container>, Refusal> {
-    // Before it is stopped, too: what may not be started again goes on.
+    let timeout = stop_timeout(container, timeout)?;
     namespaces::check_run(state, identity, container)?;
-    let runs = |c: &Container| matches!(c.state, ContainerState::Running | ContainerState::Paused);
-    if runs(container) {
-        match stop(state, identity, container, timeout).await {
-            // It ended by itself in the meantime.
-            Err(refusal) if refusal.code == "wrong_state" => {}
-            other => {
-                other?;
-            }
-        }
+    let detail = json!({"timeout": timeout.as_secs_f64()});
+    let id = container.id.as_str();
+    let restarted = async {
+        let target = Target::Init(container.id.clone());
+        let files = create_journal(state, &target).await?;
+        let kept = files.try_clone().map_err(crate::hubs::journal_failed)?;
+        let started = state
+            .keeper
+            .restart(container.id.clone(), timeout, files)
+            .await?;
+        follow(state, &target, kept);
+        Ok(Arc::new(started))
+    };
+    audited(state, identity, Act::ContainerRestart, id, detail, restarted).await
+}
+
+/// What it writes is read from now on.
+fn follow(state: &AppState, target: &Target, files: Files) {
+    if let Err(refusal) = state.hubs.ensure(state, target, files) {
+        tracing::warn!(?target, why = %refusal, "it runs, its output is not followed yet");
     }
-    start(state, identity, container).await
 }
 
 /// Waits until a container that runs has ended: as long as who asks may know, the server runs, and
@@ -209,14 +244,15 @@ pub async fn wait(
 
 async fn ended(state: &AppState, container: &Container) -> Result<Exit, Refusal> {
     let (_, mut changes) = state.world.changes().subscribe();
+    let mut now = state.world.container(&container.id);
     loop {
-        let Some(now) = state.world.container(&container.id) else {
+        let Some(seen) = now else {
             return Err(Refusal::not_found(
                 "container_not_found",
                 "The container was removed while it was waited for.",
             ));
         };
-        match (now.state, &now.exit) {
+        match (seen.state, &seen.exit) {
             (ContainerState::Running | ContainerState::Paused, _) => {}
             (_, Some(exit)) => return Ok(exit.clone()),
             (_, None) => {
@@ -227,18 +263,18 @@ async fn ended(state: &AppState, container: &Container) -> Result<Exit, Refusal>
                 ));
             }
         }
-        loop {
+        now = loop {
             match changes.recv().await.map(|numbered| numbered.change) {
-                Ok(Change::Container(changed) | Change::ContainerGone(changed))
-                    if changed.id == container.id =>
-                {
-                    break;
+                // As it was then: one that is removed when it ends is not there any more.
+                Ok(Told::Container(changed)) if changed.id == container.id => {
+                    break Some(changed);
                 }
-                Err(RecvError::Lagged(_)) => break,
+                Ok(Told::ContainerGone(gone)) if gone.id == container.id => break None,
+                Err(RecvError::Lagged(_)) => break state.world.container(&container.id),
                 Ok(_) => {}
                 Err(RecvError::Closed) => return Err(Refusal::internal()),
             }
-        }
+        };
     }
 }
 
@@ -250,14 +286,16 @@ pub async fn remove(
     force: bool,
 ) -> Result<(), Refusal> {
     let detail = json!({"name": container.name, "force": force});
-    audit(
-        state,
-        identity,
-        Act::ContainerRemove,
-        container.id.as_str(),
-        detail,
-    )
-    .await?;
+    let id = container.id.as_str();
+    let removed = remove_audited(state, container, force);
+    audited(state, identity, Act::ContainerRemove, id, detail, removed).await
+}
+
+async fn remove_audited(
+    state: &AppState,
+    container: &Container,
+    force: bool,
+) -> Result<(), Refusal> {
     let sessions = state.world.sessions_of(&container.id);
     state.keeper.remove(container.id.clone(), force).await?;
     state.world.forget_container(&container.id);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use porthole_protocol::container::Container;
-use porthole_protocol::engines::{LogPart, Signal, Timeout, Verb};
+use porthole_protocol::container::{Container, Signal};
+use porthole_protocol::engines::{LogPart, Timeout, Verb};
 use serde_json::{Value, json};
 
-use super::{audit, containers};
+use super::{audited, containers};
 use crate::access::Identity;
 use crate::engines::Logs;
 use crate::store::Act;
@@ -82,11 +82,8 @@ async fn act_on_own(
         Deed::Stop(timeout) => containers::stop(state, identity, container, timeout).await,
         Deed::Restart(timeout) => containers::restart(state, identity, container, timeout).await,
         Deed::Kill(signal) => containers::kill(state, identity, container, signal).await,
-        Deed::Pause | Deed::Unpause => Err(Refusal::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "unsupported",
-            "Porthole pauses containers of Docker and Podman; its own only run or do not.",
-        )),
+        Deed::Pause => containers::pause(state, identity, container).await,
+        Deed::Unpause => containers::unpause(state, identity, container).await,
     }
 }
 
@@ -134,8 +131,8 @@ async fn ask(
     let known = state.world.managed(container)?;
     detail["engine"] = json!(container.engine);
     detail["name"] = json!(container.name);
-    audit(state, identity, act, container.id.as_str(), detail).await?;
-    Ok(state.engines.act(known, verb).await?)
+    let acted = async { Ok(state.engines.act(known, verb).await?) };
+    audited(state, identity, act, container.id.as_str(), detail, acted).await
 }
 
 /// Removes a container; `force` kills it first where it runs.

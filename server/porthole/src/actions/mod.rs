@@ -2,20 +2,32 @@
 //! object that is passed (a route's [`Permission`](crate::access::Permission) does); what depends
 //! on the request's content, such as host namespaces being for administrators, is checked here.
 //!
-//! What is to be done is in the audit trail, on disk, before it is done.
+//! What is to be done is in the audit trail, on disk, before it is done; how it ended, after it.
 
 pub mod accounts;
 pub mod ceilings;
 pub mod containers;
 pub mod foreign;
+pub mod images;
+pub mod limits;
 mod namespaces;
 pub mod sessions;
 
-use serde_json::Value;
+use std::future::Future;
+
+use serde_json::{Value, json};
 
 use crate::access::Identity;
-use crate::store::Act;
+use crate::store::{Act, Actor, Note, Outcome};
 use crate::{AppState, Refusal};
+
+/// What was asked for and is in the audit trail; how it ended belongs behind it.
+struct Asked {
+    number: i64,
+    by: Actor,
+    act: Act,
+    object: String,
+}
 
 /// Writes down what is about to be done. Without it nothing is done.
 async fn audit(
@@ -24,12 +36,64 @@ async fn audit(
     act: Act,
     object: &str,
     detail: Value,
-) -> Result<(), Refusal> {
-    let account = identity.name().to_string();
-    tracing::info!(account, act = act.name(), object, "asked for");
-    state
-        .store
-        .audit(account, act, object.to_owned(), detail.to_string())
-        .await?;
-    Ok(())
+) -> Result<Asked, Refusal> {
+    let by = Actor::from(identity);
+    let note = Note::asked(&by, act, object).with(detail);
+    let record = state.store.record(note).await?;
+    Ok(Asked {
+        number: record.number,
+        by,
+        act,
+        object: object.to_owned(),
+    })
+}
+
+/// Writes down what is about to be done, does it, and writes down how it ended.
+async fn audited<T>(
+    state: &AppState,
+    identity: &Identity,
+    act: Act,
+    object: &str,
+    detail: Value,
+    doing: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let asked = audit(state, identity, act, object, detail).await?;
+    let result = doing.await;
+    asked.ended(state, &result);
+    result
+}
+
+impl Asked {
+    /// The same, of something that has come to be called so.
+    fn of(self, object: impl ToString) -> Self {
+        Self {
+            object: object.to_string(),
+            ..self
+        }
+    }
+
+    /// Writes down how it ended. Nobody waits for that: what was asked for is on disk already.
+    fn ended<T>(self, state: &AppState, result: &Result<T, Refusal>) {
+        let (outcome, detail) = match result {
+            Ok(_) => (Outcome::Done, json!({})),
+            Err(refusal) if refusal.status.is_server_error() => {
+                (Outcome::Failed, json!({"why": refusal.message}))
+            }
+            Err(refusal) => (Outcome::Refused, json!({"why": refusal.message})),
+        };
+        let note = Note {
+            by: self.by,
+            act: self.act,
+            object: self.object,
+            outcome,
+            of: self.number,
+            detail,
+        };
+        let store = state.store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.record(note).await {
+                tracing::error!(%error, "the audit trail");
+            }
+        });
+    }
 }

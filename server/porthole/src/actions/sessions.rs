@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{audit, ceilings, namespaces};
+use super::{audit, audited, limits, namespaces};
 use crate::access::Identity;
 use crate::access::secret::random;
 use crate::hubs::create_journal;
@@ -172,24 +172,8 @@ async fn begin(
     identity: &Identity,
     spec: SessionSpec,
 ) -> Result<Arc<Session>, Refusal> {
-    let running = || {
-        let sessions = state.world.sessions();
-        let theirs = sessions.iter().filter(|s| s.owner == *identity.name());
-        theirs.filter(|s| s.exit.is_none()).count()
-    };
-    let _one_more = state
-        .openings
-        .begin(identity.name(), ceilings::SESSIONS, running)
-        .ok_or_else(|| {
-            let most = ceilings::SESSIONS;
-            Refusal::too_many(
-                format!(
-                    "You have {most} sessions running, which is the limit. End one of them first."
-                ),
-                5,
-            )
-        })?;
     let id = SessionId::from_bytes(random());
+    let _one_more = limits::session(state, identity, &id)?;
     let target = Target::Session(id.clone());
     let detail = json!({
         "container": spec.container,
@@ -201,13 +185,16 @@ async fn begin(
         "toolbox": spec.foreign.as_ref().and_then(|foreign| foreign.toolbox.as_ref()),
     });
     // Both wait for the disk: beside each other.
-    let (files, ()) = tokio::try_join!(
+    let (files, asked) = tokio::try_join!(
         create_journal(state, &target),
         audit(state, identity, Act::SessionOpen, id.as_str(), detail),
     )?;
     let kept = files.try_clone().map_err(crate::hubs::journal_failed)?;
     let owner = identity.name().clone();
     let opened = state.keeper.open_session(id, spec, owner, files).await;
+    let late = opened.as_ref().is_err_and(|e| !matches!(e, KeeperError::Failed(_)));
+    let opened = opened.map_err(Refusal::from);
+    asked.ended(state, &opened);
     match opened {
         Ok(session) => {
             if let Err(refusal) = state.hubs.ensure(state, &target, kept) {
@@ -215,12 +202,12 @@ async fn begin(
             }
             Ok(Arc::new(session))
         }
-        Err(error) => {
+        Err(refusal) => {
             // Where the answer is late it may still come to be, and needs its journal.
-            if matches!(error, KeeperError::Failed(_)) {
+            if !late {
                 state.hubs.discard(state, target).await;
             }
-            Err(error.into())
+            Err(refusal)
         }
     }
 }
@@ -286,17 +273,9 @@ pub async fn end(
     identity: &Identity,
     session: &Session,
 ) -> Result<Arc<Session>, Refusal> {
-    audit(
-        state,
-        identity,
-        Act::SessionEnd,
-        session.id.as_str(),
-        json!({}),
-    )
-    .await?;
-    Ok(Arc::new(
-        state.keeper.end_session(session.id.clone()).await?,
-    ))
+    let id = session.id.as_str();
+    let ended = async { Ok(Arc::new(state.keeper.end_session(session.id.clone()).await?)) };
+    audited(state, identity, Act::SessionEnd, id, json!({}), ended).await
 }
 
 /// The sessions of somebody, live and ended.

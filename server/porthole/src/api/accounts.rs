@@ -1,5 +1,7 @@
 //! Accounts, sign-in, tokens.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -8,12 +10,14 @@ use porthole_protocol::container::Owner;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::body::Sent;
-use crate::access::gate::ClientAddress;
+use super::body::{Asked, Sent};
+use crate::access::gate::Whence;
 use crate::access::origin::Address;
+use crate::access::limits::{Ceiling, Kind};
 use crate::access::secret::Secret;
 use crate::access::{Account, Identity, Role, cookie};
-use crate::actions::accounts;
+use crate::actions::accounts::{self, Containers, Wish};
+use crate::actions::limits;
 use crate::store::Token;
 use crate::{AppState, Refusal};
 
@@ -47,7 +51,7 @@ pub struct SetUp {
 pub async fn set_up(
     State(state): State<AppState>,
     address: Address,
-    ClientAddress(from): ClientAddress,
+    from: Whence,
     Sent(body): Sent<SetUp>,
 ) -> Result<Response, Refusal> {
     let (_, secret) = accounts::set_up(&state, from, &body.code, body.user, body.password).await?;
@@ -66,7 +70,7 @@ pub struct SignIn {
 pub async fn sign_in(
     State(state): State<AppState>,
     address: Address,
-    ClientAddress(from): ClientAddress,
+    from: Whence,
     before: Option<Identity>,
     Sent(body): Sent<SignIn>,
 ) -> Result<Response, Refusal> {
@@ -85,9 +89,51 @@ pub async fn sign_out(
     Ok(with_cookie(cookie::take_away(&address)))
 }
 
+/// An account as the API tells of it: with what it has and may have.
+fn told(state: &AppState, account: &Account) -> Value {
+    let used = limits::used(&state.world, &account.name);
+    let allowed = limits::allowed(state, account);
+    let mut usage = serde_json::Map::new();
+    for kind in Kind::ALL {
+        let limit = match allowed.get(kind) {
+            Some(Ceiling::Most(most)) => Value::Number(kind.json(most)),
+            Some(Ceiling::Unlimited) | None => Value::Null,
+        };
+        let used = kind.json(used.get(kind));
+        usage.insert(kind.name().to_owned(), json!({"used": used, "limit": limit}));
+    }
+    let mut value = json!(account);
+    value["usage"] = Value::Object(usage);
+    value
+}
+
+/// The same with its revision as a tag, for `If-Match`.
+fn tagged(state: &AppState, account: &Account) -> Response {
+    let tag = format!("\"{}\"", account.revision);
+    let headers = [(header::ETAG, tag)];
+    (headers, Json(told(state, account))).into_response()
+}
+
+/// The revision that a change is for; any where nothing is said.
+fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Refusal> {
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
+    match value.to_str().unwrap_or_default().trim() {
+        "*" => Ok(None),
+        tag => {
+            let revision = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+            let revision = revision.and_then(|text| text.parse().ok());
+            revision.map(Some).ok_or_else(|| {
+                Refusal::malformed("If-Match names no revision: it is the ETag of the account.")
+            })
+        }
+    }
+}
+
 /// One's own account.
-pub async fn own(identity: Identity) -> Json<Account> {
-    Json(identity.account)
+pub async fn own(State(state): State<AppState>, identity: Identity) -> Json<Value> {
+    Json(told(&state, &identity.account))
 }
 
 /// A new password of one's own.
@@ -101,19 +147,27 @@ pub struct NewPassword {
 /// Changes one's own password.
 pub async fn change_password(
     State(state): State<AppState>,
-    ClientAddress(from): ClientAddress,
     identity: Identity,
     Sent(body): Sent<NewPassword>,
 ) -> Done {
-    accounts::change_password(&state, &identity, from, body.current, body.new).await?;
+    accounts::change_password(&state, &identity, body.current, body.new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// All accounts.
 pub async fn list(State(state): State<AppState>) -> Result<Json<Value>, Refusal> {
-    Ok(Json(
-        json!({"items": state.store.accounts()?, "next": null}),
-    ))
+    let accounts = state.store.accounts()?;
+    let items: Vec<_> = accounts.iter().map(|a| told(&state, a)).collect();
+    Ok(Json(json!({"items": items, "next": null})))
+}
+
+/// One account.
+pub async fn one(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+) -> Result<Response, Refusal> {
+    let account = accounts::require(&state, &name)?;
+    Ok(tagged(&state, &account))
 }
 
 /// An account to be made.
@@ -130,38 +184,78 @@ pub async fn create(
     State(state): State<AppState>,
     identity: Identity,
     Sent(body): Sent<NewAccount>,
-) -> Result<(StatusCode, Json<Account>), Refusal> {
+) -> Result<Response, Refusal> {
     let account = accounts::create(&state, &identity, body.user, body.role, body.password).await?;
-    Ok((StatusCode::CREATED, Json(account)))
+    Ok((StatusCode::CREATED, tagged(&state, &account)).into_response())
 }
 
-/// What of an account is to be changed.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AccountChange {
-    role: Option<Role>,
-    password: Option<String>,
-}
-
-/// Changes an account.
+/// Changes an account; with `If-Match` only the one that was looked at.
 pub async fn change(
     State(state): State<AppState>,
     Path(name): Path<String>,
+    headers: HeaderMap,
     identity: Identity,
-    Sent(body): Sent<AccountChange>,
-) -> Result<Json<Account>, Refusal> {
-    let account = accounts::change(&state, &identity, &name, body.role, body.password).await?;
-    Ok(Json(account))
+    Sent(wish): Sent<Wish>,
+) -> Result<Response, Refusal> {
+    let revision = if_match(&headers)?;
+    let account = accounts::change(&state, &identity, &name, wish, revision).await?;
+    Ok(tagged(&state, &account))
+}
+
+/// How an account is to be removed.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Removal {
+    containers: Containers,
 }
 
 /// Removes an account.
 pub async fn delete(
     State(state): State<AppState>,
     Path(name): Path<String>,
+    Asked(removal): Asked<Removal>,
     identity: Identity,
 ) -> Done {
-    accounts::delete(&state, &identity, &name).await?;
+    accounts::delete(&state, &identity, &name, removal.containers).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends all sign-ins and tokens of an account.
+pub async fn end_access(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    identity: Identity,
+) -> Done {
+    accounts::end_access(&state, &identity, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One's own sign-ins.
+pub async fn sign_ins(
+    State(state): State<AppState>,
+    identity: Identity,
+) -> Result<Json<Value>, Refusal> {
+    let logins = state.store.logins(identity.account.id, &identity.via)?;
+    Ok(Json(json!({"items": logins, "next": null})))
+}
+
+/// Ends one of them.
+pub async fn end_sign_in(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    identity: Identity,
+) -> Done {
+    accounts::end_sign_in(&state, &identity, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends all of them but the one that asks.
+pub async fn end_other_sign_ins(
+    State(state): State<AppState>,
+    identity: Identity,
+) -> Result<Json<Value>, Refusal> {
+    let ended = accounts::end_other_sign_ins(&state, &identity).await?;
+    Ok(Json(json!({"ended": ended})))
 }
 
 /// One's own tokens.
@@ -178,6 +272,8 @@ pub async fn tokens(
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     name: String,
+    /// Seconds after which it ends by itself.
+    expires_in: Option<f64>,
 }
 
 /// A token that was made. The only time that its secret is shown.
@@ -194,7 +290,11 @@ pub async fn create_token(
     identity: Identity,
     Sent(body): Sent<NewToken>,
 ) -> Result<(StatusCode, Json<ShownToken>), Refusal> {
-    let (made, secret) = accounts::create_token(&state, &identity, body.name).await?;
+    let life = body.expires_in.map(|seconds| {
+        // What is no time at all is refused as too short.
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    });
+    let (made, secret) = accounts::create_token(&state, &identity, body.name, life).await?;
     let token = secret.reveal().to_owned();
     Ok((StatusCode::CREATED, Json(ShownToken { made, token })))
 }

@@ -32,7 +32,7 @@ use crate::access::{Identity, TheSession};
 use crate::actions::sessions;
 use crate::server::ending;
 use crate::server::listen::Place;
-use crate::store::Act;
+use crate::store::{Act, Actor, Note};
 use crate::{AppState, Refusal};
 
 /// The longest message from a client: several frames, whose tag and fields stand before
@@ -190,10 +190,11 @@ async fn subscribe(
 
 /// Somebody looks at what is another's: that is written down, but not waited for.
 fn note(state: &AppState, identity: &Identity, session: &Session) {
-    let (store, account) = (state.store.clone(), identity.name().to_string());
-    let (object, detail) = (session.id.to_string(), json!({"owner": session.owner}));
+    let store = state.store.clone();
+    let note = Note::done(&Actor::from(identity), Act::SessionAttach, session.id.as_str())
+        .with(json!({"owner": session.owner}));
     tokio::spawn(async move {
-        let noted = store.audit(account, Act::SessionAttach, object, detail.to_string());
+        let noted = store.record(note);
         if let Err(error) = noted.await {
             tracing::error!(%error, "the audit trail");
         }
@@ -293,6 +294,7 @@ fn why_lost(state: &AppState, identity: &Identity, session: &Session) -> (u16, &
             let now = Identity {
                 account,
                 via: identity.via.clone(),
+                from: identity.from,
             };
             if now.may_look_into(&session.owner) {
                 // "Try again later" in RFC 6455's registry: the client attaches anew at once.

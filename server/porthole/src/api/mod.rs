@@ -2,11 +2,13 @@
 
 pub mod accounts;
 pub mod attach;
+pub mod audit;
 pub mod body;
 pub mod containers;
 mod engine_logs;
 pub mod events;
 pub mod foreign;
+pub mod images;
 pub mod inspect;
 pub mod lines;
 pub mod list;
@@ -14,6 +16,7 @@ pub mod namespaces;
 pub mod output;
 pub mod processes;
 pub mod sessions;
+pub mod stats;
 pub mod system;
 pub mod view;
 
@@ -40,7 +43,12 @@ pub fn routes(routes: Routes) -> Routes {
 
 fn observed_routes(routes: Routes) -> Routes {
     routes
-        .get("/images", See, containers::images)
+        .get("/images", See, images::list)
+        .post("/images", Administer, images::import)
+        .post("/images/prune", Administer, images::prune)
+        .get("/images/{image}", See, images::one)
+        .delete("/images/{image}", Administer, images::remove)
+        .post("/images/{image}/tag", Administer, images::tag)
         .get("/events", See, events::json)
         .get("/processes", See, processes::list)
         .get("/processes/{host_pid}", See, processes::one)
@@ -68,10 +76,18 @@ fn access_routes(routes: Routes) -> Routes {
         .get("/tokens", SignedIn, accounts::tokens)
         .post("/tokens", SignedIn, accounts::create_token)
         .delete("/tokens/{id}", SignedIn, accounts::delete_token)
+        .get("/sign-ins", SignedIn, accounts::sign_ins)
+        .delete("/sign-ins", SignedIn, accounts::end_other_sign_ins)
+        .delete("/sign-ins/{id}", SignedIn, accounts::end_sign_in)
         .get("/users", Administer, accounts::list)
+        .get("/users/{name}", Administer, accounts::one)
         .post("/users", Administer, accounts::create)
         .patch("/users/{name}", Administer, accounts::change)
         .delete("/users/{name}", Administer, accounts::delete)
+        .delete("/users/{name}/sign-ins", Administer, accounts::end_access)
+        .get("/audit", Administer, audit::list)
+        .get("/audit/export", Administer, audit::export)
+        .post("/audit/verify", Administer, audit::verify)
 }
 
 fn container_routes(routes: Routes) -> Routes {
@@ -88,8 +104,11 @@ fn container_routes(routes: Routes) -> Routes {
                 .post("/restart", ChangeContainer, containers::restart)
                 .post("/pause", ChangeContainer, containers::pause)
                 .post("/unpause", ChangeContainer, containers::unpause)
+                .patch("", ChangeContainer, containers::change)
+                .post("/rename", ChangeContainer, containers::rename)
                 .post("/wait", SeeContainer, containers::wait)
                 .get("/processes", SeeContainer, processes::of_container)
+                .get("/stats", SeeContainer, stats::of_container)
                 .get("/trace", LookIntoContainer, containers::trace)
                 .get("/mounts", LookIntoContainer, inspect::mounts)
                 .get("/network", LookIntoContainer, inspect::network)

@@ -17,29 +17,7 @@ pub(super) fn reset_password(
     from_stdin: bool,
     root: Option<PathBuf>,
 ) -> anyhow::Result<()> {
-    let flags = Given {
-        root,
-        ..Given::default()
-    };
-    // Only where its state is matters here, not whether it could be served from there.
-    let root = Given::gather(flags)?
-        .root
-        .unwrap_or_else(|| "/var/lib/porthole".into());
-    let directory = root.join("server");
-    let owner = std::fs::metadata(&directory).with_context(|| {
-        format!(
-            "{} cannot be looked at: run this as root, and set PORTHOLE_ROOT where Porthole's state is elsewhere",
-            directory.display()
-        )
-    })?;
-    become_owner(owner.uid(), owner.gid())?;
-    let path = directory.join("porthole.db");
-    if !path.is_file() {
-        bail!(
-            "{} is not there: Porthole was never started with this PORTHOLE_ROOT",
-            path.display()
-        );
-    }
+    let path = database(root)?;
     let password = if from_stdin {
         let mut text = String::new();
         std::io::stdin()
@@ -65,6 +43,38 @@ pub(super) fn reset_password(
         );
     }
     Ok(())
+}
+
+/// Where the database of this root is, or of the one that is set. This process is its owner's
+/// afterwards.
+pub(super) fn database(root: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let directory = state(root)?.join("server");
+    let owner = std::fs::metadata(&directory).with_context(|| {
+        format!(
+            "{} cannot be looked at: run this as root, and set PORTHOLE_ROOT where Porthole's state is elsewhere",
+            directory.display()
+        )
+    })?;
+    become_owner(owner.uid(), owner.gid())?;
+    let path = directory.join("porthole.db");
+    if !path.is_file() {
+        bail!(
+            "{} is not there: Porthole was never started with this PORTHOLE_ROOT",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// This root, or the one that is set.
+pub(super) fn state(root: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let flags = Given {
+        root,
+        ..Given::default()
+    };
+    // Only where its state is matters here, not whether it could be served from there.
+    let root = Given::gather(flags)?.root;
+    Ok(root.unwrap_or_else(|| "/var/lib/porthole".into()))
 }
 
 /// The database's files stay its owner's: the server could not open one that root has made.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod audit;
 mod engines;
 mod serve;
 
@@ -46,8 +47,29 @@ enum Command {
         /// The directory
         directory: std::path::PathBuf,
     },
+    /// The audit trail, on the machine itself
+    Audit {
+        #[command(subcommand)]
+        command: Audit,
+    },
     /// Print the version
     Version,
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Follow the whole trail; exits with 1 and names the first entry that is not as it was written
+    Verify {
+        /// An export of everything instead of the database (`-`: standard input)
+        #[arg(value_name = "FILE")]
+        export: Option<std::path::PathBuf>,
+        /// A log of the server: every entry that it names must be in the trail (`-`: standard input)
+        #[arg(long, value_name = "FILE")]
+        against: Option<std::path::PathBuf>,
+        /// Where Porthole's state is [default: PORTHOLE_ROOT or /var/lib/porthole]
+        #[arg(long, value_name = "DIRECTORY")]
+        root: Option<std::path::PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -92,6 +114,14 @@ pub fn main() -> ExitCode {
                 anyhow::anyhow!("writing into {}: {error}", directory.display())
             })
         }
+        Command::Audit {
+            command:
+                Audit::Verify {
+                    export,
+                    against,
+                    root,
+                },
+        } => audit::verify(export.as_deref(), against.as_deref(), root),
         Command::Version => {
             println!("porthole {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -6,11 +6,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::view::create::{CreatePage, Preview};
+use super::view::settings::usage;
 use super::view::typed::{Errors, Typed, form_field};
 use super::view::words::sentence;
 use super::{Visit, page};
 use crate::Refusal;
-use crate::actions::containers;
+use crate::actions::{containers, limits};
 
 /// The image that is chosen for who has not chosen yet: the machine's own, if it can be used.
 fn proposed(visit: &Visit) -> Option<String> {
@@ -25,7 +26,10 @@ fn proposed(visit: &Visit) -> Option<String> {
 
 fn show(visit: &Visit, status: StatusCode, typed: Typed, errors: Errors) -> Response {
     let shell = visit.shell("containers");
-    let form = CreatePage::new(&visit.state.world, visit.scene(), typed, errors, shell);
+    let (state, account) = (&visit.state, &visit.who.account);
+    let mut form = CreatePage::new(&state.world, visit.scene(), typed, errors, shell);
+    let used = limits::used(&state.world, &account.name);
+    form.usage = usage::of_containers(&used, &limits::allowed(state, account));
     page(status, &form)
 }
 

@@ -11,7 +11,7 @@ use super::view::gate::{LoginPage, SetupPage, safe_next};
 use super::view::shell::Shell;
 use super::view::words::sentence;
 use super::{page, refused};
-use crate::access::gate::ClientAddress;
+use crate::access::gate::Whence;
 use crate::access::origin::Address;
 use crate::access::{Identity, cookie};
 use crate::actions::accounts;
@@ -63,7 +63,7 @@ pub(super) async fn setup(State(state): State<AppState>, uri: Uri, headers: Head
 /// Makes the first administrator and signs them in.
 pub(super) async fn set_up(
     State(state): State<AppState>,
-    ClientAddress(from): ClientAddress,
+    from: Whence,
     address: Address,
     form: Result<Form<SetupForm>, FormRejection>,
 ) -> Response {
@@ -148,7 +148,7 @@ pub(super) struct LoginForm {
 pub(super) async fn sign_in(
     State(state): State<AppState>,
     identity: Option<Identity>,
-    ClientAddress(from): ClientAddress,
+    from: Whence,
     address: Address,
     form: Result<Form<LoginForm>, FormRejection>,
 ) -> Response {

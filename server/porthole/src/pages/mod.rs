@@ -7,7 +7,6 @@
 //! htmx is answered with nothing (the change itself arrives by the live stream) or with a notice;
 //! one sent by a browser without scripts, with another page.
 
-mod account;
 mod commands;
 mod containers;
 mod create;
@@ -17,6 +16,7 @@ mod namespaces;
 mod pieces;
 mod processes;
 mod sessions;
+mod settings;
 mod terminals;
 #[cfg(test)]
 mod tests;
@@ -110,19 +110,24 @@ fn session_routes(routes: Routes) -> Routes {
 
 fn settings_routes(routes: Routes) -> Routes {
     use Permission::{Administer, SignedIn};
+    use settings::{audit, users};
     routes
-        .get("", SignedIn, account::settings)
-        .post("/password", SignedIn, account::change_password)
-        .post("/tokens", SignedIn, account::make_token)
-        .post("/tokens/{token}/delete", SignedIn, account::delete_token)
-        .post("/users", Administer, account::make_user)
-        .post("/users/{user}/role", Administer, account::change_role)
-        .post(
-            "/users/{user}/password",
-            Administer,
-            account::reset_password,
-        )
-        .post("/users/{user}/delete", Administer, account::delete_user)
+        .get("", SignedIn, settings::settings)
+        .post("/password", SignedIn, settings::change_password)
+        .post("/sign-ins/end", SignedIn, settings::end_other_sign_ins)
+        .post("/sign-ins/{id}/end", SignedIn, settings::end_sign_in)
+        .post("/tokens", SignedIn, settings::make_token)
+        .post("/tokens/{token}/delete", SignedIn, settings::delete_token)
+        .get("/users", Administer, users::list)
+        .post("/users", Administer, users::make)
+        .get("/users/{user}", Administer, users::one)
+        .post("/users/{user}", Administer, users::change)
+        .post("/users/{user}/password", Administer, users::reset_password)
+        .post("/users/{user}/sign-out", Administer, users::end_access)
+        .get("/users/{user}/delete", Administer, users::ask_delete)
+        .post("/users/{user}/delete", Administer, users::delete)
+        .get("/audit", Administer, audit::list)
+        .post("/audit/verify", Administer, audit::verify)
 }
 
 /// A template as an answer.

@@ -147,15 +147,13 @@ async fn who_is_not_signed_in_is_sent_to_where_one_does() {
     assert_eq!(first.headers()[header::LOCATION], "/setup");
     let name = "admin".parse().expect("a name");
     let password = "a password".to_owned();
-    state
-        .store
-        .create_first_account(crate::store::NewAccount {
-            name,
-            role: crate::access::Role::Admin,
-            password,
-        })
-        .await
-        .expect("made");
+    let new = crate::store::NewAccount {
+        name,
+        role: crate::access::Role::Admin,
+        password,
+    };
+    let made = state.store.create_first_account(new, crate::store::Actor::server());
+    made.await.expect("made");
     let later = answer(&state, stranger(), from_network("/containers?q=a")).await;
     assert_eq!(
         later.headers()[header::LOCATION],

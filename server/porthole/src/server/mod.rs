@@ -4,6 +4,7 @@ pub mod listen;
 pub mod log;
 pub mod router;
 pub mod sse;
+pub mod tls;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::access::Access;
 use crate::actions::accounts;
-use crate::actions::ceilings::Making;
+use crate::actions::limits::Making;
 use crate::engines::{self, Engines, Jobs};
 use crate::hubs::{self, Hubs};
 use crate::keeper::{self, Asks, Keeper};
@@ -24,12 +25,14 @@ use crate::settings::Settings;
 use crate::state::Shared;
 use crate::store::Store;
 use crate::world::World;
-use crate::{AppState, Refusal};
+use crate::{AppState, Refusal, usage};
 
 use listen::Listeners;
 
 /// How long open requests have to end when the server is told to.
 const GRACE: Duration = Duration::from_secs(3);
+/// How often it is looked whether the audit trail has grown beyond what is kept in the database.
+const TRAIL_LOOK: Duration = Duration::from_secs(60);
 /// How often it is looked whether a setup code has run out.
 const CODE_LOOK: Duration = Duration::from_secs(30);
 
@@ -44,9 +47,9 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks, Jobs)> {
         settings,
         world: World::new(),
         store,
-        openings: Making::default(),
-        creations: Making::default(),
+        making: Making::default(),
         hubs: Hubs::default(),
+        lookers: usage::Lookers::default(),
         keeper,
         engines,
         ending: watch::Sender::new(false),
@@ -81,10 +84,12 @@ async fn serve(settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
     state.access.passwords.warm_up();
     // Before the keeper tells of anything.
     tokio::spawn(hubs::run(state.clone()));
+    tokio::spawn(usage::run(state.clone()));
     tokio::spawn(keeper::run(state.clone(), asks));
     tokio::spawn(engines::run(state.clone(), jobs));
     let looking = state.clone();
     tokio::spawn(async move { looking.access.standing.keep_looking(&looking.store).await });
+    tokio::spawn(keep_trail(state.clone()));
     let (router, _) = router::router(&state);
     let serving = tokio::spawn(listen::serve(state.clone(), router, listeners, GRACE));
     // A line that people look for, wherever the log goes.
@@ -127,6 +132,17 @@ async fn setup_codes(state: AppState) {
             let _ = tokio::task::spawn_blocking(move || state.access.setup.renew()).await;
         }
         tokio::time::sleep(CODE_LOOK).await;
+    }
+}
+
+/// Puts older entries of the audit trail into files, for as long as the server runs.
+async fn keep_trail(state: AppState) {
+    loop {
+        match state.store.archive_audit(state.settings.audit_keep).await {
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "older entries of the audit trail stay where they are"),
+        }
+        tokio::time::sleep(TRAIL_LOOK).await;
     }
 }
 

@@ -26,12 +26,12 @@ use tower::ServiceExt as _;
 
 use super::{router, test_state};
 use crate::AppState;
-use crate::access::gate::Peer;
+use crate::access::gate::{Peer, Whence};
 use crate::access::secret::Secret;
 use crate::access::{Account, Permission, Role};
 use crate::keeper::Asks;
 use crate::routes::{Declared, Face};
-use crate::store::NewAccount;
+use crate::store::{Act, Actor, NewAccount, Note};
 
 const HOST: &str = "127.0.0.1:7678";
 const ORIGIN: &str = "http://127.0.0.1:7678";
@@ -84,6 +84,9 @@ fn container(id: &ContainerId, owned_by: &str) -> Container {
         created_at: Timestamp::from_system(SystemTime::now()),
         started_at: None,
         finished_at: None,
+        image_id: None,
+        restarts: 0,
+        restart_at: None,
         namespaces: PerNamespace::build(|_| namespace.clone()),
         uid_map: Vec::new(),
         gid_map: Vec::new(),
@@ -104,6 +107,7 @@ fn session(id: &SessionId, container: &ContainerId, owned_by: &str) -> Session {
             kind: porthole_protocol::session::ExitKind::Exited,
             reason: "exited".into(),
             at: Timestamp::default(),
+            oom_killed: false,
         }),
         host_pid: None,
         container_pid: None,
@@ -163,12 +167,15 @@ impl Scene {
             // Nobody signs in with it here.
             password: String::new(),
         };
-        self.state.store.create_account(new).await.expect("made")
+        let by = Actor::server();
+        self.state.store.create_account(new, by).await.expect("made")
     }
 
     async fn log_in(&mut self, who: Who, account: &Account) {
         let secret = Secret::new();
-        let added = self.state.store.add_login(account.id, secret.hash(), None);
+        let note = Note::done(&Actor::server(), Act::SignIn, account.name.as_str());
+        let store = &self.state.store;
+        let added = store.add_login(account.id, secret.hash(), None, Whence::default(), note);
         added.await.expect("signed in");
         self.secrets.push((who, secret.reveal().to_owned()));
     }

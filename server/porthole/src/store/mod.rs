@@ -5,23 +5,23 @@
 //! writer (write-ahead log), so it is not asynchronous.
 
 mod accounts;
-mod audit;
+pub mod audit;
 mod logins;
 mod schema;
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use porthole_protocol::container::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-pub use accounts::{NewAccount, Stored};
-pub use audit::{Act, Broken, Entry};
-pub use logins::{LOGIN_IDLE, LOGIN_LIFE, Token};
+pub use accounts::{AccountChange, NewAccount, Stored};
+pub use audit::{Act, Actor, Note, Outcome};
+pub use logins::{LOGIN_IDLE, LOGIN_LIFE, Login, NewToken, Token};
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,14 @@ pub enum StoreError {
     /// It is the last administrator.
     #[error("This is the only administrator. Make another account an administrator first.")]
     LastAdministrator,
+    /// Somebody else has changed it since it was looked at.
+    #[error(
+        "Somebody else has changed the account \"{}\" meanwhile. Look at what it is now, and change it again where you still want to.", .0.name
+    )]
+    Revised(Box<crate::access::Account>),
+    /// A file beside the database.
+    #[error("{0}")]
+    File(String),
     /// Accounts exist already, so the first one cannot be made.
     #[error("There is an account already. Sign in, or ask an administrator for an account.")]
     NotFirst,
@@ -64,6 +72,7 @@ const LOG_PAGE: u64 = 24 + 4096;
 /// The database.
 #[derive(Clone)]
 pub struct Store {
+    path: PathBuf,
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
 }
@@ -94,6 +103,7 @@ impl Store {
         reader.busy_timeout(Duration::from_secs(1))?;
         reader.pragma_update(None, "query_only", true)?;
         Ok(Self {
+            path: path.to_owned(),
             writer: Arc::new(Mutex::new(writer)),
             reader: Arc::new(Mutex::new(reader)),
         })
@@ -206,10 +216,7 @@ pub(crate) mod tests {
         };
         let whole = LOG_HEADER + u64::from(LOG_PAGES) * LOG_PAGE;
         assert_eq!(length(directory.path()), whole);
-        let note = |object: &str| {
-            let (account, object) = ("ada".to_owned(), object.to_owned());
-            store.audit(account, Act::SessionOpen, object, "{}".to_owned())
-        };
+        let note = |object: &str| store.record(Note::asked(&Actor::server(), Act::SessionOpen, object));
         note("one").await.expect("written");
         note("two").await.expect("written");
         assert_eq!(length(directory.path()), whole, "it did not grow");
@@ -219,8 +226,8 @@ pub(crate) mod tests {
             std::fs::copy(directory.path().join(name), after.path().join(name)).expect("copied");
         }
         let found = Store::open(&after.path().join("porthole.db")).expect("opens");
-        assert_eq!(found.audit_entries(10).expect("read").len(), 2);
-        assert_eq!(found.audit_verify().expect("read"), Ok(2));
+        let verified = found.audit_verify().await.expect("read").expect("whole");
+        assert_eq!(verified.read, 2);
         assert_eq!(length(after.path()), whole);
     }
 }

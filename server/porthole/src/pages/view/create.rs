@@ -5,6 +5,7 @@ use porthole_protocol::container::{Argument, Limits};
 use porthole_protocol::namespace::NamespaceType;
 
 use super::fingerprint::Fingerprint;
+use super::settings::usage::Use;
 use super::shell::Shell;
 use super::typed::{Errors, Typed};
 use super::words::{bytes, visible, visible_lines};
@@ -100,6 +101,8 @@ pub struct CreatePage {
     open_more: bool,
     open_isolation: bool,
     host_closed: bool,
+    /// What the reader has and may have.
+    pub usage: Vec<Use>,
 }
 
 impl CreatePage {
@@ -141,6 +144,7 @@ impl CreatePage {
             .collect();
         let wrong = |names: &[&str]| errors.keys().any(|name| names.contains(&name.as_str()));
         Self {
+            usage: Vec::new(),
             host_closed: scene.who.is_admin() && !host,
             preview: html(&Preview::of(&typed, &shell.origin)),
             general: general.join(" "),

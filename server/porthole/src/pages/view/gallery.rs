@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use porthole_protocol::container::Limits;
 use porthole_protocol::id::HostPid;
 use porthole_protocol::keeper::{Event, Hello, Policy, VERSION};
 
@@ -14,12 +15,14 @@ use super::gate::{LoginPage, RefusedPage, SetupPage};
 use super::process::{GonePage, ProcessPage};
 use super::processes::ProcessesPage;
 use super::sessions::{Listing as SessionListing, SessionsPage};
-use super::settings::{SettingsPage, TokenRow, Trouble, UserRow};
+use super::settings::{LoginRow, SettingsPage, TokenRow, Trouble, usage};
 use super::shell::{Host, Shell};
 use super::terminal::TerminalPage;
 use super::typed::{Errors, Typed};
 use super::{Scene, html, sample};
 use crate::access::Role;
+use crate::access::limits::Amounts;
+use crate::store::{Login, Token};
 use crate::world::World;
 
 fn host() -> Host {
@@ -118,29 +121,40 @@ fn of_nobody(pages: &mut Vec<(String, String)>) {
 
 fn of_settings(pages: &mut Vec<(String, String)>, world: &World, scene: Scene<'_>) {
     let mut page = SettingsPage::new(scene, shell(world, scene, "settings"));
-    page.tokens = vec![TokenRow {
-        id: 1,
+    let login = |id: &str, agent: &str, current| {
+        LoginRow::from(&Login {
+            id: id.to_owned(),
+            created_at: sample::NOW,
+            seen_at: sample::NOW,
+            address: "192.0.2.7".to_owned(),
+            agent: agent.to_owned(),
+            current,
+        })
+    };
+    page.local = false;
+    page.logins = vec![
+        login("a", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", true),
+        login("b", "<b>curl</b>", false),
+    ];
+    let token = |id, expires_at| Token {
+        id,
         name: "backup".to_owned(),
-        created: sample::NOW.into(),
-    }];
+        created_at: sample::NOW,
+        expires_at,
+        used_at: expires_at,
+    };
+    let tokens = [token(1, None), token(2, Some(sample::NOW))];
+    page.tokens = tokens.iter().map(TokenRow::from).collect();
     page.fresh_token = "ph_0123456789abcdef0123456789abcdef0123456789abcdef".to_owned();
-    page.users = [
-        ("admin", "admin", true),
-        ("ada", "user", false),
-        ("grace", "viewer", false),
-    ]
-    .map(|(name, role, own)| UserRow {
-        name: name.to_owned(),
-        role,
-        created: sample::NOW.into(),
-        own,
-    })
-    .into();
+    let limits = r#"{"containers":2,"memory":1073741824}"#;
+    let allowed = serde_json::from_str(limits).expect("limits");
+    let used = Amounts::of_container(&Limits::default());
+    page.usage = usage::all(&used, &allowed);
     page.trouble = Trouble {
-        form: "user",
+        form: "token",
         field: "name".to_owned(),
-        message: "There is an account of this name already.".to_owned(),
-        typed: "ada".to_owned(),
+        message: "A token's name says what it is for, in 1 to 100 bytes.".to_owned(),
+        ..Trouble::default()
     };
     pages.push(("settings".to_owned(), html(&page)));
 }

@@ -22,13 +22,9 @@ pub(crate) fn admin() -> Identity {
 /// Somebody with this name and role.
 pub(crate) fn identity(name: &str, role: Role) -> Identity {
     Identity {
-        account: Account {
-            id: 1,
-            name: name.parse().expect("valid"),
-            role,
-            created_at: NOW,
-        },
+        account: Account::new(1, name.parse().expect("valid"), role, NOW),
         via: Via::Local,
+        from: None,
     }
 }
 
@@ -52,6 +48,9 @@ fn container(digit: u8, name: &str, image: &str, command: &[&str]) -> Container 
         created_at: Timestamp(NOW.0 - 3_600_000 * u64::from(digit)),
         started_at: None,
         finished_at: None,
+        image_id: None,
+        restarts: 0,
+        restart_at: None,
         namespaces: PerNamespace::build(|kind| porthole_protocol::container::ContainerNamespace {
             inode: None,
             isolation: if kind == NamespaceType::Time {
@@ -153,6 +152,7 @@ fn exit(code: i32, reason: &str) -> Exit {
         kind: ExitKind::Exited,
         reason: reason.to_owned(),
         at: NOW,
+        oom_killed: false,
     }
 }
 

@@ -37,10 +37,13 @@ async fn a_token_needs_no_origin_but_none_of_anothers() {
         .expect("there")
         .account;
     let secret = Secret::new();
-    let added = scene
-        .state
-        .store
-        .add_token(account.id, "robot".into(), secret.hash());
+    let new = crate::store::NewToken {
+        account: account.id,
+        name: "robot".into(),
+        hash: secret.hash(),
+        life: None,
+    };
+    let added = scene.state.store.add_token(new, crate::store::Actor::server());
     let token = added.await.expect("made");
     let path = format!("/api/v1/containers/{}/start", scene.container);
     let send = |authorization: String, origin: Option<&'static str>, who| {
@@ -73,7 +76,8 @@ async fn a_token_needs_no_origin_but_none_of_anothers() {
         send("Basic eDp5".into(), Some(ORIGIN), Who::Owner).await,
         503
     );
-    let gone = scene.state.store.delete_token(account.id, token.id);
+    let by = crate::store::Actor::server();
+    let gone = scene.state.store.delete_token(account.id, token.id, by);
     assert!(gone.await.expect("written"));
     assert_eq!(send(bearer, None, Who::Nobody).await, 401, "taken back");
 }

@@ -151,13 +151,9 @@ async fn a_session_in_the_hosts_namespaces_is_typed_into_by_administrators() {
     let hosts = json!({"image": "busybox", "namespaces": {"pid": "host"}});
     let hosts = add(&scene, 1, "owner", hosts);
     let identity = |role| crate::access::Identity {
-        account: Account {
-            id: 1,
-            name: owner("owner"),
-            role,
-            created_at: Timestamp::default(),
-        },
+        account: Account::new(1, owner("owner"), role, Timestamp::default()),
         via: crate::access::Via::Local,
+        from: None,
     };
     let out = Some(NamespaceType::Net);
     for (container, left_out, role, may) in [
@@ -203,13 +199,9 @@ async fn a_session_in_another_engines_container_is_typed_into_by_administrators(
         ..Update::default()
     });
     let identity = |role| crate::access::Identity {
-        account: Account {
-            id: 1,
-            name: owner("owner"),
-            role,
-            created_at: Timestamp::default(),
-        },
+        account: Account::new(1, owner("owner"), role, Timestamp::default()),
         via: crate::access::Via::Local,
+        from: None,
     };
     for (container, role, may) in [
         (&scene.container, Role::User, true),
@@ -248,7 +240,8 @@ async fn only_administrators_go_beyond_the_ceilings() {
 async fn a_user_has_64_containers_and_32_sessions_at_once() {
     let scene = Scene::new().await;
     let path = "/api/v1/containers";
-    let spec = json!({"image": "busybox"});
+    // Little memory, so that it is their number that counts.
+    let spec = json!({"image": "busybox", "limits": {"memory": 8 << 20}});
     for digit in 0..64 {
         let made = scene.post(path, Who::Other, spec.clone()).await;
         assert_eq!(made.0, 503, "the control: {digit}");

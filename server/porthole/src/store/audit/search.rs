@@ -1,0 +1,129 @@
+//! Looking for entries.
+
+use rusqlite::ToSql;
+
+use super::chain::Record;
+use super::{COLUMNS, record};
+use crate::store::{Store, StoreError};
+
+/// What is looked for. What is empty says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Who.
+    pub account: String,
+    /// What was done.
+    pub act: String,
+    /// Letters that stand somewhere in the object or the detail.
+    pub object: String,
+    /// Milliseconds since 1970, this one among them.
+    pub since: Option<i64>,
+    /// Milliseconds since 1970, this one not among them.
+    pub until: Option<i64>,
+    /// Entries before this number.
+    pub before: Option<i64>,
+    /// Entries behind this number, the oldest first: for an export.
+    pub after: Option<i64>,
+    /// Also outcomes, which else stand with what they are the outcome of.
+    pub outcomes: bool,
+}
+
+/// An entry as it is looked at, with how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The entry.
+    pub record: Record,
+    /// The word of its outcome, and why, where another entry says that.
+    pub outcome: Option<(String, String)>,
+}
+
+impl Store {
+    /// At most so many entries, the newest first, or the oldest where `after` is asked for.
+    pub fn audit_entries(&self, wanted: &Wanted, limit: u32) -> Result<Vec<Found>, StoreError> {
+        let mut sql = format!(
+            "SELECT {COLUMNS},
+                (SELECT result FROM audit AS later WHERE later.of = audit.number AND later.of != 0 LIMIT 1),
+                (SELECT detail FROM audit AS later WHERE later.of = audit.number AND later.of != 0 LIMIT 1)
+             FROM audit WHERE 1"
+        );
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        let pattern = format!("%{}%", escaped(&wanted.object));
+        let mut add = |condition: &str, value| {
+            values.push(value);
+            let place = values.len().to_string();
+            sql.push_str(" AND ");
+            sql.push_str(&condition.replace('?', &format!("?{place}")));
+        };
+        if !wanted.account.is_empty() {
+            add("account = ?", &wanted.account);
+        }
+        if !wanted.act.is_empty() {
+            add("act = ?", &wanted.act);
+        }
+        if !wanted.object.is_empty() {
+            add("(object LIKE ? ESCAPE '\\' OR detail LIKE ? ESCAPE '\\')", &pattern);
+        }
+        for (condition, value) in [
+            ("at >= ?", &wanted.since),
+            ("at < ?", &wanted.until),
+            ("number < ?", &wanted.before),
+            ("number > ?", &wanted.after),
+        ] {
+            if let Some(value) = value {
+                add(condition, value);
+            }
+        }
+        if !wanted.outcomes {
+            sql.push_str(" AND of = 0");
+        }
+        let order = if wanted.after.is_some() { "ASC" } else { "DESC" };
+        sql.push_str(&format!(" ORDER BY number {order} LIMIT {limit}"));
+        self.read(|db| {
+            db.prepare_cached(&sql)?
+                .query_map(&*values, |row| {
+                    let outcome: Option<String> = row.get(13)?;
+                    let told: Option<String> = row.get(14)?;
+                    Ok(Found {
+                        record: record(row)?,
+                        outcome: outcome.map(|word| (word, why(&told.unwrap_or_default()))),
+                    })
+                })?
+                .collect()
+        })
+    }
+}
+
+impl Store {
+    /// Everything that was ever done, by its word. Looked up one after the other, so that no entry
+    /// is read for it.
+    pub fn audit_acts(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|db| {
+            db.prepare_cached(
+                "WITH RECURSIVE acts (act) AS (
+                    SELECT min(act) FROM audit
+                    UNION ALL
+                    SELECT (SELECT min(act) FROM audit WHERE act > acts.act) FROM acts WHERE act IS NOT NULL
+                 ) SELECT act FROM acts WHERE act IS NOT NULL",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
+        })
+    }
+}
+
+/// Why something was refused, as its outcome tells it.
+fn why(detail: &str) -> String {
+    let detail: serde_json::Value = serde_json::from_str(detail).unwrap_or_default();
+    detail["why"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What is looked for by its letters, percent signs among them.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
