@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::Refusal;
 use crate::access::Identity;
+use crate::actions::sessions::may_look_at_process;
 use crate::pages::view::processes::confinement::{seccomp, summary};
 use crate::world::{AnyContainer, World};
 
@@ -133,7 +134,9 @@ pub fn may_look(world: &World, process: &Process, who: &Identity) -> bool {
     match &process.container {
         None => who.may_look_into_host(),
         Some(id) => match world.any_container(id) {
-            Some(container) => who.may_look_into_container(&container),
+            Some(container) => {
+                who.may_look_into_container(&container) && may_look_at_process(world, who, process)
+            }
             // Whose it is is not known yet.
             None => who.is_admin(),
         },

@@ -2,7 +2,7 @@
 
 use porthole_tests::engines::{DockerDaemon, Impostor};
 use porthole_tests::instance::{pid, text};
-use porthole_tests::{Instance, PATIENCE, host, wait_for};
+use porthole_tests::{Answer, Client, Instance, PATIENCE, host, wait_for};
 use serde_json::{Value, json};
 
 use super::containers;
@@ -12,10 +12,10 @@ fn of_first(porthole: &Instance, init: i32) -> Option<Value> {
     all.find(|one| one["pid"] == init)
 }
 
-fn open(porthole: &Instance, reference: &str) -> porthole_tests::Answer {
+fn open(visitor: &Client, reference: &str) -> Answer {
     let path = format!("/api/v1/containers/{reference}/sessions");
     let body = json!({"command": ["/bin/sh", "-c", "echo 0$SECRET"], "tty": false});
-    porthole.admin().post(&path, &body)
+    visitor.post(&path, &body)
 }
 
 fn written(porthole: &Instance, session: &Value) -> String {
@@ -39,6 +39,8 @@ fn a_group_that_is_called_like_a_container_is_not_it() {
         docker.socket()
     );
     let porthole = Instance::builder().with_policy(&policy).start();
+    // What it opens goes with it.
+    let visitor = porthole.account("visitor", "admin");
     let id = docker.run(
         &["--name=db", "--env=SECRET=hunter2"],
         &["sleep", "1000000"],
@@ -49,7 +51,7 @@ fn a_group_that_is_called_like_a_container_is_not_it() {
         (db()["pid"] == init).then_some(())
     });
     // The control: what Docker made is entered by its name, with what is configured.
-    let session = open(&porthole, "db").ok();
+    let session = open(&visitor, "db").ok();
     assert!(written(&porthole, &session).contains("0hunter2"));
     assert_eq!(db()["claim"], Value::Null);
     docker.docker(&["kill", "db"]);
@@ -62,7 +64,7 @@ fn a_group_that_is_called_like_a_container_is_not_it() {
         of_first(&porthole, impostor.init())
     });
     // Nobody gets into it by the engine's name, from the first moment on.
-    open(&porthole, "db").refused(409);
+    open(&visitor, "db").refused(409);
     let other = wait_for("it stands apart", PATIENCE, || {
         of_first(&porthole, impostor.init()).filter(|one| one["name"] != "db")
     });
@@ -78,12 +80,12 @@ fn a_group_that_is_called_like_a_container_is_not_it() {
     );
     let processes = porthole.admin().get("/api/v1/containers/db/processes").ok();
     assert_eq!(processes["items"], json!([]));
-    open(&porthole, "db").refused(409);
+    open(&visitor, "db").refused(409);
 
     // By its own identifier it is entered, and gets nothing that Docker configured; Docker is asked
     // for nothing.
     let own = &text(&other["id"]);
-    let session = open(&porthole, own).ok();
+    let session = open(&visitor, own).ok();
     assert!(!written(&porthole, &session).contains("hunter2"));
     for verb in ["stop", "kill", "start", "pause", "restart"] {
         let path = format!("/api/v1/containers/{own}/{verb}");
@@ -108,7 +110,8 @@ fn a_group_that_is_called_like_a_container_is_not_it() {
     });
     let other = of_first(&porthole, impostor.init()).expect("it is there");
     assert_ne!(other["id"], json!(id));
-    let session = open(&porthole, "db").ok();
+    let session = open(&visitor, "db").ok();
     assert!(written(&porthole, &session).contains("0hunter2"));
     assert_ne!(pid(&db()["pid"]), impostor.init());
+    porthole.admin().delete("/api/v1/users/visitor").ok();
 }

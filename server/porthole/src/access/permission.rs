@@ -17,6 +17,7 @@ use porthole_protocol::id::SessionId;
 use porthole_protocol::session::Session;
 
 use super::identity::{Authenticated, Identity, Role};
+use crate::actions::sessions::may_look;
 use crate::api::attach;
 use crate::routes::Face;
 use crate::world::{AnyContainer, FindError};
@@ -183,8 +184,8 @@ impl Guard {
             Permission::LookIntoSession => {
                 let session = self.session(params)?;
                 demand(
-                    identity.may_look_into(&session.owner),
-                    "This session is another person's: only they, viewers and administrators see what happens in it.",
+                    may_look(&self.state.world, identity, &session),
+                    "This session is another person's, or an administrator's in the host's namespaces: only they, viewers and administrators see what happens in it.",
                 )?;
                 objects.session = Some(session);
             }

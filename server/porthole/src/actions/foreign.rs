@@ -13,7 +13,7 @@ use super::{audited, containers};
 use crate::access::Identity;
 use crate::engines::Logs;
 use crate::store::Act;
-use crate::world::{AnyContainer, Foreign, Unmanaged};
+use crate::world::{AnyContainer, Foreign, Unmanaged, does_not_answer};
 use crate::{AppState, Refusal};
 
 /// What can be done with a container that goes on existing.
@@ -152,10 +152,28 @@ pub async fn remove(
     }
 }
 
-/// What another engine's container wrote, from that engine.
-pub async fn logs(state: &AppState, container: &Foreign, part: LogPart) -> Result<Logs, Refusal> {
-    let known = state.world.known_to_engine(container)?;
-    Ok(state.engines.logs(known, part).await?)
+/// What another engine's container wrote, from that engine. Where that listens and what it says of
+/// itself is for administrators.
+pub async fn logs(
+    state: &AppState,
+    identity: &Identity,
+    container: &Foreign,
+    part: LogPart,
+) -> Result<Logs, Refusal> {
+    let asked = async {
+        let known = state.world.known_to_engine(container)?;
+        Ok(state.engines.logs(known, part).await?)
+    };
+    asked.await.map_err(|mut refusal: Refusal| {
+        let of_engine = matches!(
+            refusal.status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        if of_engine && !identity.is_admin() {
+            refusal.message = format!("{}.", does_not_answer(container.engine.words())).into();
+        }
+        refusal
+    })
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::access::secret::random;
 use crate::hubs::create_journal;
 use crate::keeper::KeeperError;
 use crate::store::Act;
-use crate::world::AnyContainer;
+use crate::world::{AnyContainer, World};
 use crate::{AppState, Refusal};
 
 /// What to run in a container. The body of `POST /api/v1/containers/{container}/sessions`.
@@ -265,6 +265,38 @@ pub fn may_write(state: &AppState, identity: &Identity, session: &Session) -> bo
     let container = state.world.container(&session.container);
     container.is_some_and(|c| namespaces::check_run(state, identity, &c).is_ok())
         && !namespaces::runs_in_the_hosts(session)
+}
+
+/// Whether this person may see what happens in a session. Who opened it may, but for one in the
+/// host's namespaces or in what is not theirs to look into: such a session was opened as an
+/// administrator, and shows the host also to who is none any more.
+pub fn may_look(world: &World, identity: &Identity, session: &Session) -> bool {
+    if identity.may_look_into_host() || !identity.may_look_into(&session.owner) {
+        return identity.may_look_into(&session.owner);
+    }
+    let container = world.any_container(&session.container);
+    container.is_some_and(|container| identity.may_look_into_container(&container))
+        && !namespaces::runs_in_the_hosts(session)
+}
+
+/// Whether what a process does may be seen, as far as its session says that: the owner of a
+/// container sees what runs in it, but for what an administrator runs beside it in the host's
+/// namespaces.
+pub fn may_look_at_process(world: &World, identity: &Identity, process: &Process) -> bool {
+    let inside = |id| {
+        let session = world.session(id);
+        session.is_some_and(|session| !namespaces::runs_in_the_hosts(&session))
+    };
+    identity.may_look_into_host() || process.session.as_ref().is_none_or(inside)
+}
+
+/// What stands for the command of a session that this person may not look into.
+pub fn in_place_of_command(session: &Session) -> &'static str {
+    if namespaces::runs_in_the_hosts(session) {
+        "an administrator's session in the host's namespaces"
+    } else {
+        "another person's"
+    }
 }
 
 /// Ends every process of a session: also what one that has ended left in the background.

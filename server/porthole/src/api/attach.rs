@@ -30,6 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::body::Asked;
 use crate::access::{Identity, TheSession};
 use crate::actions::sessions;
+use crate::actions::sessions::may_look;
 use crate::server::ending;
 use crate::server::listen::Place;
 use crate::store::{Act, Actor, Note};
@@ -296,7 +297,7 @@ fn why_lost(state: &AppState, identity: &Identity, session: &Session) -> (u16, &
                 via: identity.via.clone(),
                 from: identity.from,
             };
-            if now.may_look_into(&session.owner) {
+            if may_look(&state.world, &now, session) {
                 // "Try again later" in RFC 6455's registry: the client attaches anew at once.
                 (1013, "Your role has changed.")
             } else {

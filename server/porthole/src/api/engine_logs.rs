@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use porthole_protocol::container::Timestamp;
+use porthole_protocol::engine::Engine;
 use porthole_protocol::engines::{LogPart, LogRecord, LogStream};
 use porthole_protocol::id::Seq;
 use porthole_protocol::journal::Stream as Output;
@@ -14,7 +15,7 @@ use crate::access::Identity;
 use crate::actions::foreign::logs;
 use crate::engines::Logs;
 use crate::server::sse;
-use crate::world::Foreign;
+use crate::world::{Foreign, does_not_answer};
 use crate::{AppState, Refusal};
 
 /// Which part is wanted.
@@ -43,7 +44,9 @@ pub(super) async fn answer(
         tail: wanted.tail.and_then(|lines| u32::try_from(lines).ok()),
     };
     let pieces = Pieces {
-        logs: logs(state, container, part).await?,
+        logs: logs(state, identity, container, part).await?,
+        says: identity.is_admin(),
+        engine: container.engine,
         only: wanted.only,
         at: Seq(0),
     };
@@ -86,6 +89,9 @@ enum Piece {
 
 struct Pieces {
     logs: Logs,
+    /// Whether the reader is told what its engine says of itself.
+    says: bool,
+    engine: Engine,
     only: Option<Output>,
     at: Seq,
 }
@@ -94,6 +100,10 @@ impl Pieces {
     async fn next(&mut self) -> Option<Piece> {
         loop {
             let (stream, bytes) = match self.logs.next().await? {
+                LogRecord::End { trouble: Some(_) } if !self.says => {
+                    let short = does_not_answer(self.engine.words());
+                    return Some(Piece::End(Some(format!("{short}."))));
+                }
                 LogRecord::End { trouble } => return Some(Piece::End(trouble)),
                 LogRecord::Output { stream, bytes, .. } => (output(stream), bytes),
             };

@@ -176,7 +176,10 @@ impl Json {
                     .collect();
                 vec![("namespace", json!({"changed": changed, "gone": **gone}))]
             }
-            Change::Engines => vec![("engines", json!(self.state.world.engine_states()))],
+            Change::Engines => vec![(
+                "engines",
+                json!(self.state.world.engine_states(&self.identity)),
+            )],
             Change::Keeper => {
                 let present = self.state.world.keeper().present;
                 vec![("keeper", json!({"present": present}))]

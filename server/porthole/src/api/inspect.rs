@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 
 use super::view;
 use crate::access::{Identity, TheAnyContainer};
+use crate::actions::sessions::may_look_at_process;
+use crate::compare::may_look;
 use crate::world::{AnyContainer, World};
 use crate::{AppState, Refusal};
 
@@ -298,7 +300,7 @@ fn reach(state: &AppState, namespace: &Namespace) -> Result<Subject, Refusal> {
 pub fn may_see_environment(state: &AppState, process: &Process, identity: &Identity) -> bool {
     let container = process.container.as_ref();
     match container.and_then(|id| state.world.any_container(id)) {
-        Some(AnyContainer::Own(_)) => true,
+        Some(AnyContainer::Own(_)) => may_look_at_process(&state.world, identity, process),
         _ => identity.is_admin(),
     }
 }
@@ -315,15 +317,7 @@ pub async fn process(
         .ok()
         .and_then(|pid| state.world.process(HostPid(pid)))
         .ok_or_else(process_gone)?;
-    let container = process
-        .container
-        .as_ref()
-        .and_then(|id| state.world.any_container(id));
-    let may = match &container {
-        Some(container) => identity.may_look_into_container(container),
-        None if process.container.is_some() => identity.is_admin(),
-        None => identity.may_look_into_host(),
-    };
+    let may = may_look(&state.world, &process, &identity);
     if !may {
         return Err(Refusal::forbidden(
             "This process is the host's or another person's: only they, viewers and administrators see more of it.",

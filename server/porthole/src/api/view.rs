@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::access::Identity;
+use crate::actions::sessions::may_look;
 use crate::{AppState, Refusal, hubs};
 
 /// A container, as the API shows it.
@@ -139,13 +140,12 @@ pub fn session<'a>(state: &AppState, session: &'a Session, reader: &Identity) ->
     let seq = info.as_ref().map(|info| info.seq.0);
     let size = info.as_ref().map_or(session.size, |info| info.size);
     let exit: Option<&Exit> = session.exit.as_ref();
+    let looks = may_look(&state.world, reader, session);
     SessionView {
         id: &session.id,
         container: &session.container,
         owner: &session.owner,
-        command: reader
-            .may_look_into(&session.owner)
-            .then_some(&session.command),
+        command: looks.then_some(&session.command),
         tty: session.tty,
         tty_name: session.tty_name.as_deref(),
         state: if exit.is_none() { "running" } else { "exited" },
@@ -174,9 +174,7 @@ pub fn session<'a>(state: &AppState, session: &'a Session, reader: &Identity) ->
         }),
         tried: &session.tried,
         joined: session.joined.as_ref(),
-        fidelity: reader
-            .may_look_into(&session.owner)
-            .then_some(&session.fidelity),
+        fidelity: looks.then_some(&session.fidelity),
     }
 }
 

@@ -6,6 +6,7 @@ use porthole_protocol::engine::Engine;
 use porthole_protocol::engines::{ContainerRef, EngineState};
 
 use super::{Change, Foreign, World};
+use crate::access::Identity;
 use crate::engines::Availability;
 
 /// Why a container's engine cannot be asked to change it.
@@ -60,9 +61,17 @@ pub struct EngineTrouble {
 }
 
 impl World {
-    /// The engines that are asked, as they answer now.
-    pub fn engine_states(&self) -> Vec<EngineState> {
-        self.read().engines.values().cloned().collect()
+    /// The engines that are asked, as they answer now; to who is no administrator not where and why
+    /// not.
+    pub fn engine_states(&self, who: &Identity) -> Vec<EngineState> {
+        let mut engines: Vec<EngineState> = self.read().engines.values().cloned().collect();
+        for engine in engines.iter_mut().filter(|_| !who.is_admin()) {
+            engine.socket.clear();
+            if let Some(trouble) = &mut engine.trouble {
+                *trouble = does_not_answer(engine.engine.words());
+            }
+        }
+        engines
     }
 
     /// Whether engines can be asked has changed.
@@ -117,9 +126,27 @@ impl World {
         }
     }
 
-    /// What is wrong with asking engines, a line each.
-    pub fn engine_troubles(&self) -> Vec<EngineTrouble> {
+    /// What is wrong with asking engines, a line each. Where their sockets are and what was said
+    /// there is for administrators.
+    pub fn engine_troubles(&self, who: &Identity) -> Vec<EngineTrouble> {
         let state = self.read();
+        let seen = "Its containers are shown as they were last seen.";
+        if !who.is_admin() {
+            let mut away: Vec<&'static str> = match &state.asking {
+                Availability::Off => Vec::new(),
+                Availability::Impossible(_) | Availability::Away => vec!["Docker or Podman"],
+                Availability::There => {
+                    let troubled = state.engines.values().filter(|e| e.trouble.is_some());
+                    troubled.map(|engine| engine.engine.words()).collect()
+                }
+            };
+            away.dedup();
+            let line = |engine| EngineTrouble {
+                what: does_not_answer(engine),
+                why: seen.to_owned(),
+            };
+            return away.into_iter().map(line).collect();
+        }
         let mut lines = match &state.asking {
             Availability::Off | Availability::There => Vec::new(),
             Availability::Impossible(trouble) => vec![EngineTrouble {
@@ -139,10 +166,7 @@ impl World {
                         engine.engine.words(),
                         engine.socket
                     ),
-                    why: format!(
-                        "{} Its containers are shown as they were last seen.",
-                        sentence(&trouble(engine)?)
-                    ),
+                    why: format!("{} {seen}", sentence(&trouble(engine)?)),
                 })
             }));
         }
@@ -160,6 +184,11 @@ impl World {
             .filter(|engine| asking && seen.contains(engine) && !asked.contains(engine))
             .collect()
     }
+}
+
+/// All that is said of an engine in trouble to who is no administrator.
+pub fn does_not_answer(engine: &str) -> String {
+    format!("{engine} does not answer")
 }
 
 fn trouble(engine: &EngineState) -> Option<String> {

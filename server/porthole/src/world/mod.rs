@@ -34,7 +34,7 @@ pub use claims::Claim;
 pub use departed::Departed;
 pub use find::FindError;
 pub use foreign::{Foreign, Group};
-pub use managing::{EngineTrouble, Unmanaged};
+pub use managing::{EngineTrouble, Unmanaged, does_not_answer};
 
 /// Whether the keeper is there, and who it is.
 #[derive(Debug, Clone, Default)]

@@ -140,11 +140,14 @@ mod tests {
         let asked = |container: &Foreign| {
             let mut session = spec(&container.id, OpenSession::default()).expect("a spec");
             as_configured(&mut session, container);
-            let foreign = target(container, &OpenSession::default()).expect("it runs");
-            (foreign.env, session.user, session.workdir)
+            let foreign = target(container, &OpenSession::default());
+            let env = foreign.map(|foreign| foreign.env).map_err(|why| why.code);
+            (env, session.user, session.workdir)
         };
         let (env, user, workdir) = asked(&container(Some(900), "running"));
-        let env = env.expect("the control: what is configured");
+        let env = env
+            .expect("it runs")
+            .expect("the control: what is configured");
         let password = env
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
@@ -152,7 +155,12 @@ mod tests {
         assert!(user.is_some() && workdir.is_some());
         // It has ended, or another process is its first: this one only has a group called so.
         for other in [container(None, "exited"), container(Some(901), "running")] {
-            assert_eq!(asked(&other), (None, None, None), "{:?}", other.told);
+            let refused = (Err("unconfirmed"), None, None);
+            assert_eq!(asked(&other), refused, "{:?}", other.told);
+            // Also where that is not asked.
+            let mut other = Foreign::clone(&other);
+            other.unconfirmed = false;
+            assert_eq!(asked(&other), (Ok(None), None, None), "{:?}", other.told);
         }
     }
 }

@@ -17,6 +17,7 @@ use self::api::Api;
 use super::shell::Shell;
 use super::words::visible_lines;
 use super::{Scene, html, sessions};
+use crate::actions::sessions::may_look;
 use crate::world::World;
 
 pub use self::containers::create;
@@ -146,7 +147,7 @@ fn of_session(api: &Api<'_>, world: &World, scene: Scene<'_>, query: &str) -> Ve
     let id = named.into_iter().find(|(name, _)| name == "session");
     let id: Option<SessionId> = id.and_then(|(_, id)| id.parse().ok());
     match id.and_then(|id| world.session(&id)) {
-        Some(known) if scene.who.may_look_into(&known.owner) => {
+        Some(known) if may_look(world, scene.who, &known) => {
             let may_end = known.exit.is_none() && scene.who.may_change_session(&known);
             session(api, known.id.as_str(), may_end)
         }

@@ -105,7 +105,7 @@ struct EngineLines {
 impl EngineLines {
     fn of(world: &World, scene: Scene<'_>) -> Self {
         let troubles = world
-            .engine_troubles()
+            .engine_troubles(scene.who)
             .into_iter()
             .map(|line| EngineTrouble {
                 what: visible(&line.what),

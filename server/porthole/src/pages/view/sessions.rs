@@ -12,7 +12,7 @@ use super::shell::Shell;
 use super::words::{When, command_line, visible, watching};
 use super::{Scene, html};
 use crate::access::Identity;
-use crate::actions::sessions::beside_whom;
+use crate::actions::sessions::{beside_whom, in_place_of_command, may_look};
 use crate::world::{AnyContainer, World};
 
 /// A session's row.
@@ -55,7 +55,7 @@ impl SessionRow {
             (None, Some(pid)) => (format!("/processes/{pid}"), Some(format!("process {pid}"))),
             (None, None) => (String::new(), None),
         };
-        let looks = scene.who.may_look_into(&session.owner);
+        let looks = may_look(world, scene.who, session);
         let state = match &session.exit {
             None => "running".to_owned(),
             Some(exit) => match exit.kind {
@@ -75,7 +75,7 @@ impl SessionRow {
             command: if looks {
                 command_line(&session.command)
             } else {
-                "another person's".to_owned()
+                in_place_of_command(session).to_owned()
             },
             owner: session.owner.to_string(),
             running: session.exit.is_none(),
@@ -169,7 +169,7 @@ impl Listing {
             let text = format!(
                 "{} {} {} {}",
                 container.as_ref().map_or("", AnyContainer::name),
-                if who.may_look_into(&session.owner) {
+                if may_look(world, who, session) {
                     session.command.join(" ")
                 } else {
                     String::new()

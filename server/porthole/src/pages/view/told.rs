@@ -227,6 +227,27 @@ fn an_engine_in_trouble_is_a_line_of_the_list() {
         line.contains("timed out.</span>") || line.contains("timed out. Its"),
         "{line}"
     );
+    // Where it listens and what was said there is for administrators.
+    for role in [Role::Viewer, Role::User] {
+        let who = sample::identity("ada", role);
+        let scene = Scene {
+            base: "",
+            who: &who,
+        };
+        let line = containers::region(&world, scene, &Listing::default()).slot("engines");
+        assert!(line.contains("Docker does not answer"), "{line}");
+        assert!(!line.contains("docker.sock"), "{line}");
+        assert!(!line.contains("timed out"), "{line}");
+        let told = serde_json::to_string(&world.engine_states(&who)).expect("JSON");
+        assert!(told.contains("Docker does not answer"), "{told}");
+        assert!(!told.contains("docker.sock"), "{told}");
+        assert!(!told.contains("timed out"), "{told}");
+    }
+    let told = serde_json::to_string(&world.engine_states(&admin)).expect("JSON");
+    assert!(
+        told.contains("docker.sock") && told.contains("timed out"),
+        "{told}"
+    );
     let unasked = lines(&sample::nested());
     assert!(unasked.contains("docker = true"), "{unasked}");
 }

@@ -216,6 +216,103 @@ async fn a_session_in_another_engines_container_is_typed_into_by_administrators(
 }
 
 #[tokio::test]
+async fn what_is_shown_of_the_host_is_for_who_may_look_into_it() {
+    let scene = Scene::new().await;
+    let hosts = json!({"image": "busybox", "namespaces": {"pid": "host"}});
+    let hosts = add(&scene, 1, "owner", hosts);
+    let anothers = add(&scene, 2, "other", json!({"image": "busybox"}));
+    let beside: ContainerId = "none-900-1".parse().expect("an id");
+    let out = Some(NamespaceType::Net);
+    // As who opened it as an administrator and is none any more.
+    for (number, container, left_out, owners) in [
+        (1, &scene.container, None, 200),
+        (2, &scene.container, Some(NamespaceType::Time), 200),
+        (3, &scene.container, out, 403),
+        (4, &hosts, Some(NamespaceType::Pid), 403),
+        (5, &anothers, None, 403),
+        (6, &beside, None, 403),
+    ] {
+        let id = SessionId::from_bytes([number; 16]);
+        let mut session = session(&id, container, "owner");
+        if let (Some(joined), Some(kind)) = (&mut session.joined, left_out) {
+            joined.get_mut(kind).whose = Whose::Host;
+        }
+        scene.state.world.learn_session(&session);
+        for what in ["journal", "attach", "trace"] {
+            let path = format!("/api/v1/sessions/{id}/{what}");
+            for (who, may) in [
+                (Who::Owner, owners == 200),
+                (Who::Other, false),
+                (Who::Viewer, true),
+                (Who::Admin, true),
+            ] {
+                let status = scene.status(&Method::GET, &path, who).await;
+                assert_eq!(status != 403, may, "{path}: {status} as {who:?}");
+                if what == "journal" && may {
+                    assert_eq!(status, 200, "the control: {path} as {who:?}");
+                }
+            }
+        }
+        let path = format!("/api/v1/sessions/{id}");
+        let request = scene.request(&Method::GET, &path, Who::Owner);
+        let told = json_of(scene.send(request).await).await;
+        assert_eq!(told["command"].is_array(), owners == 200, "{told}");
+    }
+    let request = scene.request(&Method::GET, "/sessions", Who::Owner);
+    let body = scene.send(request).await.into_body();
+    let page = axum::body::to_bytes(body, 1 << 20).await.expect("a page");
+    let page = String::from_utf8_lossy(&page);
+    let hidden = "an administrator&#39;s session in the host&#39;s namespaces";
+    assert!(page.contains(hidden), "{page}");
+}
+
+#[tokio::test]
+async fn what_an_administrator_runs_beside_a_container_is_not_its_owners_to_see() {
+    let scene = Scene::new().await;
+    let admins = SessionId::from_bytes([3; 16]);
+    let inside = SessionId::from_bytes([4; 16]);
+    for (id, by, whose) in [
+        (&admins, "admin", Whose::Host),
+        (&inside, "admin", Whose::Container),
+    ] {
+        let mut session = session(id, &scene.container, by);
+        if let Some(joined) = &mut session.joined {
+            joined.get_mut(NamespaceType::Pid).whose = whose;
+        }
+        scene.state.world.learn_session(&session);
+    }
+    let of = |pid: i32, session: Option<&SessionId>| {
+        let mut process = observed(pid, Some(&scene.container));
+        process.args = vec!["mysql".to_owned(), "-phunter2".to_owned()];
+        process.session = session.cloned();
+        process
+    };
+    scene.state.world.observe(Update {
+        full: true,
+        processes: vec![
+            of(201, None),
+            of(202, Some(&inside)),
+            of(203, Some(&admins)),
+        ],
+        ..Update::default()
+    });
+    for (pid, owners) in [(201, true), (202, true), (203, false)] {
+        for (who, may) in [
+            (Who::Owner, owners),
+            (Who::Viewer, true),
+            (Who::Admin, true),
+        ] {
+            let path = format!("/api/v1/processes/{pid}");
+            let told = json_of(scene.send(scene.request(&Method::GET, &path, who)).await).await;
+            assert_eq!(told["args"].is_array(), may, "{pid} as {who:?}: {told}");
+            let path = format!("{path}/detail");
+            let status = scene.status(&Method::GET, &path, who).await;
+            assert_eq!(status, if may { 503 } else { 403 }, "{path} as {who:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_administrators_go_beyond_the_ceilings() {
     let scene = Scene::new().await;
     let path = "/api/v1/containers";

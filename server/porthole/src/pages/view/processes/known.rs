@@ -9,6 +9,7 @@ use porthole_protocol::observation::Process;
 
 use super::super::words::visible;
 use super::super::{Scene, reference};
+use crate::actions::sessions::may_look_at_process;
 use crate::world::{AnyContainer, World};
 
 /// A container as a row names it.
@@ -76,7 +77,9 @@ impl<'a> Known<'a> {
     pub fn may_look(&self, process: &Process) -> bool {
         match (&process.container, self.place(process)) {
             (None, _) => self.scene.who.may_look_into_host(),
-            (Some(_), Some(place)) => place.may_look,
+            (Some(_), Some(place)) => {
+                place.may_look && may_look_at_process(self.world, self.scene.who, process)
+            }
             // Whose it is is not known yet.
             (Some(_), None) => self.scene.who.is_admin(),
         }
