@@ -215,10 +215,24 @@ test("the wires: a pair of veth from a bridge's port into another namespace", as
   await page.getByText("The wires as a list (1)").click();
   await page.locator("#wires li").getByText(`port0, port of br-test, in cat ${outer.pid} to eth0 in cat ${inner.pid}`).waitFor();
   assert.deepEqual(await new AxeBuilder(page).violations(), []);
-  // What changes is there when it is read again.
+  // What changes is there without a reload, and what one has opened stays open.
+  await page.evaluate(() => (window.unchanged = true));
   execFileSync("nsenter", ["--net", "--target", String(inner.pid), "ip", "link", "del", "eth0"]);
-  await page.getByRole("button", { name: "Read again" }).click();
   await until("the wire is gone", async () => (await drawing.locator(".wires .pair").count()) === 0);
+  assert.equal(await page.evaluate(() => window.unchanged), true);
+  execFileSync("nsenter", ["--net", "--target", String(outer.pid), "ip", "link", "add", "port1", "type", "veth", "peer", "name", "eth1", "netns", String(inner.pid)]);
+  await until("another wire is drawn", async () => (await drawing.locator(".wires .pair").count()) === 1);
+  await page.locator("#wires li").getByText("port1").waitFor();
+  // While nothing changes it is read every ten seconds at most.
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  let reads = 0;
+  const count = (request) => (reads += request.url().includes("/namespaces/wires") ? 1 : 0);
+  page.on("request", count);
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  page.off("request", count);
+  assert.ok(reads <= 5, `${reads} readings in five seconds`);
+  execFileSync("nsenter", ["--net", "--target", String(outer.pid), "ip", "link", "del", "port1"]);
+  await until("that is gone too", async () => (await drawing.locator(".wires .pair").count()) === 0);
   assert.equal(await line("br-test").count(), 1);
   // One that has only loopback is a name in a line.
   await open(`/namespaces?view=wires&q=net:[${inode(inner.pid, "net")}]`);

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -225,4 +225,48 @@ fn a_port_that_the_kernel_chose_is_the_one_that_is_told() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.contains(" 200 "), "{answer}");
+}
+
+#[test]
+fn networks_are_called_what_lsns_calls_them_there() {
+    // In a network of its own, so that the host's is left alone.
+    let porthole = Confined::start(&["unshare", "--net"]);
+    let other = Unshared::start(&["--net"]);
+    let inner = other.init();
+    let net = host::namespaces(inner)["net"];
+    let serve = porthole.processes()[0].to_string();
+    let there = |words: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &serve]).args(words);
+        let output = command.stdin(Stdio::null()).output().expect("nsenter");
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let path = format!("/api/v1/namespaces/net/{net}");
+    let netnsid = || {
+        let (status, body) = porthole.get(&path)?;
+        let body: Value = serde_json::from_str(&body).ok()?;
+        (status == 200).then(|| body["netnsid"].clone())
+    };
+    let before = wait_for("the network", PATIENCE, netnsid);
+    assert_eq!(before, Value::Null, "no wire leads there yet");
+    let peer = inner.to_string();
+    let made = there(&[
+        "ip", "link", "add", "left", "type", "veth", "peer", "right", "netns", &peer,
+    ]);
+    assert!(made.is_some(), "ip link add");
+    wait_for("what lsns says", PATIENCE, || {
+        let said = there(&["lsns", "--json", "--type", "net", "--output", "NS,NETNSID"])?;
+        let list: Value = serde_json::from_str(&said).ok()?;
+        let rows = list["namespaces"].as_array().expect("a list").iter();
+        let row = rows
+            .clone()
+            .find(|row| row["ns"].to_string().contains(&net.to_string()))?;
+        let theirs: u64 = row["netnsid"].to_string().trim_matches('"').parse().ok()?;
+        (netnsid()?.as_u64() == Some(theirs)).then_some(())
+    });
+    let page = porthole.page(&format!("/namespaces/net/{net}"));
+    assert!(page.contains("Net ID"), "{page}");
 }

@@ -9,16 +9,32 @@ use serde_json::Value;
 
 use super::{hosts, items, json_of, number, open_host, told};
 
-/// A namespace as both tell it: processes, leader, owner and parent; 0 where there is none.
-type Row = (u64, u64, u64, u64);
+/// A namespace as both tell it: processes, leader, owner and parent, 0 where there is none; and of
+/// its leader the user, of a network the number that it has in the host's.
+type Row = (u64, u64, u64, u64, User, Option<u64>);
+
+/// Number and name.
+type User = Option<(u64, String)>;
 
 fn by_lsns() -> BTreeMap<u64, Row> {
-    let columns = "NS,TYPE,NPROCS,PID,PNS,ONS";
+    let columns = "NS,TYPE,NPROCS,PID,PNS,ONS,UID,USER,NETNSID";
     let list = json_of(&["lsns", "-J", "--list", "-o", columns]);
     let rows = list["namespaces"].as_array().expect("a list").iter();
     rows.map(|row| {
         let field = |name: &str| row.get(name).filter(|v| !v.is_null()).map_or(0, number);
-        let values = (field("nprocs"), field("pid"), field("ons"), field("pns"));
+        let user = Some((number(&row["uid"]), text(&row["user"])));
+        // It says "unassigned" where there is none.
+        let netnsid = row["netnsid"].as_str().and_then(|id| id.parse().ok());
+        let netnsid = netnsid.or(row["netnsid"].as_u64());
+        let nests = (field("ons"), field("pns"));
+        let values = (
+            field("nprocs"),
+            field("pid"),
+            nests.0,
+            nests.1,
+            user,
+            netnsid,
+        );
         (number(&row["ns"]), values)
     })
     .collect()
@@ -35,6 +51,12 @@ fn by_porthole(porthole: &Instance) -> BTreeMap<u64, Row> {
                 field("leader"),
                 owner(one),
                 field("parent"),
+                one["uid"].as_u64().map(|uid| {
+                    // Who has no name is called by their number there.
+                    let name = one["user"].as_str().map(str::to_owned);
+                    (uid, name.unwrap_or_else(|| uid.to_string()))
+                }),
+                one["netnsid"].as_u64(),
             );
             (field("inode"), values)
         })
@@ -63,6 +85,25 @@ fn all_of_the_host_are_what_lsns_lists() {
         .map(|(_, inode)| inode)
         .collect();
     assert_eq!(ours.len(), 4);
+    // The host has a name for one user and none for another.
+    let named = Unshared::run(
+        &["--uts"],
+        &["setpriv", "--reuid=nobody", "sleep", "1000000"],
+    );
+    let strange = Unshared::run(
+        &["--uts"],
+        &["setpriv", "--reuid=3999999", "sleep", "1000000"],
+    );
+    for (bare, user) in [(&named, "nobody".into()), (&strange, Value::Null)] {
+        let path = format!(
+            "/api/v1/namespaces/uts/{}",
+            host::namespaces(bare.init())["uts"]
+        );
+        wait_for("its user", PATIENCE, || {
+            let answer = porthole.admin().get(&path);
+            (answer.status == 200 && answer.json()["user"] == user).then_some(())
+        });
+    }
     wait_for("what lsns lists", PATIENCE, || {
         let before = by_lsns();
         let told = by_porthole(&porthole);
@@ -93,6 +134,8 @@ fn same(told: Option<&Row>, theirs: &Row) -> bool {
             && ours.1 == theirs.1
             && or_unread(ours.2, theirs.2)
             && or_unread(ours.3, theirs.3)
+            && ours.4 == theirs.4
+            && ours.5 == theirs.5
     })
 }
 

@@ -86,7 +86,11 @@ fn three_deep_each_within_the_next() {
     let outer = format!("q={}/{}&engine=none", words[0], words[1]);
     assert_eq!(search(&porthole, &outer), [init]);
     let other = format!("q={}/{}&engine=docker", words[0], words[1]);
-    assert_eq!(search(&porthole, &other), [], "it is no container of Docker's");
+    assert_eq!(
+        search(&porthole, &other),
+        [],
+        "it is no container of Docker's"
+    );
     let turned = format!("q={}/{}", words[1], words[0]);
     assert_eq!(search(&porthole, &turned), [], "outermost first");
     assert!(search(&porthole, &format!("q={}", words[1])).contains(&init));

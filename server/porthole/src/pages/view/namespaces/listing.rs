@@ -177,7 +177,9 @@ impl Listing {
             let order = match key {
                 "inode" => a.inode.cmp(&b.inode),
                 // Those that have none come last.
-                "netnsid" => (a.netnsid.is_none(), a.netnsid).cmp(&(b.netnsid.is_none(), b.netnsid)),
+                "netnsid" => {
+                    (a.netnsid.is_none(), a.netnsid).cmp(&(b.netnsid.is_none(), b.netnsid))
+                }
                 "processes" => a.processes.cmp(&b.processes),
                 "pid" => a.leader.cmp(&b.leader),
                 "command" => command(a).cmp(&command(b)),

@@ -1,5 +1,7 @@
 //! What pages about namespaces show, to whom, and how fast.
 
+mod changes;
+
 use std::time::{Duration, Instant};
 
 use porthole_protocol::inspection::{Document, Inspected};
