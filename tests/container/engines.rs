@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use porthole_protocol::container::Timestamp;
+use porthole_protocol::container::{RestartPolicy, Signal as Number, Timestamp};
 use porthole_protocol::engines::{
-    EngineContainer, FailureCode, Health, LogPart, LogRecord, LogStream, RestartPolicy, RunState,
-    Signal as Number, Timeout, Verb,
+    EngineContainer, FailureCode, Health, LogPart, LogRecord, LogStream, RunState, Timeout, Verb,
 };
 use porthole_tests::broker::{Broker, Line, Log, reference};
 use porthole_tests::engines::{DockerDaemon, IMAGE, Podman};

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use porthole_protocol::container::Timestamp;
+use porthole_protocol::container::{RestartPolicy, Timestamp};
 use porthole_protocol::engine::Engine;
 use porthole_protocol::engines::{
     Compose, EndpointId, EngineContainer, Environment, Health, HostPort, LIST_LIMIT, Mount,
-    Network, Port, RestartPolicy, RunState, TEXT_LIMIT,
+    Network, Port, RunState, TEXT_LIMIT,
 };
 use porthole_protocol::id::{ContainerId, HostPid};
 use serde::Deserialize;

@@ -2,8 +2,11 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 /// The output's file name.
 const OUTPUT: &str = "output";
@@ -47,6 +50,22 @@ pub fn open(directory: &Path) -> io::Result<Files> {
     open_with(directory, false)
 }
 
+/// Opens the journal in a directory of somebody who is not trusted, below `root`: by no link.
+/// What the files are is for the caller to look at.
+pub fn open_beneath(root: impl AsFd, directory: &Path) -> io::Result<Files> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    // Opened for both, a FIFO too is opened without waiting.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let one = |name| -> io::Result<File> {
+        let path = directory.join(name);
+        Ok(openat2(root.as_fd(), path, flags, Mode::empty(), resolve)?.into())
+    };
+    Ok(Files {
+        journal: one(OUTPUT)?,
+        index: one(INDEX)?,
+    })
+}
+
 fn open_with(directory: &Path, create: bool) -> io::Result<Files> {
     let one = |name| {
         OpenOptions::new()
@@ -55,7 +74,7 @@ fn open_with(directory: &Path, create: bool) -> io::Result<Files> {
             .create(create)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(directory.join(name))
     };
     Ok(Files {

@@ -24,7 +24,7 @@ mod reader;
 mod relay;
 mod trim;
 
-pub use files::{Files, create, open};
+pub use files::{Files, create, open, open_beneath};
 pub use index::Cursor;
 pub use reader::{Reader, Run};
 pub use relay::{Pumped, Relay, Sources};

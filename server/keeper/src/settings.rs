@@ -84,6 +84,11 @@ impl Places {
         self.keeper().join("sessions")
     }
 
+    /// What is the server's own.
+    pub(crate) fn server(&self) -> PathBuf {
+        self.root.join("server")
+    }
+
     /// Where monitors listen.
     pub(crate) fn monitors(&self) -> PathBuf {
         self.run.join("m")

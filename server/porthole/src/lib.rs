@@ -29,6 +29,7 @@ pub mod server;
 pub mod settings;
 pub mod state;
 pub mod store;
+pub mod usage;
 pub mod world;
 
 pub use refusal::Refusal;

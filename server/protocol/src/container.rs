@@ -4,6 +4,9 @@
 //! is parsed, at the API and again in the keeper.
 
 mod moment;
+mod network;
+mod restart;
+mod signal;
 mod spec;
 mod text;
 mod user;
@@ -11,13 +14,17 @@ mod user;
 use serde::{Deserialize, Serialize};
 
 pub use self::moment::Timestamp;
-pub use self::spec::{ContainerSpec, Limits, NamespaceChoice, TimeOffset};
+pub use self::network::{ContainerNetwork, NetworkChoice, Publish, Transport};
+pub use self::restart::RestartPolicy;
+pub use self::signal::Signal;
+pub use self::spec::{Change, ContainerSpec, Limits, NamespaceChoice, TimeOffset};
 pub use self::text::{
     AbsolutePath, Argument, ContainerName, EnvName, Hostname, ImageName, Invalid, Owner,
 };
 pub use self::user::{NameOrId, UserSpec};
 use crate::engine::Engine;
 use crate::id::{ContainerId, HostPid, NamespaceInode};
+use crate::image::{Digest, StoredImage};
 use crate::namespace::{Isolation, PerNamespace};
 use crate::session::Exit;
 
@@ -93,6 +100,9 @@ pub struct Container {
     pub owner: Owner,
     /// What was asked for, with the defaults that are in force filled in.
     pub spec: ContainerSpec,
+    /// The imported image that it was made of, whatever that is called by now.
+    #[serde(default)]
+    pub image_id: Option<Digest>,
     /// What it is doing.
     pub state: ContainerState,
     /// Why its last start failed.
@@ -107,6 +117,12 @@ pub struct Container {
     pub started_at: Option<Timestamp>,
     /// When its last run ended.
     pub finished_at: Option<Timestamp>,
+    /// How often it was started again by its restart policy, since a person started it.
+    #[serde(default)]
+    pub restarts: u32,
+    /// When its restart policy starts it again.
+    #[serde(default)]
+    pub restart_at: Option<Timestamp>,
     /// Its eight namespaces.
     pub namespaces: PerNamespace<ContainerNamespace>,
     /// Its user ids.
@@ -128,4 +144,7 @@ pub struct Image {
     pub command: Vec<Argument>,
     /// Why no container can be made of it on this machine, and what to do.
     pub unavailable: Option<String>,
+    /// Where it was imported: what is known of it.
+    #[serde(default)]
+    pub stored: Option<Box<StoredImage>>,
 }

@@ -29,13 +29,13 @@ mod log;
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::{Invalid, Timestamp};
+use crate::container::{Invalid, Signal, Timestamp};
 use crate::engine::Engine;
 use crate::id::{ContainerId, HostPid};
 
 pub use container::{
     Compose, EngineContainer, Environment, Health, HostPort, LIST_LIMIT, Mount, Network, Port,
-    RestartPolicy, RunState, TEXT_LIMIT,
+    RunState, TEXT_LIMIT,
 };
 pub use log::{LOG_LIMIT, LogRecord, LogStream};
 
@@ -217,12 +217,6 @@ macro_rules! bounded {
     };
 }
 
-bounded!(
-    /// A signal's number, 1 to 64.
-    Signal(u8),
-    (1..=64),
-    "a signal is a number from 1 to 64"
-);
 bounded!(
     /// Seconds that a container has to end by itself, at most an hour.
     Timeout(u32),

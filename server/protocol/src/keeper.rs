@@ -17,8 +17,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::{Container, ContainerSpec, Image, Owner};
+use crate::container::{Change, Container, ContainerSpec, Image, ImageName, Owner};
 use crate::id::{ContainerId, SessionId};
+use crate::image::{ImageBounds, Importing};
 use crate::inspection::{Subject, What};
 use crate::session::{FidelityLine, Session, SessionSpec, Target, Tried};
 use crate::trace::Trace;
@@ -63,13 +64,38 @@ pub enum Request {
         /// Which.
         container: ContainerId,
     },
-    /// End a container's init by SIGTERM, and by SIGKILL after the timeout. Reply: `Container`,
-    /// once it has ended.
+    /// End a container's init by its stop signal, and by SIGKILL after the timeout. Its restart
+    /// policy is in force no longer. Reply: `Container`, once it has ended.
     Stop {
         /// Which.
         container: ContainerId,
-        /// How long SIGTERM has, in milliseconds.
+        /// How long the signal has, in milliseconds.
         timeout_ms: u64,
+    },
+    /// Stop a container where it runs, and start it. With two descriptors, as `Start`. Reply:
+    /// `Container`, once its program runs.
+    Restart {
+        /// Which.
+        container: ContainerId,
+        /// As for `Stop`.
+        timeout_ms: u64,
+    },
+    /// Freeze every process of a container. Reply: `Container`, once they stand still.
+    Pause {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Let them go on. Reply: `Container`.
+    Unpause {
+        /// Which.
+        container: ContainerId,
+    },
+    /// Give a container another name, other limits or another restart policy. Reply: `Container`.
+    Change {
+        /// Which.
+        container: ContainerId,
+        /// What.
+        change: Change,
     },
     /// Send a container's init a signal. Reply: `Container`.
     Kill {
@@ -129,6 +155,33 @@ pub enum Request {
         /// What of it.
         what: What,
     },
+    /// Make an image of an archive. With one descriptor: the archive, a regular file of the
+    /// server's own, open for reading. Reply: `Image`, once it is there.
+    ImportImage {
+        /// What it is to be called; where nothing is given, as the archive calls it.
+        name: Option<ImageName>,
+        /// Who asked.
+        owner: Owner,
+    },
+    /// Give an imported image another name beside those that it has. Reply: `Image`.
+    TagImage {
+        /// Which, by a name or by its digest.
+        image: ImageName,
+        /// The new name. Another image that has it loses it.
+        name: ImageName,
+    },
+    /// Take an imported image's name away, and the image itself with its last name; all of them
+    /// where it is meant by its digest. Refused while containers are made of it. Reply:
+    /// `ImagesGone`.
+    RemoveImage {
+        /// Which, by a name or by its digest.
+        image: ImageName,
+    },
+    /// Remove imported images that no container is made of. Reply: `ImagesGone`.
+    PruneImages {
+        /// Those that have names too.
+        all: bool,
+    },
 }
 
 /// What the keeper sends.
@@ -166,6 +219,15 @@ pub enum Reply {
     Inspecting,
     /// Calls.
     Trace(Trace),
+    /// The image as it is now.
+    Image(Box<Image>),
+    /// Names that are gone, with their images or without.
+    ImagesGone {
+        /// Which; an image without a name by its digest.
+        names: Vec<ImageName>,
+        /// Bytes on the disk that nothing needs any more.
+        freed: u64,
+    },
     /// It was not done.
     Failed(Failure),
 }
@@ -196,6 +258,8 @@ pub struct Policy {
     /// with a writable `/proc/sys` or `/sys`.
     /// That is as much as being root of the machine.
     pub join_privileged: bool,
+    /// What is taken of an archive that becomes an image.
+    pub images: ImageBounds,
 }
 
 /// What is so now.
@@ -212,6 +276,10 @@ pub enum Event {
     SessionGone(SessionId),
     /// An image is or has become this.
     Image(Box<Image>),
+    /// There is no image of this name any more.
+    ImageGone(ImageName),
+    /// How far an import has come.
+    Importing(Importing),
     /// Everything that was there when `Watch` was asked has been told.
     Synced,
 }

@@ -267,6 +267,10 @@ pub struct Exit {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+    /// Whether the kernel has killed a process of the container, during this run of it, because
+    /// its memory was all in use.
+    #[serde(default)]
+    pub oom_killed: bool,
 }
 
 /// A shell that was looked for, and what the kernel answered.

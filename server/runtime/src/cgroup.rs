@@ -15,7 +15,9 @@
 
 mod detect;
 mod foreign;
+mod freezer;
 mod limits;
+mod memory;
 
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +32,7 @@ use rustix::io::Errno;
 use crate::step::{Step, StepError};
 
 pub use foreign::ForeignGroup;
+pub use freezer::Freezing;
 
 /// What a controller limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,12 +132,43 @@ impl Cgroups {
             }
             make(&instance, id.as_str(), &tree.place)?;
             let group = open_directory(&instance, id.as_str(), &tree.place)?;
-            for controller in &tree.controllers {
-                if std::ptr::eq(tree, &self.unified) {
-                    limits::unified(&group, *controller, limits)?;
-                } else {
-                    limits::legacy(&group, *controller, limits)?;
-                }
+            self.limit_in(tree, &group, limits)?;
+        }
+        Ok(())
+    }
+
+    /// Sets other limits of a container that runs. Where one cannot be set, `was` is in force again.
+    pub fn set_limits(
+        &self,
+        id: &ContainerId,
+        limits: &Limits,
+        was: &Limits,
+    ) -> Result<(), Failure> {
+        let memory = limits.memory.unwrap_or(Limits::DEFAULT_MEMORY);
+        if limits.memory != was.memory {
+            self.check_memory(id, memory)?;
+        }
+        self.limit(id, limits).map_err(|error| {
+            // Of what was in force before nothing is refused.
+            let _ = self.limit(id, was);
+            memory::refused(error, memory)
+        })
+    }
+
+    fn limit(&self, id: &ContainerId, limits: &Limits) -> Result<(), StepError> {
+        for tree in self.trees() {
+            let group = self.open(tree, &[id.as_str()])?;
+            self.limit_in(tree, &group, limits)?;
+        }
+        Ok(())
+    }
+
+    fn limit_in(&self, tree: &Tree, group: &OwnedFd, limits: &Limits) -> Result<(), StepError> {
+        for controller in &tree.controllers {
+            if std::ptr::eq(tree, &raw const self.unified) {
+                limits::unified(group, *controller, limits)?;
+            } else {
+                limits::legacy(group, *controller, limits)?;
             }
         }
         Ok(())
@@ -189,20 +223,6 @@ impl Cgroups {
                 .lines()
                 .count()),
             None => Ok(0),
-        }
-    }
-
-    /// Stops every process of a container until [`Cgroups::thaw`].
-    pub fn freeze(&self, id: &ContainerId) -> Result<(), Failure> {
-        let group = self.open(&self.unified, &[id.as_str()])?;
-        Ok(write(&group, "cgroup.freeze", "1", Step::FreezeCgroup)?)
-    }
-
-    /// Lets a container's processes go on. Without effect on one that is not frozen.
-    pub fn thaw(&self, id: &ContainerId) -> Result<(), Failure> {
-        match self.try_open(&self.unified, &[id.as_str()])? {
-            Some(group) => Ok(write(&group, "cgroup.freeze", "0", Step::ThawCgroup)?),
-            None => Ok(()),
         }
     }
 

@@ -98,7 +98,8 @@ pub(crate) fn without_descriptors(bytes: &[u8]) -> Incoming {
 /// How many descriptors come with a request.
 const fn expected(request: &Request) -> usize {
     match request {
-        Request::Start { .. } | Request::OpenSession { .. } => 2,
+        Request::Start { .. } | Request::Restart { .. } | Request::OpenSession { .. } => 2,
+        Request::ImportImage { .. } => 1,
         _ => 0,
     }
 }

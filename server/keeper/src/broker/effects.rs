@@ -12,10 +12,10 @@ use porthole_protocol::keeper::{
 use porthole_protocol::session::Target;
 use porthole_protocol::trace::Trace;
 use porthole_sys::process::{Child, Clone, SingleThreaded};
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, fstatfs};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::connection::Closed;
+use super::journals::check_journal;
 use super::worker::{Work, Worker};
 use super::{Broker, Source};
 use crate::ledger::{Config, Effect, Ticket};
@@ -27,12 +27,18 @@ use crate::{ground, store};
 impl Broker {
     /// A request that a server may make at this point.
     pub(super) fn request(&mut self, ticket: Ticket, request: Request, descriptors: Vec<OwnedFd>) {
-        if let Ok(pair) = <[OwnedFd; 2]>::try_from(descriptors) {
-            let peer = self
-                .connections
-                .get(&ticket.connection)
-                .and_then(|connection| connection.packet.credentials().ok());
-            if let Err(failure) = check_journal(&pair, peer.map(|peer| peer.uid)) {
+        let peer = self
+            .connections
+            .get(&ticket.connection)
+            .and_then(|connection| connection.packet.credentials().ok());
+        let peer = peer.map(|peer| peer.uid);
+        let pair = <[OwnedFd; 2]>::try_from(descriptors).map_err(|mut other| other.pop());
+        if let Err(Some(archive)) = pair {
+            if let Err(failure) = self.take_archive(ticket, archive, peer) {
+                return self.reply(ticket, Reply::Failed(failure), Vec::new());
+            }
+        } else if let Ok(pair) = pair {
+            if let Err(failure) = check_journal(&pair, peer) {
                 return self.reply(ticket, Reply::Failed(failure), Vec::new());
             }
             // A number that is used twice at once would take the first one's descriptors away.
@@ -67,13 +73,20 @@ impl Broker {
             Effect::Save(id) => self.save(&id),
             Effect::SaveSession(id) => self.save_session(&id),
             Effect::Forget(id) => self.forget(&id),
-            Effect::Launch(id, ticket) => self.launch(&id, ticket),
+            Effect::Launch(id, starter) => self.launch(&id, starter),
+            Effect::Freeze(id) => self.freeze(&id),
+            Effect::Thaw(id) => self.thaw(&id),
+            Effect::Configure(config, was) => self.work(Work::Configure(config, was)),
             Effect::Join(joining) => self.join(&joining),
             Effect::Send(target, message) => self.send(&target, &message),
             Effect::Attach(target, ticket) => self.attach(&target, ticket),
             Effect::Trace(target, ticket) => self.trace(&target, ticket),
             Effect::Observe(ticket) => self.observe(ticket),
             Effect::Inspect(ticket, subject, what) => self.inspect(ticket, subject, what),
+            Effect::Import(import) => self.import_image(import),
+            Effect::SaveImages(images) => self.save_images(images),
+            Effect::UseImages(images) => self.ground.images.hold(images),
+            Effect::SweepImages(kept) => self.sweep_images(kept),
             Effect::Kill(target) => self.kill(&target),
             Effect::KillMonitor(target) => {
                 if let Some(process) = self.monitors.get(&target).and_then(|l| l.process.as_ref()) {
@@ -87,6 +100,7 @@ impl Broker {
 
     pub(super) fn reply(&mut self, ticket: Ticket, reply: Reply, descriptors: Vec<OwnedFd>) {
         self.descriptors.remove(&ticket);
+        self.drop_archive(ticket, &reply);
         let message = FromKeeper::Reply {
             id: ticket.id,
             reply: Box::new(reply),
@@ -94,7 +108,7 @@ impl Broker {
         self.send_to(ticket.connection, &message, descriptors);
     }
 
-    fn tell(&mut self, event: &Event) {
+    pub(super) fn tell(&mut self, event: &Event) {
         let watching: Vec<u64> = self
             .connections
             .iter()
@@ -175,6 +189,9 @@ impl Broker {
             (Work::Make(config), Ok(())) => self.ledger.made(&config.id),
             (Work::Make(config), Err(failure)) => self.ledger.not_made(&config.id, failure),
             (Work::Unmake(id), report) => self.ledger.removed(id, report),
+            (Work::Configure(config, _), report) => {
+                self.ledger.changed(&config.id, report, Self::now())
+            }
         }
     }
 
@@ -273,47 +290,7 @@ fn fork_observer(settings: &Settings) -> io::Result<(OwnedFd, Child)> {
     Ok((ours, child))
 }
 
-/// File systems that are the kernel's own, see statfs(2): what is written there does something.
-const KERNELS_OWN: [i64; 12] = [
-    0x9fa0,      // proc
-    0x6265_6572, // sysfs
-    0x0027_e0eb, // cgroup
-    0x6367_7270, // cgroup2
-    0x7363_6673, // securityfs
-    0x6462_6720, // debugfs
-    0x7472_6163, // tracefs
-    0x6265_6570, // configfs
-    0x4249_4e4d, // binfmt_misc
-    0xcafe_4a11, // bpf
-    0xf97c_ff8c, // selinuxfs
-    0xde5e_81e4, // efivarfs
-];
-
-/// Journal and index must be plain files of whoever passes them, open for both, into which
-/// splice(2) can move.
-fn check_journal(pair: &[OwnedFd; 2], owner: Option<u32>) -> Result<(), Failure> {
-    let fit = |fd: &OwnedFd| {
-        let regular = fstat(fd).is_ok_and(|stat| {
-            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-                && Some(stat.st_uid) == owner
-        });
-        let flags = fcntl_getfl(fd).unwrap_or(OFlags::APPEND);
-        regular
-            && flags.contains(OFlags::RDWR)
-            && !flags.contains(OFlags::APPEND)
-            && fstatfs(fd).is_ok_and(|system| !KERNELS_OWN.contains(&system.f_type))
-    };
-    if pair.iter().all(fit) {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            FailureCode::BadRequest,
-            "journal and index must be regular files of the server's own on a disk, open for reading and writing, not for appending",
-        ))
-    }
-}
-
-fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
+pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     let filled = rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty());
     match filled {
         Ok(count) if count == bytes.len() => Ok(()),
@@ -332,40 +309,4 @@ fn shortened(mut trace: Trace) -> Trace {
         trace.steps.truncate(kept);
     }
     trace
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::File;
-
-    #[test]
-    fn a_journal_is_a_file_of_whoever_passes_it() {
-        let directory = tempfile::tempdir().expect("directory");
-        let own = rustix::process::geteuid().as_raw();
-        let open = |path: &std::path::Path, append| -> OwnedFd {
-            File::options()
-                .read(true)
-                .write(true)
-                .append(append)
-                .open(path)
-                .expect("open")
-                .into()
-        };
-        let path = directory.path().join("output");
-        File::create(&path).expect("file");
-        let plain = || open(&path, false);
-        let check = |other: OwnedFd, owner| check_journal(&[plain(), other], owner).is_ok();
-        assert!(check(plain(), Some(own)), "control");
-        assert!(!check(plain(), Some(own + 1)), "somebody else's");
-        assert!(!check(plain(), None), "nobody knows whose");
-        assert!(!check(open(&path, true), Some(own)), "for appending");
-        let kernels = open("/proc/self/comm".as_ref(), false);
-        assert_eq!(fstat(&kernels).expect("status").st_uid, own, "control");
-        assert!(!check(kernels, Some(own)), "the kernel's");
-        let read_only = File::open(&path).expect("open").into();
-        assert!(!check(read_only, Some(own)), "for reading only");
-        let device = open("/dev/null".as_ref(), false);
-        assert!(!check(device, Some(own)), "a device");
-    }
 }

@@ -12,8 +12,11 @@
 
 mod connection;
 mod effects;
+mod freezer;
 mod identity;
+mod images;
 mod inspections;
+mod journals;
 mod monitors;
 mod retention;
 mod servers;
@@ -27,15 +30,17 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::Policy;
 use porthole_protocol::session::Target;
-use porthole_runtime::{Cgroups, Images};
+use porthole_runtime::{Cgroups, Freezing, Images};
 use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::process::Child;
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::process::WaitOptions;
 
 use self::connection::Connection;
+use self::images::ImageWork;
 use self::inspections::Inspection;
 use self::worker::Worker;
 use crate::ledger::{Effect, Ledger, Machine, Now, Ticket};
@@ -59,6 +64,8 @@ enum Source {
     Connection(u64),
     Monitor(Target),
     Worker(u64),
+    Images(u64),
+    Freezer(ContainerId),
 }
 
 /// A connection to a monitor.
@@ -88,6 +95,8 @@ struct Broker {
     connections: BTreeMap<u64, Connection>,
     monitors: BTreeMap<Target, Link>,
     workers: HashMap<u64, Worker>,
+    /// Containers whose processes are coming to a stand.
+    freezing: HashMap<ContainerId, (u64, Freezing)>,
     /// One for each connection that asked for it.
     observers: HashMap<u64, Child>,
     inspections: Vec<Inspection>,
@@ -95,6 +104,7 @@ struct Broker {
     next_look: u64,
     /// What came with requests that are not answered yet.
     descriptors: HashMap<Ticket, [OwnedFd; 2]>,
+    images: ImageWork,
     queue: VecDeque<Effect>,
 }
 
@@ -190,10 +200,12 @@ impl Broker {
             connections: BTreeMap::new(),
             monitors: BTreeMap::new(),
             workers: HashMap::new(),
+            freezing: HashMap::new(),
             observers: HashMap::new(),
             inspections: Vec::new(),
             next_look: 0,
             descriptors: HashMap::new(),
+            images: ImageWork::default(),
             queue: VecDeque::new(),
         };
         let number = broker.number(Source::Listener);
@@ -233,6 +245,8 @@ impl Broker {
                 Some(Source::Connection(id)) => self.serve(id, flags),
                 Some(Source::Monitor(target)) => self.hear(&target),
                 Some(Source::Worker(id)) => self.hear_worker(id),
+                Some(Source::Images(number)) => self.hear_images(number),
+                Some(Source::Freezer(id)) => self.look_at_freezer(&id),
                 // Gone since the kernel gathered its event.
                 None => {}
             }

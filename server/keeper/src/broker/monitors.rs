@@ -13,7 +13,7 @@ use porthole_runtime::Cgroups;
 use porthole_sys::packet::Packet;
 
 use super::{Broker, Link, MESSAGES_AT_ONCE, Source, identity};
-use crate::ledger::{Config, Joining, Ticket};
+use crate::ledger::{Config, Joining, Starter, Ticket};
 use crate::log::log;
 use crate::monitor::{self, Assignment, io_failure};
 use crate::poll::READ;
@@ -23,9 +23,9 @@ use crate::store;
 const MESSAGE_LIMIT: usize = 256 * 1024;
 
 impl Broker {
-    pub(super) fn launch(&mut self, id: &ContainerId, ticket: Ticket) {
+    pub(super) fn launch(&mut self, id: &ContainerId, starter: Starter) {
         let target = Target::Init(id.clone());
-        if let Err(failure) = self.try_launch(id, ticket) {
+        if let Err(failure) = self.try_launch(id, starter) {
             let effects = self
                 .ledger
                 .said(&target, FromMonitor::Failed(failure), Self::now());
@@ -35,8 +35,11 @@ impl Broker {
         }
     }
 
-    fn try_launch(&mut self, id: &ContainerId, ticket: Ticket) -> Result<(), Failure> {
-        let [journal, index] = self.take_journal(ticket)?;
+    fn try_launch(&mut self, id: &ContainerId, starter: Starter) -> Result<(), Failure> {
+        let [journal, index] = match starter {
+            Starter::Asked(ticket) => self.take_journal(ticket)?,
+            Starter::Policy => self.open_journal(id)?,
+        };
         let directory = self.container_directory(id);
         for old in ["exit.json", "failure.json"] {
             match std::fs::remove_file(directory.join(old)) {
@@ -137,13 +140,6 @@ impl Broker {
             config,
             run,
         })
-    }
-
-    fn take_journal(&mut self, ticket: Ticket) -> Result<[OwnedFd; 2], Failure> {
-        // They are gone where the server that asked is gone.
-        self.descriptors
-            .remove(&ticket)
-            .ok_or_else(|| Failure::new(FailureCode::WrongState, "whoever asked for it has gone"))
     }
 
     pub(super) fn link(

@@ -21,6 +21,7 @@ impl Broker {
     /// Takes over everything that is there.
     pub(super) fn take_over(&mut self) -> io::Result<()> {
         let mut live = live_monitors(&self.ground.places.monitors())?;
+        self.take_over_images();
         self.take_over_containers(&mut live)?;
         self.take_over_sessions(&mut live)?;
         // Whatever is left watches something that was removed since.
@@ -58,6 +59,7 @@ impl Broker {
                 self.work(Work::Unmake(id));
                 continue;
             };
+            let frozen = self.ground.cgroups.is_frozen(&id);
             let target = Target::Init(id);
             let monitor = live.remove(monitor::socket_name(&target));
             let found = Found {
@@ -66,6 +68,7 @@ impl Broker {
                 monitor: monitor.is_some(),
                 exit: read(&directory.join("exit.json")),
                 failure: read(&directory.join("failure.json")),
+                frozen,
             };
             let effects = self.ledger.recover(found, Self::now());
             self.perform(effects);

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use porthole_protocol::container::Limits;
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_sys::packet::Packet;
@@ -25,12 +26,14 @@ pub(super) enum Work {
     Make(Box<Config>),
     /// Delete a container's files; its `config.json` goes first.
     Unmake(ContainerId),
+    /// Set a container's limits where it runs and they were these, and write down what it is.
+    Configure(Box<Config>, Option<Limits>),
 }
 
 impl Work {
     pub(super) fn container(&self) -> &ContainerId {
         match self {
-            Self::Make(config) => &config.id,
+            Self::Make(config) | Self::Configure(config, _) => &config.id,
             Self::Unmake(id) => id,
         }
     }
@@ -40,6 +43,7 @@ impl Work {
         match self {
             Self::Make(config) => make(ground, config, &directory),
             Self::Unmake(id) => unmake(ground, id, &directory),
+            Self::Configure(config, was) => configure(ground, config, was.as_ref(), &directory),
         }
     }
 }
@@ -112,6 +116,7 @@ fn make(ground: &Ground, config: &Config, directory: &Path) -> Result<(), Failur
             &config.spec,
             config.ids,
             &ground.images,
+            config.image_id.as_ref(),
         )?;
         store::write(&directory.join("config.json"), config)
             .map_err(|e| written(e, "writing the container's record"))
@@ -121,6 +126,24 @@ fn make(ground: &Ground, config: &Config, directory: &Path) -> Result<(), Failur
             failure.cleanup = Some(left.message);
         }
         failure
+    })
+}
+
+fn configure(
+    ground: &Ground,
+    config: &Config,
+    was: Option<&Limits>,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let limits = &config.spec.limits;
+    if let Some(was) = was {
+        ground.cgroups.set_limits(&config.id, limits, was)?;
+    }
+    store::write(&directory.join("config.json"), config).map_err(|error| {
+        if let Some(was) = was {
+            let _ = ground.cgroups.set_limits(&config.id, was, limits);
+        }
+        io_failure(&error, "writing the container's record failed")
     })
 }
 

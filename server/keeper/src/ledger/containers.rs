@@ -6,8 +6,8 @@ use porthole_protocol::keeper::{Failure, FailureCode, Reply, Stage};
 use porthole_protocol::monitor::{Started, ToMonitor};
 use porthole_protocol::session::{Exit, ExitKind, Target};
 
-use super::record::{Config, Deadline, Held, Life, Run, Standing, State, Then, Wish};
-use super::{CONTAINERS, Effect, Ledger, Now, START_MS, Ticket, wrong_state};
+use super::record::{Config, Deadline, Held, Life, Run, Standing, Starter, State, Then, Wish};
+use super::{CONTAINERS, Effect, Ledger, Now, START_MS, Ticket, refuse, wrong_state};
 
 impl Ledger {
     pub(super) fn create(
@@ -32,6 +32,7 @@ impl Ledger {
             name: filled.name,
             owner,
             spec: filled.spec,
+            image_id: filled.image_id,
             // A placeholder that holds nothing, until they are allocated.
             ids: filled
                 .ids
@@ -39,18 +40,12 @@ impl Ledger {
             created_at: now.wall,
         };
         let effect = Effect::Make(Box::new(config.clone()));
-        self.containers.insert(
-            id,
-            Held {
-                config,
-                state: State::default(),
-                standing: Standing::Making(ticket),
-                monitor: false,
-                waiting: Vec::new(),
-                deadline: None,
-                next_start: None,
-            },
-        );
+        let state = State {
+            boot: self.boot.clone(),
+            ..State::default()
+        };
+        let held = Held::new(config, state, Standing::Making(ticket));
+        self.containers.insert(id, held);
         Ok(vec![effect])
     }
 
@@ -99,31 +94,52 @@ impl Ledger {
         now: Now,
     ) -> Result<Vec<Effect>, Failure> {
         let held = self.container(id)?;
-        match (&held.state.life, held.standing) {
-            (_, Standing::Removing) => return Err(wrong_state("the container is being removed")),
-            (Life::Running(_), _) => return Err(wrong_state("the container runs already")),
-            (Life::Starting { .. }, _) => {
+        match &held.state.life {
+            Life::Running(run) if run.paused => {
+                return Err(wrong_state("the container is paused; unpause it"));
+            }
+            Life::Running(_) => return Err(wrong_state("the container runs already")),
+            Life::Starting { .. } => {
                 return Err(wrong_state("the container is being started already"));
             }
-            (Life::Created | Life::Exited, _) => {}
+            Life::Created | Life::Exited => {}
         }
-        if held.next_start.is_some() {
+        self.check_start(held)?;
+        Ok(self.start_when_ready(Starter::Asked(ticket), id, now))
+    }
+
+    /// Whether somebody may have it started.
+    pub(super) fn check_start(&self, held: &Held) -> Result<(), Failure> {
+        if held.standing == Standing::Removing {
+            return Err(wrong_state("the container is being removed"));
+        }
+        if matches!(held.next_start, Some(Starter::Asked(_))) {
             return Err(wrong_state("the container is being started already"));
         }
         self.check_policy(held)?;
-        self.check_shared(&held.config.spec)?;
-        if held.monitor {
-            // The last run's output is still being put into the journal.
-            if let Some(held) = self.containers.get_mut(id) {
-                held.next_start = Some(ticket);
-            }
-            return Ok(Vec::new());
+        self.check_shared(&held.config.spec)
+    }
+
+    /// Starts what does not run, now or when the last run's output is in the journal and nothing
+    /// of it is being changed.
+    pub(super) fn start_when_ready(
+        &mut self,
+        starter: Starter,
+        id: &ContainerId,
+        now: Now,
+    ) -> Vec<Effect> {
+        let Some(held) = self.containers.get_mut(id) else {
+            return Vec::new();
+        };
+        if held.monitor || held.changing.is_some() {
+            held.next_start = Some(starter);
+            return Vec::new();
         }
-        Ok(self.begin_start(ticket, id, now))
+        self.begin_start(starter, id, now)
     }
 
     /// Whoever's namespaces it shares must run.
-    fn check_shared(&self, spec: &ContainerSpec) -> Result<(), Failure> {
+    pub(super) fn check_shared(&self, spec: &ContainerSpec) -> Result<(), Failure> {
         for (kind, choice) in &spec.namespaces {
             let NamespaceChoice::Container(reference) = choice else {
                 continue;
@@ -147,20 +163,30 @@ impl Ledger {
         Ok(())
     }
 
-    fn begin_start(&mut self, ticket: Ticket, id: &ContainerId, now: Now) -> Vec<Effect> {
+    fn begin_start(&mut self, starter: Starter, id: &ContainerId, now: Now) -> Vec<Effect> {
         let boot = self.boot.clone();
         let Some(held) = self.containers.get_mut(id) else {
             return Vec::new();
         };
         held.state.life = Life::Starting { boot };
         held.state.error = None;
+        held.state.restart_at = None;
+        held.starter = starter;
         held.monitor = true;
-        held.waiting.push((ticket, Wish::Started));
+        if let Starter::Asked(ticket) = starter {
+            held.waiting.push((ticket, Wish::Started));
+            held.state.stopped = false;
+            held.state.restarts = 0;
+            held.state.backoff_ms = 0;
+        }
         held.deadline = Some(Deadline {
             at_ms: now.ms + START_MS,
             then: Then::GiveUpStarting,
         });
-        vec![Effect::Save(id.clone()), Effect::Launch(id.clone(), ticket)]
+        vec![
+            Effect::Save(id.clone()),
+            Effect::Launch(id.clone(), starter),
+        ]
     }
 
     pub(super) fn container_started(
@@ -181,12 +207,15 @@ impl Ledger {
             host_pid: started.host_pid,
             start_ticks: started.start_ticks,
             namespaces: started.namespaces,
+            paused: false,
         });
         held.state.started_at = Some(now.wall);
         held.state.exit = None;
         held.deadline = None;
+        held.runs_since_ms = now.ms;
         let starters = held.take(Wish::Started);
-        let unwanted = held.waiting.iter().any(|(_, wish)| *wish == Wish::Removed);
+        // Somebody has ended it meanwhile.
+        let unwanted = held.awaits(Wish::Removed) || held.awaits(Wish::Ended);
         // Whoever waits comes first: a keeper that is killed before it has written this down is
         // followed by one that asks the monitor.
         let mut effects: Vec<_> = starters
@@ -201,7 +230,12 @@ impl Ledger {
         effects
     }
 
-    pub(super) fn container_failed(&mut self, id: &ContainerId, failure: Failure) -> Vec<Effect> {
+    pub(super) fn container_failed(
+        &mut self,
+        id: &ContainerId,
+        failure: Failure,
+        now: Now,
+    ) -> Vec<Effect> {
         let Some(held) = self.containers.get_mut(id) else {
             return Vec::new();
         };
@@ -212,6 +246,9 @@ impl Ledger {
         held.state.error = Some(failure.message.clone());
         held.deadline = None;
         let starters = held.take(Wish::Started);
+        if held.starter == Starter::Policy {
+            held.plan_restart(None, now);
+        }
         let mut effects = vec![Effect::Save(id.clone())];
         effects.extend(self.tell(id));
         effects.extend(
@@ -235,9 +272,20 @@ impl Ledger {
         };
         let mut effects = Vec::new();
         if held.lives() {
+            if held.awaits(Wish::Paused) || held.paused() {
+                // Nothing waits any more for its processes to stand still.
+                effects.push(Effect::Thaw(id.clone()));
+            }
             held.state.life = Life::Exited;
-            held.state.exit = Some(exit);
             held.deadline = None;
+            held.plan_restart(Some(&exit), now);
+            held.state.exit = Some(exit);
+            let pausing = held.take(Wish::Paused);
+            effects.extend(
+                pausing
+                    .into_iter()
+                    .map(|ticket| refuse(ticket, "the container has ended meanwhile")),
+            );
             effects.push(Effect::Save(id.clone()));
             effects.extend(self.tell(id));
             effects.extend(self.end_sessions_of(id, now));
@@ -271,7 +319,7 @@ impl Ledger {
                     )
                     .stage(Stage::Monitor)
                 });
-                effects.extend(self.container_failed(id, failure));
+                effects.extend(self.container_failed(id, failure, now));
             }
             (Life::Starting { .. } | Life::Running(_), Some(exit)) => {
                 effects.extend(self.container_exited(id, exit, now));
@@ -284,41 +332,63 @@ impl Ledger {
                     reason: "its monitor was lost, and with it how it ended; what was left of it was killed"
                         .to_owned(),
                     at: now.wall,
+                    oom_killed: false,
                 };
                 effects.extend(self.container_exited(id, exit, now));
             }
             (Life::Created | Life::Exited, _) => {}
         }
-        effects.extend(self.after_monitor(id, now));
+        effects.extend(self.proceed(id, now));
         effects
     }
 
-    /// Does what had to wait until no monitor is there.
-    fn after_monitor(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
+    /// Does what had to wait until no monitor is there and nothing is being changed.
+    pub(super) fn proceed(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
         let Some(held) = self.containers.get_mut(id) else {
             return Vec::new();
         };
-        let removal = held.waiting.iter().any(|(_, wish)| *wish == Wish::Removed);
+        if held.monitor || held.changing.is_some() || held.lives() {
+            return Vec::new();
+        }
         let start = held.next_start.take();
-        if removal {
+        let over = held.config.spec.auto_remove && held.state.life == Life::Exited;
+        if held.awaits(Wish::Removed) || (over && start.is_none()) {
             let mut effects = self.begin_removal(id);
-            effects.extend(start.map(|ticket| {
-                Effect::Reply(
-                    ticket,
-                    Reply::Failed(wrong_state("the container is being removed")),
-                )
-            }));
+            if let Some(Starter::Asked(ticket)) = start {
+                effects.push(refuse(ticket, "the container is being removed"));
+            }
             return effects;
         }
         match start {
-            Some(ticket) => {
+            Some(Starter::Asked(ticket)) => {
                 let spec = held.config.spec.clone();
                 match self.check_shared(&spec) {
-                    Ok(()) => self.begin_start(ticket, id, now),
+                    Ok(()) => self.begin_start(Starter::Asked(ticket), id, now),
                     Err(failure) => vec![Effect::Reply(ticket, Reply::Failed(failure))],
                 }
             }
+            Some(Starter::Policy) => self.begin_again(id, now),
             None => Vec::new(),
         }
+    }
+
+    /// Starts a container by its restart policy: nothing keeps it from that any more.
+    pub(super) fn begin_again(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
+        let allowed = match self.containers.get(id) {
+            Some(held) => self
+                .check_policy(held)
+                .and_then(|()| self.check_shared(&held.config.spec)),
+            None => return Vec::new(),
+        };
+        let mut effects = self.begin_start(Starter::Policy, id, now);
+        if let Err(failure) = allowed {
+            // As a start that has failed: what is in its way may go away.
+            if let Some(held) = self.containers.get_mut(id) {
+                held.monitor = false;
+            }
+            effects.clear();
+            effects.extend(self.container_failed(id, failure, now));
+        }
+        effects
     }
 }

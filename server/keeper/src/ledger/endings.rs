@@ -1,15 +1,15 @@
 //! How a container is stopped, killed and removed, with ever harder means.
 
+use porthole_protocol::container::Signal;
 use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply, Stage};
 use porthole_protocol::monitor::ToMonitor;
 use porthole_protocol::session::Target;
 
-use super::record::{Deadline, Life, Standing, Then, Wish};
-use super::{END_MS, Effect, KILL_MS, Ledger, Now, STOP_MS, Ticket, check_waiting, wrong_state};
-
-/// SIGTERM.
-const TERM: u8 = 15;
+use super::record::{Deadline, Life, Standing, Starter, Then, Wish};
+use super::{
+    END_MS, Effect, KILL_MS, Ledger, Now, STOP_MS, Ticket, check_waiting, refuse, wrong_state,
+};
 
 impl Ledger {
     pub(super) fn stop(
@@ -20,22 +20,63 @@ impl Ledger {
         now: Now,
     ) -> Result<Vec<Effect>, Failure> {
         let held = self.container(id)?;
-        if matches!(held.state.life, Life::Starting { .. }) {
+        let starting = matches!(held.state.life, Life::Starting { .. });
+        if starting && held.starter != Starter::Policy {
             return Err(wrong_state(
                 "the container is being started; try again when it runs",
             ));
         }
-        if held.run().is_none() {
-            // It is as it was asked to be.
-            return Ok(vec![self.container_reply(ticket, id)]);
-        }
         check_waiting(held.waiting.len())?;
+        let mut effects = self.give_up_restarting(id);
         let Some(held) = self.containers.get_mut(id) else {
-            return Ok(Vec::new());
+            return Ok(effects);
         };
+        if !held.lives() {
+            // It is as it was asked to be.
+            effects.push(self.container_reply(ticket, id));
+            return Ok(effects);
+        }
         held.waiting.push((ticket, Wish::Ended));
+        // One that its restart policy is just starting is ended as soon as it runs.
+        if !starting {
+            effects.extend(self.begin_stop(id, timeout_ms, now));
+        }
+        Ok(effects)
+    }
+
+    /// Stops a container where it runs, and starts it.
+    pub(super) fn restart(
+        &mut self,
+        ticket: Ticket,
+        id: &ContainerId,
+        timeout_ms: u64,
+        now: Now,
+    ) -> Result<Vec<Effect>, Failure> {
+        let held = self.container(id)?;
+        if held.run().is_none() {
+            return self.start(ticket, id, now);
+        }
+        // Before it is stopped: what may not be started again goes on.
+        self.check_start(held)?;
+        check_waiting(held.waiting.len())?;
+        if let Some(held) = self.containers.get_mut(id) {
+            held.next_start = Some(Starter::Asked(ticket));
+        }
+        Ok(self.begin_stop(id, timeout_ms, now))
+    }
+
+    /// Asks a container that runs to end.
+    fn begin_stop(&mut self, id: &ContainerId, timeout_ms: u64, now: Now) -> Vec<Effect> {
         if timeout_ms == 0 {
-            return Ok(self.end_container(id, now));
+            return self.end_container(id, now);
+        }
+        let Some(held) = self.containers.get_mut(id) else {
+            return Vec::new();
+        };
+        let pausing = held.take(Wish::Paused);
+        let frozen = held.paused() || !pausing.is_empty();
+        if held.deadline.is_some_and(|d| d.then == Then::GiveUpPausing) {
+            held.deadline = None;
         }
         let deadline = Deadline {
             at_ms: now.ms + timeout_ms.min(STOP_MS),
@@ -48,14 +89,23 @@ impl Ledger {
         {
             held.deadline = Some(deadline);
         }
-        Ok(vec![Effect::Send(
-            Target::Init(id.clone()),
-            ToMonitor::Signal { signal: TERM },
-        )])
+        let signal = held.stop_signal().get();
+        let target = Target::Init(id.clone());
+        let mut effects = vec![Effect::Send(target, ToMonitor::Signal { signal })];
+        // It can end by itself only when it goes on.
+        if frozen {
+            effects.extend(self.thaw(id));
+        }
+        effects.extend(
+            pausing
+                .into_iter()
+                .map(|ticket| refuse(ticket, "the container is being stopped")),
+        );
+        effects
     }
 
     pub(super) fn kill(
-        &self,
+        &mut self,
         ticket: Ticket,
         id: &ContainerId,
         signal: u8,
@@ -67,13 +117,20 @@ impl Ledger {
             )
             .field("signal"));
         }
-        if self.container(id)?.run().is_none() {
+        let held = self.container(id)?;
+        if held.run().is_none() {
             return Err(wrong_state("the container does not run"));
         }
-        Ok(vec![
-            Effect::Send(Target::Init(id.clone()), ToMonitor::Signal { signal }),
-            self.container_reply(ticket, id),
-        ])
+        let mut effects = Vec::new();
+        if signal == Signal::KILL.get() || signal == held.stop_signal().get() {
+            effects.extend(self.give_up_restarting(id));
+        }
+        effects.push(Effect::Send(
+            Target::Init(id.clone()),
+            ToMonitor::Signal { signal },
+        ));
+        effects.push(self.container_reply(ticket, id));
+        Ok(effects)
     }
 
     pub(super) fn remove(
@@ -91,9 +148,13 @@ impl Ledger {
         }
         check_waiting(held.waiting.len())?;
         let runs = held.run().is_some();
-        let idle = !held.lives() && !held.monitor && held.standing == Standing::Whole;
+        let idle = !held.lives()
+            && !held.monitor
+            && held.changing.is_none()
+            && held.standing == Standing::Whole;
         if let Some(held) = self.containers.get_mut(id) {
             held.waiting.push((ticket, Wish::Removed));
+            held.state.stopped = true;
         }
         // One that is being started is ended as soon as it runs, one whose last output is being
         // put away is removed when that is done.
@@ -114,6 +175,7 @@ impl Ledger {
             return Vec::new();
         }
         held.standing = Standing::Removing;
+        held.deadline = None;
         vec![Effect::Unmake(id.clone())]
     }
 
@@ -180,6 +242,8 @@ impl Ledger {
         match deadline.then {
             // The monitor's end is then noticed, and says the rest.
             Then::GiveUpStarting => vec![Effect::KillMonitor(target.clone()), Effect::Kill(target)],
+            Then::Restart => self.start_when_ready(Starter::Policy, id, now),
+            Then::GiveUpPausing => self.give_up_pausing(id),
             Then::End => self.end_container(id, now),
             Then::Kill => {
                 held.deadline = Some(Deadline {
@@ -191,6 +255,9 @@ impl Ledger {
             Then::GiveUpEnding => {
                 let mut waiting = held.take(Wish::Ended);
                 waiting.extend(held.take(Wish::Removed));
+                if let Some(Starter::Asked(ticket)) = held.next_start.take() {
+                    waiting.push(ticket);
+                }
                 waiting
                     .into_iter()
                     .map(|ticket| Effect::Reply(ticket, Reply::Failed(unkillable())))

@@ -12,26 +12,33 @@
 //!                     (nothing)      +--------------------------------  Exited
 //!                                                     (by way of Starting)
 //!   Created, Exited -- Remove --> Removing --> (nothing)
+//!   Exited, Created -- its restart policy, after a while --> Starting
+//!   Exited -- where it is removed when it ends --> Removing
 //! ```
 //!
 //! A monitor outlives its process until all output is in the journal. A container whose last
 //! monitor has not gone yet is started, or removed, as soon as it has.
 
+mod changes;
 mod containers;
 mod endings;
+mod images;
+mod pausing;
 mod record;
 mod recovery;
 mod render;
+mod restarts;
 mod retention;
 mod sessions;
 mod spec;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use porthole_protocol::container::{Image, Timestamp};
+use porthole_protocol::container::{Image, Limits, Timestamp};
 use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::image::{Digest, StoredImage};
 use porthole_protocol::inspection::{Subject, What};
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Policy, Reply, Request};
 use porthole_protocol::monitor::{FromMonitor, ToMonitor};
@@ -39,8 +46,9 @@ use porthole_protocol::namespace::NamespaceSet;
 use porthole_protocol::session::{Exit, SessionSpec, Target};
 
 use crate::policy::{Ceilings, Rules};
-pub(crate) use record::Init;
-pub(crate) use record::{Config, Run};
+pub(crate) use images::Import;
+use images::Shelf;
+pub(crate) use record::{Config, Init, Run, Starter};
 use record::{Deadline, Held, HeldSession};
 pub(crate) use recovery::{Found, FoundSession};
 
@@ -79,8 +87,16 @@ pub(crate) enum Effect {
     SaveSession(SessionId),
     /// Delete the session's record.
     Forget(SessionId),
-    /// Fork a monitor that starts the container, with the descriptors that came with the request.
-    Launch(ContainerId, Ticket),
+    /// Fork a monitor that starts the container, with the descriptors that came with the request,
+    /// or its journal where nobody has asked.
+    Launch(ContainerId, Starter),
+    /// Freeze the container's processes; then [`Ledger::frozen`].
+    Freeze(ContainerId),
+    /// Let the container's processes go on.
+    Thaw(ContainerId),
+    /// Write down what the container is from now on, and set its limits, where it runs and they are
+    /// others than these; then [`Ledger::changed`].
+    Configure(Box<Config>, Option<Limits>),
     /// Fork a monitor that starts the session, with the descriptors that came with the request.
     Join(Box<Joining>),
     /// Send this to the target's monitor.
@@ -91,6 +107,15 @@ pub(crate) enum Effect {
     Trace(Target, Ticket),
     /// Fork an observer for the requesting connection.
     Observe(Ticket),
+    /// Fork a child that makes an image of the archive that came with the request; then
+    /// [`Ledger::imported`].
+    Import(Box<Import>),
+    /// Write the list of imported images down; then [`Ledger::images_saved`].
+    SaveImages(Vec<StoredImage>),
+    /// From now on containers are made of these, beside those that are made here.
+    UseImages(Vec<StoredImage>),
+    /// Delete all layers but these; then [`Ledger::images_swept`].
+    SweepImages(BTreeSet<Digest>),
     /// Fork a child that looks into a process's namespaces, and answer with its pipe.
     Inspect(Ticket, Subject, What),
     /// Kill every process of the target, without its monitor.
@@ -126,6 +151,9 @@ const START_MS: u64 = 30_000;
 /// The longest time that SIGTERM is given, in milliseconds: a day.
 const STOP_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// How long processes have to come to a stand, in milliseconds.
+const FREEZE_MS: u64 = 2_000;
+
 /// How long a monitor has to kill a group before the keeper does it.
 const END_MS: u64 = 2_000;
 
@@ -137,7 +165,7 @@ const KILL_MS: u64 = 10_000;
 pub(crate) struct Ledger {
     containers: BTreeMap<ContainerId, Held>,
     sessions: BTreeMap<SessionId, HeldSession>,
-    images: Vec<Image>,
+    images: Shelf,
     policy: Policy,
     /// The most that a container may be given.
     ceilings: Ceilings,
@@ -165,7 +193,7 @@ impl Ledger {
         Self {
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            images,
+            images: Shelf::new(images),
             policy: rules.policy,
             ceilings: rules.ceilings,
             boot: machine.boot,
@@ -195,6 +223,13 @@ impl Ledger {
                 container,
                 timeout_ms,
             } => self.stop(ticket, &container, timeout_ms, now),
+            Request::Restart {
+                container,
+                timeout_ms,
+            } => self.restart(ticket, &container, timeout_ms, now),
+            Request::Pause { container } => self.pause(ticket, &container, now),
+            Request::Unpause { container } => self.unpause(ticket, &container),
+            Request::Change { container, change } => self.change(ticket, &container, change),
             Request::Kill { container, signal } => self.kill(ticket, &container, signal),
             Request::Remove { container, force } => self.remove(ticket, &container, force, now),
             Request::OpenSession {
@@ -208,6 +243,10 @@ impl Ledger {
             Request::Trace { target } => self.trace(ticket, target),
             Request::Observe => Ok(vec![Effect::Observe(ticket)]),
             Request::Inspect { subject, what } => Ok(vec![Effect::Inspect(ticket, subject, what)]),
+            Request::ImportImage { name, owner } => self.import_image(ticket, name, owner),
+            Request::TagImage { image, name } => self.tag_image(ticket, image, &name),
+            Request::RemoveImage { image } => self.remove_image(ticket, image),
+            Request::PruneImages { all } => self.prune_images(ticket, all),
         };
         answer.unwrap_or_else(|failure| vec![Effect::Reply(ticket, Reply::Failed(failure))])
     }
@@ -218,7 +257,9 @@ impl Ledger {
             (Target::Init(id), FromMonitor::Started(started)) => {
                 self.container_started(id, started, now)
             }
-            (Target::Init(id), FromMonitor::Failed(failure)) => self.container_failed(id, failure),
+            (Target::Init(id), FromMonitor::Failed(failure)) => {
+                self.container_failed(id, failure, now)
+            }
             (Target::Init(id), FromMonitor::Exited(exit)) => self.container_exited(id, exit, now),
             (Target::Session(id), FromMonitor::Started(started)) => {
                 self.session_started(id, started)
@@ -269,7 +310,7 @@ impl Ledger {
 
     /// Everything there is, for somebody who begins to watch.
     pub(crate) fn everything(&self) -> Vec<Event> {
-        let images = self.images.iter().cloned().map(Box::new).map(Event::Image);
+        let images = self.images.all().map(Box::new).map(Event::Image);
         let containers = self
             .containers
             .values()
@@ -315,6 +356,7 @@ impl Ledger {
         for id in sessions {
             effects.extend(self.session_due(&id, now));
         }
+        effects.extend(self.sweep_images());
         effects
     }
 
@@ -382,6 +424,11 @@ fn check_waiting(waiting: usize) -> Result<(), Failure> {
 /// Failures of this kind.
 fn wrong_state(message: impl Into<String>) -> Failure {
     Failure::new(FailureCode::WrongState, message)
+}
+
+/// Answers that it is not to be done, as things are.
+fn refuse(ticket: Ticket, why: &str) -> Effect {
+    Effect::Reply(ticket, Reply::Failed(wrong_state(why)))
 }
 
 fn bad_request(message: impl Into<String>) -> Failure {

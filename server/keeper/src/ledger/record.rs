@@ -2,13 +2,14 @@
 
 use porthole_protocol::container::{ContainerName, ContainerSpec, IdRange, Owner, Timestamp};
 use porthole_protocol::id::{ContainerId, HostPid, SessionId};
+use porthole_protocol::image::Digest;
 use porthole_protocol::namespace::NamespaceSet;
 use porthole_protocol::session::{Exit, Session};
 use serde::{Deserialize, Serialize};
 
 use super::Ticket;
 
-/// `containers/<id>/config.json`: what never changes. A directory without it is half made.
+/// `containers/<id>/config.json`: what it is. A directory without it is half made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) id: ContainerId,
@@ -16,6 +17,9 @@ pub(crate) struct Config {
     pub(crate) owner: Owner,
     /// With every default filled in, and containers that it refers to by their full ids.
     pub(crate) spec: ContainerSpec,
+    /// The imported image that it was made of.
+    #[serde(default)]
+    pub(crate) image_id: Option<Digest>,
     /// Its block of ids, or that of the container whose user namespace it is in.
     pub(crate) ids: IdRange,
     pub(crate) created_at: Timestamp,
@@ -31,6 +35,21 @@ pub(crate) struct State {
     pub(crate) exit: Option<Exit>,
     /// Why its last start failed.
     pub(crate) error: Option<String>,
+    /// The boot of the machine in which this was written; empty in records of earlier versions.
+    #[serde(default)]
+    pub(crate) boot: String,
+    /// Whether somebody has ended it: its restart policy is in force again when somebody starts it.
+    #[serde(default)]
+    pub(crate) stopped: bool,
+    /// How often its restart policy has started it, since somebody did.
+    #[serde(default)]
+    pub(crate) restarts: u32,
+    /// How long its restart policy waited the last time, in milliseconds; 0: it did not yet.
+    #[serde(default)]
+    pub(crate) backoff_ms: u64,
+    /// When its restart policy starts it again.
+    #[serde(default)]
+    pub(crate) restart_at: Option<Timestamp>,
 }
 
 /// Where a container is in its life.
@@ -56,6 +75,9 @@ pub(crate) struct Run {
     pub(crate) host_pid: HostPid,
     pub(crate) start_ticks: u64,
     pub(crate) namespaces: NamespaceSet,
+    /// Whether its processes are frozen. After a keeper's end the kernel says it, not this.
+    #[serde(default)]
+    pub(crate) paused: bool,
 }
 
 /// `sessions/<id>/session.json`.
@@ -91,7 +113,30 @@ pub(crate) struct Held {
     /// What is done when it takes too long.
     pub(crate) deadline: Option<Deadline>,
     /// A start that waits until the last run's monitor has gone.
-    pub(crate) next_start: Option<Ticket>,
+    pub(crate) next_start: Option<Starter>,
+    /// Who has begun the start that is under way, or the run.
+    pub(crate) starter: Starter,
+    /// Since when it runs, as far as this keeper knows, in milliseconds of the clock that never
+    /// jumps.
+    pub(crate) runs_since_ms: u64,
+    /// What it is to become; a worker is at it.
+    pub(crate) changing: Option<Changing>,
+}
+
+/// A change of a container that is being put into force.
+#[derive(Debug, Clone)]
+pub(crate) struct Changing {
+    pub(crate) ticket: Ticket,
+    pub(crate) config: Config,
+}
+
+/// Who starts a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Starter {
+    /// Somebody who has asked for it.
+    Asked(Ticket),
+    /// Its restart policy.
+    Policy,
 }
 
 /// Whether a container is all there.
@@ -108,6 +153,7 @@ pub(crate) enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     Started,
+    Paused,
     Ended,
     Removed,
 }
@@ -124,7 +170,11 @@ pub(crate) struct Deadline {
 pub(crate) enum Then {
     /// It is not started in time: its monitor is killed.
     GiveUpStarting,
-    /// SIGTERM had no effect: the monitor is told to end it.
+    /// It is time that its restart policy starts it.
+    Restart,
+    /// Its processes do not come to a stand in time: they go on.
+    GiveUpPausing,
+    /// Its stop signal had no effect: the monitor is told to end it.
     End,
     /// The monitor does not do that: the keeper kills the group.
     Kill,
@@ -163,6 +213,32 @@ impl Held {
             Life::Running(run) => Some(run),
             _ => None,
         }
+    }
+
+    /// A container of which nothing is known yet but what it is to be.
+    pub(crate) fn new(config: Config, state: State, standing: Standing) -> Self {
+        Self {
+            config,
+            state,
+            standing,
+            monitor: false,
+            waiting: Vec::new(),
+            deadline: None,
+            next_start: None,
+            starter: Starter::Policy,
+            runs_since_ms: 0,
+            changing: None,
+        }
+    }
+
+    /// Whether somebody waits for this.
+    pub(crate) fn awaits(&self, wish: Wish) -> bool {
+        self.waiting.iter().any(|(_, wanted)| *wanted == wish)
+    }
+
+    /// Whether its processes are frozen.
+    pub(crate) fn paused(&self) -> bool {
+        self.run().is_some_and(|run| run.paused)
     }
 
     /// Whether processes of it live or are about to.

@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) exit: Option<Exit>,
     /// `failure.json`, which a monitor wrote that had no keeper to tell.
     pub(crate) failure: Option<Failure>,
+    /// Whether the kernel says that its processes are frozen.
+    pub(crate) frozen: bool,
 }
 
 /// A session that an earlier keeper has written down, or whose monitor lives.
@@ -37,7 +39,9 @@ impl Ledger {
     /// Takes over a container.
     pub(crate) fn recover(&mut self, found: Found, now: Now) -> Vec<Effect> {
         let id = found.config.id.clone();
-        let state = found.state.unwrap_or_default();
+        let mut state = found.state.unwrap_or_default();
+        let rebooted = !state.boot.is_empty() && state.boot != self.boot;
+        state.boot.clone_from(&self.boot);
         // Numbers of processes mean nothing after the machine was started anew.
         let same_boot = match &state.life {
             Life::Starting { boot } => *boot == self.boot,
@@ -46,29 +50,30 @@ impl Ledger {
         };
         let starting = matches!(state.life, Life::Starting { .. });
         let monitor = found.monitor && same_boot;
-        self.containers.insert(
-            id.clone(),
-            Held {
-                config: found.config,
-                state,
-                standing: Standing::Whole,
-                monitor,
-                waiting: Vec::new(),
-                deadline: (starting && monitor).then_some(Deadline {
-                    at_ms: now.ms + START_MS,
-                    then: Then::GiveUpStarting,
-                }),
-                next_start: None,
-            },
-        );
+        let mut held = Held::new(found.config, state, Standing::Whole);
+        held.monitor = monitor;
+        // From when on it is known to run.
+        held.runs_since_ms = now.ms;
+        held.deadline = (starting && monitor).then_some(Deadline {
+            at_ms: now.ms + START_MS,
+            then: Then::GiveUpStarting,
+        });
+        if let Life::Running(run) = &mut held.state.life {
+            run.paused = found.frozen;
+        }
+        let mut effects = Vec::new();
+        if !same_boot && !starting {
+            held.state.life = Life::Exited;
+            held.state.exit = Some(found.exit.clone().unwrap_or_else(|| restarted(now)));
+            effects.push(Effect::Save(id.clone()));
+        }
+        held.resume_restart(rebooted, now);
+        self.containers.insert(id.clone(), held);
         if monitor {
             // It says what became of it in answer to Hello.
-            return Vec::new();
+            return effects;
         }
-        let exit = found
-            .exit
-            .or_else(|| (!same_boot && !starting).then(|| restarted(now)));
-        let mut effects = self.monitor_gone(&Target::Init(id), exit, found.failure, now);
+        effects.extend(self.monitor_gone(&Target::Init(id), found.exit, found.failure, now));
         if !same_boot {
             effects.retain(|effect| !matches!(effect, Effect::Kill(_)));
         }
@@ -158,7 +163,8 @@ fn restarted(now: Now) -> Exit {
     Exit {
         code: 137,
         kind: ExitKind::Lost,
-        reason: "the machine was started anew".to_owned(),
+        reason: "the machine was restarted".to_owned(),
         at: now.wall,
+        oom_killed: false,
     }
 }

@@ -34,7 +34,9 @@ impl Ledger {
             engine: Engine::Porthole,
             owner: config.owner.clone(),
             spec: config.spec.clone(),
+            image_id: config.image_id.clone(),
             state: match held.state.life {
+                Life::Running(_) if held.paused() => ContainerState::Paused,
                 Life::Running(_) => ContainerState::Running,
                 Life::Exited => ContainerState::Exited,
                 // It never ran, or what ran before has been cleared away for a new run.
@@ -46,6 +48,8 @@ impl Ledger {
             created_at: config.created_at,
             started_at: held.state.started_at,
             finished_at: held.state.exit.as_ref().map(|exit| exit.at),
+            restarts: held.state.restarts,
+            restart_at: held.state.restart_at,
             namespaces: PerNamespace::build(|kind| self.render_namespace(held, kind)),
             uid_map: vec![ids],
             gid_map: vec![ids],

@@ -65,6 +65,12 @@ impl Ledger {
                 held.config.name
             )));
         }
+        if held.paused() || held.awaits(super::record::Wish::Paused) {
+            return Err(wrong_state(format!(
+                "the container {} is paused: nothing in it runs; unpause it first",
+                held.config.name
+            )));
+        }
         self.check_policy(held)
     }
 
@@ -205,6 +211,7 @@ impl Ledger {
                         reason: "its monitor was lost, and with it how it ended; what was left of it was killed"
                             .to_owned(),
                         at: now.wall,
+                        oom_killed: false,
                     }
                 });
                 effects.extend(self.session_exited(id, exit));
@@ -285,7 +292,8 @@ impl Ledger {
                 .into_iter()
                 .map(|ticket| Effect::Reply(ticket, Reply::Failed(unkillable())))
                 .collect(),
-            None => Vec::new(),
+            // These are for containers.
+            Some(Then::Restart | Then::GiveUpPausing) | None => Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use porthole_protocol::container::{
     ContainerName, ContainerSpec, IdRange, Limits, NamespaceChoice,
 };
 use porthole_protocol::id::ContainerId;
+use porthole_protocol::image::Digest;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::session::{Foreign, SessionSpec, Size};
@@ -20,11 +21,13 @@ const JSON_LIMIT: usize = 96 * 1024;
 pub(super) struct Filled {
     pub(super) spec: ContainerSpec,
     pub(super) name: ContainerName,
+    /// The imported image that it is to be made of.
+    pub(super) image_id: Option<Digest>,
     /// The ids of the container whose user namespace it is to be in.
     pub(super) ids: Option<IdRange>,
 }
 
-fn invalid(field: &str, message: impl Into<String>) -> Failure {
+pub(super) fn invalid(field: &str, message: impl Into<String>) -> Failure {
     Failure::new(FailureCode::Invalid, message)
         .field(field)
         .stage(Stage::Request)
@@ -67,22 +70,13 @@ impl Ledger {
     ) -> Result<Filled, Failure> {
         spec.check()
             .map_err(|(field, why)| invalid(field, why.to_string()))?;
-        self.check_image(&mut spec)?;
-        let taken = |name: &ContainerName| {
-            self.containers
-                .values()
-                .any(|held| held.config.name == *name)
-        };
+        let image_id = self.check_image(&mut spec)?;
         let name = match spec.name.take() {
-            Some(name) if taken(&name) => {
-                return Err(Failure::new(
-                    FailureCode::NameInUse,
-                    format!("another container is called {name}; remove it or choose another name"),
-                )
-                .field("name"));
+            Some(name) => {
+                self.check_name(&name)?;
+                name
             }
-            Some(name) => name,
-            None => names::make_up(random, taken).ok_or_else(|| {
+            None => names::make_up(random, |name| self.is_taken(name)).ok_or_else(|| {
                 Failure::new(FailureCode::Exhausted, "no name could be made up; give one")
             })?,
         };
@@ -95,11 +89,16 @@ impl Ledger {
         if serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len()) > JSON_LIMIT {
             return Err(invalid("command", "what is asked for is too long"));
         }
-        Ok(Filled { spec, name, ids })
+        Ok(Filled {
+            spec,
+            name,
+            image_id,
+            ids,
+        })
     }
 
     /// Fills in the defaults, and refuses what is above root's ceilings.
-    fn settle_limits(&self, limits: &mut Limits) -> Result<(), Failure> {
+    pub(super) fn settle_limits(&self, limits: &mut Limits) -> Result<(), Failure> {
         let most = &self.ceilings;
         let above = |field: &str, ceiling: String| {
             invalid(
@@ -132,28 +131,6 @@ impl Ledger {
             cpus: limits.cpus.or(Some(most.cpus.min(Limits::DEFAULT_CPUS))),
             pids: limits.pids.or(Some(most.pids.min(Limits::DEFAULT_PIDS))),
         };
-        Ok(())
-    }
-
-    fn check_image(&self, spec: &mut ContainerSpec) -> Result<(), Failure> {
-        let Some(image) = self.images.iter().find(|image| image.name == spec.image) else {
-            let known: Vec<_> = self.images.iter().map(|i| i.name.as_str()).collect();
-            return Err(Failure::new(
-                FailureCode::ImageNotFound,
-                format!(
-                    "there is no image {}; there are: {}",
-                    spec.image,
-                    known.join(", ")
-                ),
-            )
-            .field("image"));
-        };
-        if let Some(why) = &image.unavailable {
-            return Err(Failure::new(FailureCode::Unsupported, why.clone()).field("image"));
-        }
-        if spec.command.is_empty() && spec.entrypoint.is_empty() {
-            spec.command.clone_from(&image.command);
-        }
         Ok(())
     }
 
@@ -314,7 +291,7 @@ impl Ledger {
                     "a toolbox joins every namespace but mnt; leave join or toolbox out",
                 ));
             }
-            let image = self.images.iter().find(|image| image.name == toolbox.image);
+            let image = self.images.made().find(|image| image.name == toolbox.image);
             match image.map(|image| &image.unavailable) {
                 None => {
                     return Err(Failure::new(

@@ -2,14 +2,17 @@
 
 mod creating;
 mod foreign;
+mod pausing;
 mod recovery;
+mod restarts;
 mod retention;
 mod running;
 mod sessions;
 mod sharing;
 
 use porthole_protocol::container::{
-    Container, ContainerState, IdRange, Image, NamespaceChoice, Timestamp,
+    Change, Container, ContainerState, IdRange, Image, Limits, NamespaceChoice, RestartPolicy,
+    Timestamp,
 };
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, NamespaceInode, SessionId};
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Policy, Reply, Request};
@@ -18,7 +21,7 @@ use porthole_protocol::namespace::{Isolation, NamespaceSet, NamespaceType, PerNa
 use porthole_protocol::session::{Exit, ExitKind, Session, SessionSpec, Size, Target};
 
 use super::record::{Life, State, StoredSession};
-use super::{Effect, Found, FoundSession, Ledger, Machine, Now, Ticket};
+use super::{Effect, Found, FoundSession, Ledger, Machine, Now, Starter, Ticket};
 use crate::policy::{Ceilings, Rules};
 
 /// A ledger with a clock, to which things happen.
@@ -34,6 +37,7 @@ fn ledger(policy: Policy) -> Ledger {
         description: String::new(),
         command: vec!["sh".parse().expect("word")],
         unavailable: None,
+        stored: None,
     };
     let absent = Image {
         name: "host".parse().expect("name"),
@@ -147,7 +151,7 @@ impl World {
 
     fn run(&mut self, id: &ContainerId, pid: i32) {
         let (ticket, effects) = self.start(id);
-        assert!(effects.contains(&Effect::Launch(id.clone(), ticket)));
+        assert!(effects.contains(&Effect::Launch(id.clone(), Starter::Asked(ticket))));
         let effects = self.say(&init(id), started(pid));
         assert!(matches!(reply(&effects, ticket), Some(Reply::Container(_))));
     }
@@ -252,6 +256,7 @@ fn exit(code: i32) -> Exit {
         kind: ExitKind::Exited,
         reason: String::new(),
         at: Timestamp(0),
+        oom_killed: false,
     }
 }
 

@@ -1,43 +1,8 @@
 //! How a process ended, in a shell's numbers and in words.
 
-use porthole_protocol::container::Timestamp;
+use porthole_protocol::container::{Signal, Timestamp};
 use porthole_protocol::session::{Exit, ExitKind};
 use porthole_runtime::Status;
-
-/// Names of the signals of Linux on x86-64 and arm64, from 1 on, see signal(7).
-const NAMES: [&str; 31] = [
-    "SIGHUP",
-    "SIGINT",
-    "SIGQUIT",
-    "SIGILL",
-    "SIGTRAP",
-    "SIGABRT",
-    "SIGBUS",
-    "SIGFPE",
-    "SIGKILL",
-    "SIGUSR1",
-    "SIGSEGV",
-    "SIGUSR2",
-    "SIGPIPE",
-    "SIGALRM",
-    "SIGTERM",
-    "SIGSTKFLT",
-    "SIGCHLD",
-    "SIGCONT",
-    "SIGSTOP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGXCPU",
-    "SIGXFSZ",
-    "SIGVTALRM",
-    "SIGPROF",
-    "SIGWINCH",
-    "SIGIO",
-    "SIGPWR",
-    "SIGSYS",
-];
 
 /// The same as others are told. `ended`: whether someone ended it through Porthole.
 /// `left_behind`: how many processes it has put in the background.
@@ -46,10 +11,8 @@ pub(crate) fn describe(status: Status, ended: bool, left_behind: usize, at: Time
     let (kind, reason) = match status {
         Status::Code(code) => (ExitKind::Exited, format!("exited with code {code}")),
         Status::Signal(signal) => {
-            let name = usize::try_from(signal)
-                .ok()
-                .and_then(|number| NAMES.get(number.checked_sub(1)?));
-            let reason = match name {
+            let known = u32::try_from(signal).ok().and_then(|n| n.try_into().ok());
+            let reason = match known.and_then(Signal::name) {
                 Some(name) => format!("ended by signal {signal} ({name})"),
                 None => format!("ended by signal {signal}"),
             };
@@ -62,6 +25,7 @@ pub(crate) fn describe(status: Status, ended: bool, left_behind: usize, at: Time
             kind: ExitKind::Ended,
             reason: "ended through Porthole".to_owned(),
             at,
+            oom_killed: false,
         };
     }
     let reason = match left_behind {
@@ -76,12 +40,47 @@ pub(crate) fn describe(status: Status, ended: bool, left_behind: usize, at: Time
         kind,
         reason,
         at,
+        oom_killed: false,
     }
+}
+
+/// Adds that the kernel has killed a process of the container at this limit of its memory, in bytes.
+pub(crate) fn explain_memory(exit: &mut Exit, limit: u64) {
+    exit.oom_killed = true;
+    let limit = format!("limit {} MiB", limit >> 20);
+    let killed = exit.code == 128 + i32::from(Signal::KILL.get());
+    exit.reason = match exit.kind {
+        ExitKind::Exited | ExitKind::Signal if killed => format!("ended: out of memory ({limit})"),
+        _ => format!(
+            "{}; a process of it was killed before that: out of memory ({limit})",
+            exit.reason
+        ),
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_want_of_memory_is_told_as_what_it_did() {
+        let told = |status, ended| {
+            let mut exit = describe(status, ended, 0, Timestamp(0));
+            assert!(!exit.oom_killed);
+            explain_memory(&mut exit, 512 << 20);
+            assert!(exit.oom_killed);
+            exit.reason
+        };
+        let short = "ended: out of memory (limit 512 MiB)";
+        assert_eq!(told(Status::Signal(9), false), short);
+        assert_eq!(
+            told(Status::Code(137), false),
+            short,
+            "a shell whose child was killed"
+        );
+        assert!(told(Status::Code(0), false).starts_with("exited with code 0; a process"));
+        assert!(told(Status::Signal(9), true).starts_with("ended through Porthole; a process"));
+    }
 
     #[test]
     fn codes_are_those_of_a_shell() {

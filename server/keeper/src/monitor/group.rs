@@ -74,6 +74,14 @@ impl Group<'_> {
         }
     }
 
+    /// The limit of memory at which the kernel has killed a process of a container, if it has.
+    pub(super) fn out_of_memory(&self) -> Option<u64> {
+        match self {
+            Self::Container { cgroups, id } => cgroups.out_of_memory(id),
+            Self::Nothing | Self::Session { .. } | Self::Foreign { .. } => None,
+        }
+    }
+
     /// Removes it, if nothing is in it any more.
     pub(super) fn remove(&self) -> Result<(), Failure> {
         match self {

@@ -395,6 +395,9 @@ impl<'a> Watch<'a> {
         };
         let left_behind = self.watched.group.left_behind();
         let mut exit = exit::describe(status, self.ended_by_someone, left_behind, clock::wall());
+        if let Some(limit) = self.watched.group.out_of_memory() {
+            exit::explain_memory(&mut exit, limit);
+        }
         if self.ended_with_container(status) {
             exit.reason = "its container has ended".to_owned();
         }

@@ -122,7 +122,11 @@ pub async fn stop(
     let timeout = stop_timeout(container, timeout)?;
     let detail = json!({"timeout": timeout.as_secs_f64()});
     let id = container.id.as_str();
-    let stopped = async { Ok(Arc::new(state.keeper.stop(container.id.clone(), timeout).await?)) };
+    let stopped = async {
+        Ok(Arc::new(
+            state.keeper.stop(container.id.clone(), timeout).await?,
+        ))
+    };
     audited(state, identity, Act::ContainerStop, id, detail, stopped).await
 }
 
@@ -145,7 +149,15 @@ pub async fn unpause(
 ) -> Result<Arc<Container>, Refusal> {
     let id = container.id.as_str();
     let goes_on = async { Ok(Arc::new(state.keeper.unpause(container.id.clone()).await?)) };
-    audited(state, identity, Act::ContainerUnpause, id, json!({}), goes_on).await
+    audited(
+        state,
+        identity,
+        Act::ContainerUnpause,
+        id,
+        json!({}),
+        goes_on,
+    )
+    .await
 }
 
 /// Gives a container another name, other limits or another restart policy.
@@ -166,7 +178,11 @@ pub async fn change(
         "name": container.name, "restart": container.spec.restart, "limits": container.spec.limits,
     });
     let id = container.id.as_str();
-    let changed = async { Ok(Arc::new(state.keeper.change(container.id.clone(), change).await?)) };
+    let changed = async {
+        Ok(Arc::new(
+            state.keeper.change(container.id.clone(), change).await?,
+        ))
+    };
     audited(state, identity, Act::ContainerChange, id, detail, changed).await
 }
 
@@ -179,7 +195,11 @@ pub async fn kill(
 ) -> Result<Arc<Container>, Refusal> {
     let detail = json!({"signal": signal});
     let id = container.id.as_str();
-    let killed = async { Ok(Arc::new(state.keeper.kill(container.id.clone(), signal).await?)) };
+    let killed = async {
+        Ok(Arc::new(
+            state.keeper.kill(container.id.clone(), signal).await?,
+        ))
+    };
     audited(state, identity, Act::ContainerKill, id, detail, killed).await
 }
 
@@ -205,7 +225,15 @@ pub async fn restart(
         follow(state, &target, kept);
         Ok(Arc::new(started))
     };
-    audited(state, identity, Act::ContainerRestart, id, detail, restarted).await
+    audited(
+        state,
+        identity,
+        Act::ContainerRestart,
+        id,
+        detail,
+        restarted,
+    )
+    .await
 }
 
 /// What it writes is read from now on.

@@ -1,4 +1,4 @@
-//! Containers and images.
+//! Containers.
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use porthole_protocol::container::ContainerSpec;
+use porthole_protocol::container::{
+    Change, ContainerName, ContainerSpec, Limits, RestartPolicy, Signal,
+};
 use porthole_protocol::session::Target;
 use porthole_protocol::trace::Trace;
 use serde::{Deserialize, Deserializer};
@@ -169,43 +171,15 @@ pub async fn restart(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kill {
-    #[serde(deserialize_with = "signal")]
-    signal: u8,
+    signal: Signal,
 }
 
 impl Default for Kill {
     fn default() -> Self {
-        Self { signal: 9 }
+        Self {
+            signal: Signal::KILL,
+        }
     }
-}
-
-/// Names of signals on Linux by number, signal(7).
-const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-];
-
-/// The signal that this text names: `SIGHUP`, `hup`, `1`.
-pub fn parse_signal(text: &str) -> Option<u8> {
-    if let Ok(number) = text.parse::<u8>() {
-        return (1..=64).contains(&number).then_some(number);
-    }
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let place = SIGNALS.iter().position(|known| *known == name)?;
-    u8::try_from(place + 1).ok()
-}
-
-fn signal<'de, D: Deserializer<'de>>(input: D) -> Result<u8, D::Error> {
-    let text = match Value::deserialize(input)? {
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text,
-        _ => String::new(),
-    };
-    parse_signal(&text).ok_or_else(|| {
-        serde::de::Error::custom("a signal is a name such as \"SIGHUP\" or a number from 1 to 64")
-    })
 }
 
 /// Sends a container's init a signal; SIGKILL where none is named.
@@ -215,7 +189,7 @@ pub async fn kill(
     TheAnyContainer(container): TheAnyContainer,
     SentOr(Kill { signal }): SentOr<Kill>,
 ) -> Result<Json<Value>, Refusal> {
-    done((state, identity), &container, Deed::Kill(signal)).await
+    done((state, identity), &container, Deed::Kill(signal.get())).await
 }
 
 /// Freezes a container's processes.
@@ -238,6 +212,54 @@ pub async fn unpause(
     done((state, identity), &container, Deed::Unpause).await
 }
 
+/// Another name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    name: ContainerName,
+}
+
+/// Gives a container another name.
+pub async fn rename(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheContainer(container): TheContainer,
+    Sent(Rename { name }): Sent<Rename>,
+) -> Result<Json<Value>, Refusal> {
+    let change = Change {
+        name: Some(name),
+        ..Change::default()
+    };
+    let now = containers::change(&state, &identity, &container, change).await?;
+    Ok(Json(view::value(&view::container(&now, &identity))?))
+}
+
+/// Other limits, another restart policy. What is not given stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changed {
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    restart: Option<RestartPolicy>,
+}
+
+/// Changes a container, be it that it runs.
+pub async fn change(
+    State(state): State<AppState>,
+    identity: Identity,
+    TheContainer(container): TheContainer,
+    Sent(Changed { limits, restart }): Sent<Changed>,
+) -> Result<Json<Value>, Refusal> {
+    let change = Change {
+        name: None,
+        limits,
+        restart,
+    };
+    let now = containers::change(&state, &identity, &container, change).await?;
+    Ok(Json(view::value(&view::container(&now, &identity))?))
+}
+
 /// Waits for a container's end.
 pub async fn wait(
     State(state): State<AppState>,
@@ -249,6 +271,7 @@ pub async fn wait(
     Ok(Json(json!({
         "exit_code": exit.code,
         "exit_kind": exit.kind,
+        "oom_killed": exit.oom_killed,
         "reason": exit.reason,
     })))
 }
@@ -263,47 +286,4 @@ pub async fn trace(
         .trace(Target::Init(container.id.clone()))
         .await?;
     Ok(Json(trace))
-}
-
-/// All images.
-pub async fn images(
-    State(state): State<AppState>,
-    Asked(query): Asked<Vec<(String, String)>>,
-) -> Result<Json<Page>, Refusal> {
-    const LISTED: Listed = Listed {
-        fields: &["name", "description", "unavailable"],
-        key: "name",
-        sort: "name",
-    };
-    let items: Result<Vec<Value>, Refusal> = state
-        .world
-        .images()
-        .iter()
-        .map(|image| view::value(&**image))
-        .collect();
-    Ok(Json(LISTED.page(items?, query)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_has_a_name_or_a_number() {
-        for (text, number) in [
-            ("SIGHUP", Some(1)),
-            ("hup", Some(1)),
-            ("SIGKILL", Some(9)),
-            ("TERM", Some(15)),
-            ("SIGSYS", Some(31)),
-            ("64", Some(64)),
-            ("0", None),
-            ("65", None),
-            ("SIGFOO", None),
-            ("", None),
-            ("-9", None),
-        ] {
-            assert_eq!(parse_signal(text), number, "{text}");
-        }
-    }
 }

@@ -18,10 +18,11 @@ use tokio::time::Instant;
 
 use super::body::Asked;
 use super::namespaces::NamespaceView;
-use super::{foreign, view};
+use super::{foreign, images, view};
 use crate::access::Identity;
-use crate::pages::live::{Follower, Subject};
+use crate::pages::live::{Follower, Subject, shows_usage};
 use crate::server::sse;
+use crate::usage::Looking;
 use crate::world::{Change, Numbered, Replay};
 use crate::{AppState, Refusal};
 
@@ -150,7 +151,9 @@ impl Json {
             },
             // For the drawing alone, which is read anew then.
             Change::Wires => Vec::new(),
-            Change::Image(image) => vec![("image", value(&**image))],
+            Change::Image(image) => vec![("image", images::view_of(&self.state, &image.name))],
+            Change::ImageGone(name) => vec![("image", json!({"name": name, "state": "removed"}))],
+            Change::Importing(importing) => vec![("import", json!(importing))],
             Change::Processes { changed, gone, .. } => {
                 let gone: Vec<_> = gone.iter().map(|process| process.host_pid).collect();
                 let mut events: Vec<_> = changed
@@ -170,12 +173,12 @@ impl Json {
             Change::Namespaces { changed, gone } => {
                 let changed: Value = changed
                     .iter()
-                    .map(|namespace| {
-                        value(&NamespaceView::of(namespace, &self.state.world, None))
-                    })
+                    .map(|namespace| value(&NamespaceView::of(namespace, &self.state.world, None)))
                     .collect();
                 vec![("namespace", json!({"changed": changed, "gone": **gone}))]
             }
+            // Programs ask for a container's own.
+            Change::Usage => Vec::new(),
             Change::Engines => vec![(
                 "engines",
                 json!(self.state.world.engine_states(&self.identity)),
@@ -204,7 +207,9 @@ pub async fn pages(
     if headers.contains_key("last-event-id") {
         subject.have.clear();
     }
+    let looking = shows_usage(&subject.at).then(|| Looking::new(&state));
     let page = Page {
+        _looking: looking,
         follower: Follower::new(subject),
         receiver: state.world.changes().subscribe().1,
         state: state.clone(),
@@ -219,6 +224,8 @@ pub async fn pages(
 }
 
 struct Page {
+    /// Where it shows what containers use.
+    _looking: Option<Looking>,
     follower: Follower,
     receiver: Receiver<Numbered>,
     state: AppState,

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use porthole_protocol::container::{
     AbsolutePath, Argument, Container, ContainerName, ContainerNamespace, ContainerState, EnvName,
-    Hostname, IdRange, ImageName, Limits, Owner, TimeOffset, Timestamp, UserSpec,
+    Hostname, IdRange, ImageName, Limits, Owner, RestartPolicy, Signal, TimeOffset, Timestamp,
+    UserSpec,
 };
 use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
+use porthole_protocol::image::Digest;
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::observation::Process;
 use porthole_protocol::session::{
@@ -18,6 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::access::Identity;
+use crate::actions::containers::STOP_TIMEOUT;
 use crate::actions::sessions::may_look;
 use crate::{AppState, Refusal, hubs};
 
@@ -36,10 +39,21 @@ pub struct ContainerView<'a> {
     exit_code: Option<i32>,
     exit_kind: Option<ExitKind>,
     exit_reason: Option<&'a str>,
+    /// Which signal ended it.
+    exit_signal: Option<Signal>,
+    oom_killed: bool,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
+    restart: RestartPolicy,
+    restarts: u32,
+    restart_at: Option<Timestamp>,
+    auto_remove: bool,
+    stop_signal: Signal,
+    stop_timeout: f64,
     image: &'a ImageName,
+    /// The imported image that it was made of, whatever has that name by now.
+    image_id: Option<&'a Digest>,
     /// This and the next two: `null` for who may not look inside. They often hold secrets.
     command: Option<&'a [Argument]>,
     entrypoint: Option<&'a [Argument]>,
@@ -74,10 +88,19 @@ pub fn container<'a>(container: &'a Container, reader: &Identity) -> ContainerVi
         exit_code: container.exit.as_ref().map(|exit| exit.code),
         exit_kind: container.exit.as_ref().map(|exit| exit.kind),
         exit_reason: container.exit.as_ref().map(|exit| exit.reason.as_str()),
+        exit_signal: container.exit.as_ref().and_then(signal_of),
+        oom_killed: container.exit.as_ref().is_some_and(|exit| exit.oom_killed),
         created_at: container.created_at,
         started_at: container.started_at,
         finished_at: container.finished_at,
+        restart: spec.restart,
+        restarts: container.restarts,
+        restart_at: container.restart_at,
+        auto_remove: spec.auto_remove,
+        stop_signal: spec.stop_signal.unwrap_or(Signal::TERM),
+        stop_timeout: spec.stop_timeout.unwrap_or(STOP_TIMEOUT.as_secs_f64()),
         image: &spec.image,
+        image_id: container.image_id.as_ref(),
         command: inside.then_some(&spec.command),
         entrypoint: inside.then_some(&spec.entrypoint),
         env: inside.then_some(&spec.env),
@@ -94,6 +117,13 @@ pub fn container<'a>(container: &'a Container, reader: &Identity) -> ContainerVi
         gid_map: &container.gid_map,
         cgroup: container.cgroup.as_deref(),
     }
+}
+
+/// The signal that ended it, where one did.
+fn signal_of(exit: &Exit) -> Option<Signal> {
+    let number = u32::try_from(exit.code).ok()?.checked_sub(128)?;
+    (exit.kind == ExitKind::Signal).then_some(())?;
+    number.try_into().ok()
 }
 
 /// Somebody who is at a session.

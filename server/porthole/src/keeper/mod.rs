@@ -7,13 +7,13 @@
 mod connection;
 mod inspection;
 mod observer;
-mod packet;
+pub(crate) mod packet;
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use porthole_journal::Files;
-use porthole_protocol::container::{Container, ContainerSpec, Owner};
+use porthole_protocol::container::{Change, Container, ContainerSpec, Image, ImageName, Owner};
 use porthole_protocol::id::{ContainerId, SessionId};
 use porthole_protocol::inspection::{Inspected, Subject, What};
 use porthole_protocol::keeper::{Failure, Reply, Request};
@@ -22,6 +22,7 @@ use porthole_protocol::trace::Trace;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Refusal;
+use crate::actions::images::Gone;
 
 pub use connection::run;
 pub use packet::PacketSocket;
@@ -31,6 +32,9 @@ const WAITING: usize = 64;
 
 /// How long an answer may take, beyond the time that the request itself asks for.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long importing an image may take: longer than the keeper lets it.
+const IMPORT: Duration = Duration::from_secs(4000);
 
 /// Why a request got no answer that it can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -189,6 +193,43 @@ impl Keeper {
             .await
     }
 
+    /// Ends a container's init where it runs, and starts it; its output goes into this journal.
+    pub async fn restart(
+        &self,
+        container: ContainerId,
+        timeout: Duration,
+        files: Files,
+    ) -> Result<Container, KeeperError> {
+        let request = Request::Restart {
+            container,
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        };
+        let patience = timeout.saturating_add(PATIENCE);
+        self.container(request, both(files), patience).await
+    }
+
+    /// Freezes a container's processes.
+    pub async fn pause(&self, container: ContainerId) -> Result<Container, KeeperError> {
+        self.container(Request::Pause { container }, Vec::new(), PATIENCE)
+            .await
+    }
+
+    /// Lets them go on.
+    pub async fn unpause(&self, container: ContainerId) -> Result<Container, KeeperError> {
+        self.container(Request::Unpause { container }, Vec::new(), PATIENCE)
+            .await
+    }
+
+    /// Gives a container another name, other limits or another restart policy.
+    pub async fn change(
+        &self,
+        container: ContainerId,
+        change: Change,
+    ) -> Result<Container, KeeperError> {
+        self.container(Request::Change { container, change }, Vec::new(), PATIENCE)
+            .await
+    }
+
     /// Sends a container's init a signal.
     pub async fn kill(&self, container: ContainerId, signal: u8) -> Result<Container, KeeperError> {
         self.container(Request::Kill { container, signal }, Vec::new(), PATIENCE)
@@ -198,6 +239,55 @@ impl Keeper {
     /// Removes a container.
     pub async fn remove(&self, container: ContainerId, force: bool) -> Result<(), KeeperError> {
         self.done(Request::Remove { container, force }).await
+    }
+
+    /// Makes an image of an archive.
+    pub async fn import_image(
+        &self,
+        name: Option<ImageName>,
+        owner: Owner,
+        archive: OwnedFd,
+    ) -> Result<Image, KeeperError> {
+        let request = Request::ImportImage { name, owner };
+        self.image(request, vec![archive], IMPORT).await
+    }
+
+    /// Gives an image another name.
+    pub async fn tag_image(&self, image: ImageName, name: ImageName) -> Result<Image, KeeperError> {
+        let request = Request::TagImage { image, name };
+        self.image(request, Vec::new(), PATIENCE).await
+    }
+
+    async fn image(
+        &self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+        patience: Duration,
+    ) -> Result<Image, KeeperError> {
+        match self.ask(request, descriptors, patience).await? {
+            (Reply::Image(image), _) => Ok(*image),
+            _ => Err(KeeperError::Confused),
+        }
+    }
+
+    /// Takes an image's name away, and the image with its last one.
+    pub async fn remove_image(&self, image: ImageName) -> Result<Gone, KeeperError> {
+        self.images_gone(Request::RemoveImage { image }).await
+    }
+
+    /// Removes images that no container is made of.
+    pub async fn prune_images(&self, all: bool) -> Result<Gone, KeeperError> {
+        self.images_gone(Request::PruneImages { all }).await
+    }
+
+    async fn images_gone(&self, request: Request) -> Result<Gone, KeeperError> {
+        match self.ask(request, Vec::new(), PATIENCE).await? {
+            (Reply::ImagesGone { names, freed }, _) => Ok(Gone {
+                removed: names,
+                freed,
+            }),
+            _ => Err(KeeperError::Confused),
+        }
     }
 
     /// Runs something in a container; its output goes into this journal.

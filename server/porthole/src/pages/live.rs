@@ -3,13 +3,17 @@
 //! The stream (`GET /events?at=…`), its pace and its bounds are the server's; what is sent is
 //! decided here. One [`Follower`] belongs to one open stream and knows what its page shows.
 
+use std::collections::HashMap;
+
 use porthole_protocol::id::{ContainerId, HostPid};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::view::container::{Tab, region, removed};
 use super::view::live::Region;
-use super::view::{Scene, compare, containers, namespaces, process, processes, sessions, shell};
+use super::view::{
+    self, Scene, compare, containers, namespaces, process, processes, sessions, shell,
+};
 use crate::AppState;
 use crate::access::Identity;
 use crate::world::{AnyContainer, Change, World};
@@ -31,6 +35,8 @@ pub struct Subject {
 pub struct Follower {
     subject: Subject,
     shown: Option<Region>,
+    /// What each piece about use showed last, by its element.
+    usage: HashMap<String, String>,
 }
 
 impl Follower {
@@ -39,6 +45,7 @@ impl Follower {
         Self {
             subject,
             shown: None,
+            usage: HashMap::new(),
         }
     }
 
@@ -48,6 +55,56 @@ impl Follower {
     ///
     /// Called at most every 100 ms for each open page, with all changes since the last call.
     pub fn render(
+        &mut self,
+        state: &AppState,
+        identity: &Identity,
+        changes: Option<&[Change]>,
+    ) -> Option<String> {
+        let mut html = self.draw(state, identity, changes).unwrap_or_default();
+        let looked = |changes: &[Change]| changes.iter().any(|c| matches!(c, Change::Usage));
+        if !html.is_empty() || changes.is_none_or(looked) {
+            self.draw_usage(&state.world, &mut html);
+        }
+        (!html.is_empty()).then_some(html)
+    }
+
+    /// Adds what containers use, where the page shows it and it looks different, or was put anew
+    /// into the page together with the row that it stands in.
+    fn draw_usage(&mut self, world: &World, html: &mut String) {
+        let put_anew = html.clone();
+        let mut add = |id: String, swap: &str, piece: String| {
+            let anew = put_anew.contains(&format!("id=\"{id}\""));
+            if self.usage.get(&id) != Some(&piece) || anew {
+                view::live::write(html, &id, swap, &piece);
+                self.usage.insert(id, piece);
+            }
+        };
+        match usage_at(&self.subject.at) {
+            Some(UsageAt::List) => {
+                let shown = self.shown.iter().flat_map(|region| &region.slots);
+                let rows = shown.filter(|slot| slot.id == "rows");
+                let ids = rows.flat_map(|slot| &slot.parts).filter_map(|part| {
+                    let id: ContainerId = part.id.strip_prefix("c-")?.parse().ok()?;
+                    Some(id)
+                });
+                for id in ids {
+                    let usage = world.usage(&id);
+                    let piece = view::usage::cell(id.as_str(), usage.as_deref());
+                    add(view::usage::cell_id(id.as_str()), "outerMorph", piece);
+                }
+            }
+            Some(UsageAt::One(reference)) => {
+                if let Ok(container) = world.find_any(reference) {
+                    let usage = world.usage(container.id());
+                    let piece = view::usage::panel(usage.as_deref());
+                    add("usage".to_owned(), "innerMorph", piece);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn draw(
         &mut self,
         state: &AppState,
         identity: &Identity,
@@ -73,6 +130,29 @@ impl Follower {
     }
 }
 
+/// Where a page shows what containers use.
+enum UsageAt<'a> {
+    /// In each row.
+    List,
+    /// On the page of this one.
+    One(&'a str),
+}
+
+fn usage_at(at: &str) -> Option<UsageAt<'_>> {
+    let path = at.split('?').next().unwrap_or_default();
+    let mut parts = path.trim_matches('/').split('/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("containers"), None, _) => Some(UsageAt::List),
+        (Some("containers"), Some(reference), None) => Some(UsageAt::One(reference)),
+        _ => None,
+    }
+}
+
+/// Whether the page at this address shows what containers use.
+pub fn shows_usage(at: &str) -> bool {
+    usage_at(at).is_some()
+}
+
 /// Whether what the page shows can have changed. A busy host starts hundreds of processes a second
 /// that no page is about.
 fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
@@ -85,7 +165,8 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
     if let Some("processes" | "compare") = section {
         return changes.iter().any(|change| match change {
             // Of these every list shows something, and nothing of the others.
-            Change::Viewers(_) | Change::Image(_) | Change::Engines => false,
+            Change::Viewers(_) | Change::Image(_) | Change::Engines | Change::Usage => false,
+            Change::ImageGone(_) | Change::Importing(_) => false,
             Change::Session(_) | Change::SessionGone(_) | Change::Wires => false,
             _ => true,
         });
@@ -127,7 +208,9 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
                 })
         }
         Change::Wires => false,
-        Change::Image(_) => false,
+        Change::Image(_) | Change::ImageGone(_) | Change::Importing(_) => false,
+        // Drawn by itself.
+        Change::Usage => false,
     })
 }
 

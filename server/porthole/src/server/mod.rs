@@ -4,9 +4,9 @@ pub mod listen;
 pub mod log;
 pub mod router;
 pub mod sse;
-pub mod tls;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
@@ -61,7 +61,9 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks, Jobs)> {
 pub fn run(mut settings: Settings, listeners: Listeners) -> anyhow::Result<()> {
     if settings.listen.port() == 0 {
         // The kernel has chosen one: what is told to people is where it really listens.
-        settings.listen.set_port(listeners.port().context("which port it is")?);
+        settings
+            .listen
+            .set_port(listeners.port().context("which port it is")?);
     }
     // One thread: with two, each chunk of output wakes the other one, which costs a third more
     // time for each gigabyte. What takes long (passwords, screens) has threads of its own.
@@ -140,7 +142,9 @@ async fn keep_trail(state: AppState) {
     loop {
         match state.store.archive_audit(state.settings.audit_keep).await {
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, "older entries of the audit trail stay where they are"),
+            Err(error) => {
+                tracing::error!(%error, "older entries of the audit trail stay where they are")
+            }
         }
         tokio::time::sleep(TRAIL_LOOK).await;
     }

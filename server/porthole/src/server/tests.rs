@@ -168,7 +168,11 @@ impl Scene {
             password: String::new(),
         };
         let by = Actor::server();
-        self.state.store.create_account(new, by).await.expect("made")
+        self.state
+            .store
+            .create_account(new, by)
+            .await
+            .expect("made")
     }
 
     async fn log_in(&mut self, who: Who, account: &Account) {

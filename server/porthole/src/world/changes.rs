@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use porthole_protocol::container::{Container, Image};
+use porthole_protocol::container::{Container, Image, ImageName};
 use porthole_protocol::id::{ContainerId, NamespaceInode, SessionId};
+use porthole_protocol::image::Importing;
 use porthole_protocol::observation::{Namespace, Process};
 use porthole_protocol::session::Session;
 use tokio::sync::broadcast;
@@ -38,6 +39,10 @@ pub enum Change {
     Viewers(SessionId),
     /// An image is new or has become this.
     Image(Arc<Image>),
+    /// There is no image of this name any more.
+    ImageGone(ImageName),
+    /// How far an import has come.
+    Importing(Importing),
     /// Processes have changed.
     Processes {
         /// The containers that they belong or belonged to.
@@ -57,6 +62,8 @@ pub enum Change {
     /// Interfaces of network namespaces or the wires between them may have changed:
     /// [`super::World::wirings`].
     Wires,
+    /// What containers use was looked at: [`super::World::usage`].
+    Usage,
     /// The keeper has come or gone: [`super::World::keeper`].
     Keeper,
 }

@@ -25,6 +25,7 @@ pub(super) fn container(digit: u8, name: &str) -> Container {
         created_at: Timestamp::default(),
         started_at: None,
         finished_at: None,
+        image_id: None,
         restarts: 0,
         restart_at: None,
         namespaces: PerNamespace::build(|_| namespace.clone()),

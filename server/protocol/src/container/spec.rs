@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbsolutePath, Argument, ContainerName, EnvName, Hostname, ImageName, Invalid, UserSpec,
+    AbsolutePath, Argument, ContainerName, EnvName, Hostname, ImageName, Invalid, RestartPolicy,
+    Signal, UserSpec,
 };
 use crate::namespace::NamespaceType;
 
@@ -24,6 +25,17 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// These, and where they say nothing, those.
+    #[must_use]
+    pub fn or(self, those: Self) -> Self {
+        Self {
+            memory: self.memory.or(those.memory),
+            swap: self.swap.or(those.swap),
+            cpus: self.cpus.or(those.cpus),
+            pids: self.pids.or(those.pids),
+        }
+    }
+
     /// Memory in bytes where none is asked for.
     pub const DEFAULT_MEMORY: u64 = 512 * 1024 * 1024;
     /// Cores where none are asked for.
@@ -166,14 +178,41 @@ pub struct ContainerSpec {
     /// Gives it a time namespace of its own with these offsets.
     #[serde(default)]
     pub time_offset: Option<TimeOffset>,
+    /// When it is started again after it has ended.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Whether it is removed, with everything of it, when it has ended.
+    #[serde(default)]
+    pub auto_remove: bool,
+    /// What asks it to end; SIGTERM where nothing is given.
+    #[serde(default)]
+    pub stop_signal: Option<Signal>,
+    /// How many seconds it has to end by itself; 10 where nothing is given.
+    #[serde(default)]
+    pub stop_timeout: Option<f64>,
     /// Whether to start it at once.
     #[serde(default = "yes")]
     pub start: bool,
 }
 
+/// What of a container can be changed after it was made. `None` stays as it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Change {
+    /// Its name.
+    pub name: Option<ContainerName>,
+    /// What it may use; of these too `None` stays as it is.
+    pub limits: Limits,
+    /// When it is started again.
+    pub restart: Option<RestartPolicy>,
+}
+
 impl ContainerSpec {
     /// Words of a command line taken together, and variables taken together, may be this long.
     pub const WORDS: usize = 48 * 1024;
+
+    /// The longest time that it can have to end by itself, in seconds.
+    pub const LONGEST_STOP: f64 = 3600.0;
 
     /// Where its namespace of this type comes from.
     pub fn namespace(&self, kind: NamespaceType) -> NamespaceChoice {
@@ -196,6 +235,7 @@ impl ContainerSpec {
                 Invalid("clocks can differ only in a time namespace of its own"),
             ));
         }
+        self.check_life()?;
         let words: usize = self
             .command
             .iter()
@@ -222,6 +262,26 @@ impl ContainerSpec {
             return Err((
                 "labels",
                 Invalid("at most 64 labels, names of 1 to 128 bytes, values of at most 1024"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks what it says of the container's end.
+    pub fn check_life(&self) -> Result<(), (&'static str, Invalid)> {
+        if self.auto_remove && self.restart != RestartPolicy::No {
+            return Err((
+                "restart",
+                Invalid(
+                    "a container that is removed when it ends cannot be started again: choose one of auto_remove and restart",
+                ),
+            ));
+        }
+        let longest = 0.0..=Self::LONGEST_STOP;
+        if self.stop_timeout.is_some_and(|t| !longest.contains(&t)) {
+            return Err((
+                "stop_timeout",
+                Invalid("stop_timeout is a number of seconds between 0 and 3600"),
             ));
         }
         Ok(())

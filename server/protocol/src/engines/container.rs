@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::EndpointId;
-use crate::container::Timestamp;
+use crate::container::{RestartPolicy, Timestamp};
 use crate::engine::Engine;
 use crate::id::{ContainerId, HostPid};
 
@@ -155,24 +155,6 @@ pub enum Health {
     Starting,
     Healthy,
     Unhealthy,
-}
-
-/// When the engine starts a container again by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    /// Never.
-    #[default]
-    No,
-    /// Whenever it ends.
-    Always,
-    /// Whenever it ends, unless a person has stopped it.
-    UnlessStopped,
-    /// When it fails.
-    OnFailure {
-        /// So often; 0 is without end.
-        most: u32,
-    },
 }
 
 /// A port of a container.

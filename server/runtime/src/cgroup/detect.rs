@@ -287,7 +287,10 @@ mod tests {
             ("/a.scope/porthole-serve", "/a.scope"),
             ("/porthole.slice/porthole.service", "/porthole.slice"),
             ("/x/porthole.slice/porthole.service", "/x/porthole.slice"),
-            ("/notporthole.slice/a.service", "/notporthole.slice/a.service"),
+            (
+                "/notporthole.slice/a.service",
+                "/notporthole.slice/a.service",
+            ),
             ("/porthole.slice", "/porthole.slice"),
         ] {
             assert_eq!(base_of(own), base, "{own}");

@@ -43,10 +43,15 @@ pub(super) fn legacy(
         Controller::Memory => {
             let memory = memory(limits);
             let with_swap = memory.saturating_add(limits.swap.unwrap_or(0)).to_string();
-            let swap_first = set("memory.limit_in_bytes", memory.to_string());
+            let memory_first = set("memory.limit_in_bytes", memory.to_string());
+            if let Err(error) = &memory_first
+                && !error.is(Errno::INVAL)
+            {
+                return memory_first;
+            }
             absent_is_well(set("memory.memsw.limit_in_bytes", with_swap))?;
             // A group that is used again may have had less of both: memory may not exceed the sum.
-            match swap_first {
+            match memory_first {
                 Err(error) if error.is(Errno::INVAL) => {
                     set("memory.limit_in_bytes", memory.to_string())
                 }

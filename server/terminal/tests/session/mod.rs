@@ -194,6 +194,7 @@ pub(crate) fn exit(code: i32) -> Exit {
         kind: ExitKind::Exited,
         reason: format!("it exited with {code}"),
         at: Timestamp::from_system(std::time::SystemTime::now()),
+        oom_killed: false,
     }
 }
 

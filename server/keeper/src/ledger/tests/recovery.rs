@@ -14,6 +14,7 @@ fn found(world: &mut World, life: Life) -> Found {
         monitor: false,
         exit: None,
         failure: None,
+        frozen: false,
     }
 }
 
@@ -23,6 +24,7 @@ fn running(boot: &str) -> Life {
         host_pid: HostPid(100),
         start_ticks: 7,
         namespaces: NamespaceSet::default(),
+        paused: false,
     })
 }
 

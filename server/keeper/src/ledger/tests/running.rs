@@ -14,10 +14,10 @@ fn stopping_gets_harder_and_gives_up_in_the_end() {
     let target = init(&id);
     assert_eq!(
         effects,
-        [Effect::Send(
-            target.clone(),
-            ToMonitor::Signal { signal: 15 }
-        )]
+        [
+            Effect::Save(id.clone()),
+            Effect::Send(target.clone(), ToMonitor::Signal { signal: 15 })
+        ]
     );
     assert_eq!(world.later(4_999), []);
     assert_eq!(
@@ -127,7 +127,7 @@ fn a_start_waits_for_the_last_runs_monitor() {
     let (ticket, effects) = world.start(&id);
     assert_eq!(effects, [], "its output is being put away");
     let effects = world.gone(&init(&id), Some(exit(0)));
-    assert!(effects.contains(&Effect::Launch(id.clone(), ticket)));
+    assert!(effects.contains(&Effect::Launch(id.clone(), Starter::Asked(ticket))));
     // Removal goes before a start that waits.
     world.say(&init(&id), started(101));
     world.say(&init(&id), FromMonitor::Exited(exit(0)));

@@ -1,9 +1,10 @@
 //! What can be done with a container: the same buttons in the list and on its own pages.
 
 use askama::Template;
-use porthole_protocol::container::ContainerState;
+use porthole_protocol::container::{ContainerState, Signal};
 
 use super::{Scene, words::visible};
+use crate::actions::containers::STOP_TIMEOUT;
 use crate::world::{AnyContainer, World};
 
 /// The buttons.
@@ -24,6 +25,10 @@ pub struct Actions {
     pub paused: bool,
     /// It may be started.
     pub startable: bool,
+    /// Its restart policy is about to start it.
+    pub waits: bool,
+    /// What stopping it does.
+    pub stop: String,
     /// Who looks may see what happens inside.
     pub may_look: bool,
     /// Who looks may change it.
@@ -57,11 +62,31 @@ impl Actions {
                 container.state(),
                 ContainerState::Created | ContainerState::Exited
             ),
+            waits: container.own().is_some_and(|own| own.restart_at.is_some()),
+            stop: stop(container),
             may_look: scene.who.may_look_into_container(container),
             may_change: scene.who.may_change_any(container) && changeable(world, container),
             may_choose: scene.who.is_admin(),
             engine,
             small,
+        }
+    }
+}
+
+/// What stopping it does.
+fn stop(container: &AnyContainer) -> String {
+    match container {
+        AnyContainer::Own(own) => {
+            let signal = own.spec.stop_signal.unwrap_or(Signal::TERM);
+            let seconds = own
+                .spec
+                .stop_timeout
+                .unwrap_or_else(|| STOP_TIMEOUT.as_secs_f64());
+            format!("{signal}, and SIGKILL after {seconds} seconds")
+        }
+        AnyContainer::Foreign(foreign) => {
+            let engine = foreign.engine.words();
+            format!("{engine} sends its stop signal, and SIGKILL after ten seconds")
         }
     }
 }

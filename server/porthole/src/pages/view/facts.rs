@@ -1,11 +1,14 @@
 //! What is so of a container, name by name.
 
 use askama::Template;
-use porthole_protocol::container::{Container, IdRange, Limits};
-use porthole_protocol::engines::{EngineContainer, Health, Network, Port, RestartPolicy};
+use porthole_protocol::container::{
+    Container, ContainerSpec, IdRange, Limits, RestartPolicy, Signal,
+};
+use porthole_protocol::engines::{EngineContainer, Health, Network, Port};
 
 use super::Scene;
 use super::words::{When, bytes, command_line, count, visible};
+use crate::actions::containers::STOP_TIMEOUT;
 use crate::world::{AnyContainer, World};
 
 /// A fact: its name, its value, whether the value is for machines.
@@ -151,8 +154,15 @@ fn health(health: Health) -> String {
 }
 
 fn restarts(told: &EngineContainer) -> String {
-    let engine = told.engine.words();
-    let when = match told.restart_policy {
+    let when = again(told.engine.words(), told.restart_policy);
+    match told.restarts {
+        0 => when,
+        times => format!("{when}; {} so far", count(times as usize, "time", "times")),
+    }
+}
+
+fn again(engine: &str, policy: RestartPolicy) -> String {
+    match policy {
         RestartPolicy::No => format!("{engine} does not start it again by itself"),
         RestartPolicy::Always => format!("{engine} starts it again whenever it ends"),
         RestartPolicy::UnlessStopped => {
@@ -165,10 +175,6 @@ fn restarts(told: &EngineContainer) -> String {
                 count(most as usize, "time", "times")
             )
         }
-    };
-    match told.restarts {
-        0 => when,
-        times => format!("{when}; {} so far", count(times as usize, "time", "times")),
     }
 }
 
@@ -258,6 +264,8 @@ fn given(container: &Container) -> Vec<Fact> {
     let mut facts = vec![
         ("Limits", limits(&spec.limits), false),
         ("Process 1", first(spec.init, spec.tty), false),
+        ("When it ends", at_its_end(container), false),
+        ("Stopped by", stopped_by(spec), false),
     ];
     if let Some(offset) = spec.time_offset {
         let text = format!(
@@ -267,6 +275,32 @@ fn given(container: &Container) -> Vec<Fact> {
         facts.push(("Clocks", text, false));
     }
     facts
+}
+
+/// Whether it is started again, and has been.
+fn at_its_end(container: &Container) -> String {
+    let spec = &container.spec;
+    let when = match spec.restart {
+        RestartPolicy::No if spec.auto_remove => "it is removed".to_owned(),
+        RestartPolicy::No => "it stays as it is".to_owned(),
+        policy => again("Porthole", policy),
+    };
+    let mut text = match container.restarts {
+        0 => when,
+        times => format!("{when}; {} so far", count(times as usize, "time", "times")),
+    };
+    if let Some(at) = container.restart_at {
+        text.push_str(&format!("; the next time at {at}"));
+    }
+    text
+}
+
+fn stopped_by(spec: &ContainerSpec) -> String {
+    let signal = spec.stop_signal.unwrap_or(Signal::TERM);
+    let seconds = spec
+        .stop_timeout
+        .unwrap_or_else(|| STOP_TIMEOUT.as_secs_f64());
+    format!("{signal}, and SIGKILL after {seconds} s")
 }
 
 /// So many ids there are; -1 is none.

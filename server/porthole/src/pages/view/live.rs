@@ -192,7 +192,8 @@ fn longest_rise(list: &[usize]) -> Vec<usize> {
     rise
 }
 
-fn write(out: &mut String, target: &str, swap: &str, html: &str) {
+/// Adds what puts this into the element with this id.
+pub fn write(out: &mut String, target: &str, swap: &str, html: &str) {
     // Writing into a String does not fail.
     let _ = writeln!(
         out,

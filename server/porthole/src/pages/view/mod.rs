@@ -25,6 +25,7 @@ pub mod shell;
 pub mod tabs;
 pub mod terminal;
 pub mod typed;
+pub mod usage;
 pub mod words;
 
 #[cfg(test)]

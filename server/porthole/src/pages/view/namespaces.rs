@@ -156,8 +156,11 @@ pub fn concerns(world: &World, path: &str, changes: &[Change]) -> bool {
         Change::Session(_)
         | Change::SessionGone(_)
         | Change::Engines
+        | Change::Usage
         | Change::Viewers(_)
-        | Change::Image(_) => false,
+        | Change::Image(_)
+        | Change::ImageGone(_)
+        | Change::Importing(_) => false,
     })
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use porthole_protocol::container::RestartPolicy;
 use porthole_protocol::engine::Engine;
 use porthole_protocol::engines::{
     Compose, EndpointId, EngineContainer, EngineState, Environment, FromBroker, Health, Hello,
-    HostPort, Mount, Network, Port, RestartPolicy, RunState, VERSION,
+    HostPort, Mount, Network, Port, RunState, VERSION,
 };
 use porthole_protocol::id::{ContainerId, HostPid};
 use porthole_protocol::observation::Update;

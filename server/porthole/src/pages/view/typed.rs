@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use porthole_protocol::container::{
-    Argument, ContainerSpec, EnvName, Invalid, Limits, NamespaceChoice, TimeOffset,
+    Argument, ContainerSpec, EnvName, Invalid, Limits, NamespaceChoice, RestartPolicy, TimeOffset,
 };
 use porthole_protocol::namespace::NamespaceType;
 use serde::Deserialize;
@@ -104,6 +104,10 @@ impl Typed {
             limits,
             namespaces,
             time_offset,
+            restart: RestartPolicy::No,
+            auto_remove: false,
+            stop_signal: None,
+            stop_timeout: None,
             start: self.rest.is_empty(),
         };
         if let Err((name, why)) = spec.check() {

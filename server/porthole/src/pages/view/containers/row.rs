@@ -1,7 +1,7 @@
 //! A container's row, and its state in words.
 
 use askama::Template;
-use porthole_protocol::container::ContainerState;
+use porthole_protocol::container::{Container, ContainerState};
 use porthole_protocol::engines::Health;
 
 use super::super::actions::Actions;
@@ -42,7 +42,10 @@ impl StateView {
             }
             ContainerState::Unknown => ("unknown", "unknown".to_owned(), None),
         };
-        let (more, health) = engine_says(container);
+        let (more, health) = match container {
+            AnyContainer::Own(own) => (own_says(own), None),
+            AnyContainer::Foreign(_) => engine_says(container),
+        };
         Self {
             class: if health == Some(Health::Unhealthy) {
                 "failed"
@@ -57,6 +60,17 @@ impl StateView {
             error: container.error().map(visible),
         }
     }
+}
+
+/// What there is to say of the state of one of Porthole's own.
+fn own_says(container: &Container) -> Option<&'static str> {
+    let ended = container.exit.as_ref().filter(|_| container.pid.is_none());
+    if container.restart_at.is_some() {
+        return Some("starts again soon");
+    }
+    ended
+        .filter(|exit| exit.oom_killed)
+        .map(|_| "out of memory")
 }
 
 /// What an engine knows of a container's state beyond its word.
