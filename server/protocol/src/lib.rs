@@ -8,11 +8,13 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod certificate;
 pub mod container;
 pub mod engine;
 pub mod engines;
 pub mod frame;
 pub mod id;
+pub mod image;
 pub mod inspection;
 pub mod journal;
 pub mod keeper;

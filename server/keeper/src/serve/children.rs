@@ -18,6 +18,7 @@ use porthole_sys::process::{Child, Clone, Forked, SingleThreaded, Words, execute
 use rustix::fs::Mode;
 use rustix::process::{Signal, WaitStatus, set_parent_process_death_signal};
 
+use super::certificate::Certificate;
 use super::engines::Engines;
 use super::listeners::Listeners;
 use crate::accounts::Account;
@@ -40,6 +41,8 @@ pub(super) struct Setting {
     pub(super) server_program: PathBuf,
     pub(super) listeners: Listeners,
     pub(super) engines: Engines,
+    /// Where TLS is spoken.
+    pub(super) certificate: Option<Certificate>,
 }
 
 /// Which child.
@@ -85,7 +88,7 @@ pub(super) struct Kid<'a> {
     due_ms: u64,
     delay_ms: u64,
     stopped_by: i32,
-    /// Where the engines broker asks for connections, until it hangs up.
+    /// Where it asks for what only root opens, until it hangs up.
     pub(super) dial: Option<Packet>,
 }
 
@@ -100,6 +103,15 @@ impl<'a> Kid<'a> {
             delay_ms: 0,
             stopped_by: 0,
             dial: None,
+        }
+    }
+
+    /// Takes one request and answers it. Answers whether it may ask again.
+    pub(super) fn answer(&self, dial: &Packet) -> bool {
+        match (self.role, &self.setting.certificate) {
+            (Role::Engines, _) => self.setting.engines.answer(dial),
+            (Role::Server, Some(certificate)) => certificate.answer(dial),
+            _ => false,
         }
     }
 
@@ -186,20 +198,28 @@ impl<'a> Kid<'a> {
             ),
             Role::Server => {
                 let program = opened(setting)?;
-                spawn(
+                let [http, api] = setting.listeners.for_server();
+                let mut passed = vec![http, api];
+                let asking = match setting.certificate {
+                    Some(_) => Some(asking()?),
+                    None => None,
+                };
+                passed.extend(asking.iter().map(|(_, theirs)| theirs.as_fd()));
+                let child = spawn(
                     program.as_fd(),
-                    &setting.listeners.for_server(),
-                    &server_words(setting)?,
+                    &passed,
+                    &server_words(setting, passed.len())?,
                     || become_account(setting.server),
-                )
+                )?;
+                self.dial = asking.map(|(ours, _)| ours);
+                Ok(child)
             }
             Role::Engines => {
                 let missing = || io::Error::from(io::ErrorKind::NotFound);
                 let account = setting.engines.account.ok_or_else(missing)?;
                 let listener = setting.listeners.for_engines().ok_or_else(missing)?;
                 let program = opened(setting)?;
-                let (ours, theirs) = Packet::pair(false)?;
-                ours.set_nonblocking(true)?;
+                let (ours, theirs) = asking()?;
                 let child = spawn(
                     program.as_fd(),
                     &[listener, theirs.as_fd()],
@@ -211,6 +231,13 @@ impl<'a> Kid<'a> {
             }
         }
     }
+}
+
+/// Both ends of what a child asks by: ours, which never waits, and its own.
+fn asking() -> io::Result<(Packet, Packet)> {
+    let (ours, theirs) = Packet::pair(false)?;
+    ours.set_nonblocking(true)?;
+    Ok((ours, theirs))
 }
 
 /// The server's program, which the engines broker is too. By descriptor: the account need not be
@@ -294,7 +321,7 @@ const MEMORY: (&str, &str) = (
 /// What changes how a program of ours speaks, and nothing else.
 const SPEECH: [&str; 5] = ["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE", "NO_COLOR"];
 
-fn server_words(setting: &Setting) -> io::Result<Words> {
+fn server_words(setting: &Setting, descriptors: usize) -> io::Result<Words> {
     let mut passed: Vec<String> = std::env::vars_os()
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with("PORTHOLE_") && name != ENGINES)
@@ -305,8 +332,9 @@ fn server_words(setting: &Setting) -> io::Result<Words> {
         [setting.server_program.as_os_str(), OsStr::new("server")],
         &passed,
         &[
-            ("LISTEN_FDS", "2"),
-            ("LISTEN_FDNAMES", "http:api"),
+            ("LISTEN_FDS", &descriptors.to_string()),
+            // Without the last one where TLS is not spoken.
+            ("LISTEN_FDNAMES", "http:api:tls"),
             (ENGINES, &setting.engines.told),
             MEMORY,
         ],

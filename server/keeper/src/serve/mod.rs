@@ -2,10 +2,11 @@
 //! root's policy enables other engines, the broker that talks to those.
 //!
 //! It parses nothing that comes from outside but the one byte by which the broker asks for a
-//! connection. Monitors that a killed keeper leaves become its children, which it reaps when they
+//! connection, and the server for its certificate. Monitors that a killed keeper leaves become its children, which it reaps when they
 //! end. When it is told to stop it stops what it has started; containers and sessions run on, and
 //! are found again by the next start.
 
+mod certificate;
 mod children;
 mod engines;
 mod listeners;
@@ -23,6 +24,7 @@ use porthole_sys::process::Words;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{WaitOptions, set_child_subreaper};
 
+use self::certificate::Certificate;
 use self::children::{Kid, Role, Setting};
 use self::engines::Engines;
 use self::listeners::Listeners;
@@ -64,6 +66,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         server_program: children::server_program()?,
         listeners,
         engines,
+        certificate: Certificate::from_environment(),
     };
     let outcome = Supervisor::new(&setting)?.run();
     setting.listeners.close();
@@ -190,12 +193,12 @@ impl<'a> Supervisor<'a> {
         Ok(())
     }
 
-    /// One connection that the engines broker asks for. One that asks for anything else, or hangs
-    /// up, is not listened to any more; it ends then, and is started again.
+    /// What a child asks for: the engines broker for a connection, the server for its certificate.
+    /// One that asks for anything else, or hangs up, is not listened to any more.
     fn dial(&mut self) {
         for kid in &mut self.kids {
             if let Some(dial) = &kid.dial
-                && !self.setting.engines.answer(dial)
+                && !kid.answer(dial)
             {
                 self.poll.remove(dial);
                 kid.dial = None;

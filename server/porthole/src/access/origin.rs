@@ -44,6 +44,8 @@ fn is_loopback(host: &str) -> bool {
 pub struct Names {
     /// What the server listens at.
     pub listen: IpAddr,
+    /// What is spoken there.
+    pub scheme: &'static str,
     /// Where people reach it.
     pub public: Option<PublicUrl>,
 }
@@ -103,7 +105,7 @@ impl Names {
         // A page elsewhere can have its name point here, but cannot have a bare address for one.
         let known = is_loopback(host)
             || ip.is_some_and(|ip| ip == self.listen || self.listen.is_unspecified());
-        known.then_some("http")
+        known.then_some(self.scheme)
     }
 }
 
@@ -163,6 +165,7 @@ mod tests {
     fn names(listen: &str, public: Option<&str>) -> Names {
         Names {
             listen: listen.parse().expect("an address"),
+            scheme: "http",
             public: public.map(|p| p.parse().expect("a public url")),
         }
     }

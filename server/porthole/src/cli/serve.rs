@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::settings::Given;
+use crate::server::tls;
+use crate::settings::{Given, Tls};
 
 /// Replaces this process by the keeper's program in the role of the supervisor. Returns only where
 /// that fails.
@@ -16,6 +17,9 @@ pub(super) fn run(flags: Given) -> anyhow::Result<()> {
         );
     }
     let settings = Given::gather(flags)?.resolve()?;
+    if let Some(Tls { cert, key }) = &settings.tls {
+        tls::check(cert, key)?;
+    }
     let program = std::env::current_exe().context("finding this program's own file")?;
     let keeper = program.with_file_name("porthole-keeper");
     if !keeper.is_file() {

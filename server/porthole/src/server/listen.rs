@@ -1,27 +1,32 @@
 //! Listeners and connections.
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::Uri;
+use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use listenfd::ListenFd;
+use rustix::net::{AddressFamily, SocketType};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
-use super::ending;
+use super::{ending, tls};
 use crate::AppState;
 use crate::access::gate::Peer;
+use crate::settings::Tls;
 
 /// How long a client may take for a request's head.
 const HEADER_TIME: Duration = Duration::from_secs(10);
@@ -36,6 +41,8 @@ pub struct Listeners {
     pub http: std::net::TcpListener,
     /// From local users.
     pub local: Option<std::os::unix::net::UnixListener>,
+    /// Where certificate and key are asked for, where TLS is spoken on the network.
+    pub tls: Option<OwnedFd>,
 }
 
 impl Listeners {
@@ -52,10 +59,20 @@ impl Listeners {
             Some(place) => passed.take_unix_listener(place)?,
             None => None,
         };
+        let tls: Option<UnixStream> = match place("tls") {
+            Some(place) => passed.take_custom(
+                place,
+                i32::from(AddressFamily::UNIX.as_raw()),
+                SocketType::SEQPACKET.as_raw().cast_signed(),
+                "SOCK_SEQPACKET socket",
+            )?,
+            None => None,
+        };
+        let tls = tls.map(OwnedFd::from);
         let http = http.context(
             "`porthole server` is started by `porthole serve`, which passes it the listeners",
         )?;
-        Ok(Self { http, local })
+        Ok(Self { http, local, tls })
     }
 
     /// The port that the network reaches.
@@ -67,7 +84,7 @@ impl Listeners {
 /// Serves until the state says that the server ends, and a little longer for what is open.
 pub async fn serve(state: AppState, router: Router, listeners: Listeners, grace: Duration) {
     let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-    let network = network(&state, &router, listeners.http, &places);
+    let network = network(&state, &router, listeners.http, listeners.tls, &places);
     let local = local(&state, &router, listeners.local, &places);
     tokio::select! {
         () = ending(&state) => {}
@@ -88,10 +105,26 @@ async fn network(
     state: &AppState,
     router: &Router,
     listener: std::net::TcpListener,
+    serve: Option<OwnedFd>,
     places: &Arc<Semaphore>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
+    let mut keys = match (&state.settings.tls, serve) {
+        (Some(Tls { cert, key }), Some(serve)) => {
+            let names = [cert, key].map(|path| path.display().to_string());
+            Some(tls::follow(serve, names)?)
+        }
+        (None, _) => None,
+        (Some(_), None) => {
+            return Err(io::Error::other("serve has passed on no certificate"));
+        }
+    };
+    if let Some(keys) = &mut keys {
+        // Whoever connects before there is one waits in the kernel's queue.
+        let first = keys.wait_for(Option::is_some).await;
+        first.map_err(io::Error::other)?;
+    }
     loop {
         let place = place(places).await?;
         match listener.accept().await {
@@ -100,11 +133,61 @@ async fn network(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY");
                 }
-                connection(state, router, stream, Peer::Network(peer), place);
+                let peer = Peer::Network(peer);
+                let keys = keys.as_ref().and_then(|keys| keys.borrow().clone());
+                match keys {
+                    None => connection(state, router, stream, peer, place),
+                    Some(keys) => secure(state, router, stream, peer, place, &keys),
+                }
             }
             Err(error) => pause(&error).await,
         }
     }
+}
+
+/// The first byte of TLS: a handshake record, RFC 8446 5.1.
+const HANDSHAKE: u8 = 22;
+
+/// A connection that speaks TLS. One that speaks HTTP is told so.
+fn secure(
+    state: &AppState,
+    router: &Router,
+    stream: TcpStream,
+    peer: Peer,
+    permit: OwnedSemaphorePermit,
+    keys: &tls::Keys,
+) {
+    let (state, router, acceptor) = (state.clone(), router.clone(), keys.acceptor());
+    tokio::spawn(async move {
+        let handshake = async {
+            let mut first = [0];
+            stream.peek(&mut first).await?;
+            if first[0] != HANDSHAKE {
+                let answer = axum::routing::any(told_to_speak_tls).with_state(state.clone());
+                let router = Router::new().fallback_service(answer);
+                connection(&state, &router, stream, peer, permit);
+                return Ok(());
+            }
+            let stream = acceptor.accept(stream).await?;
+            connection(&state, &router, stream, peer, permit);
+            io::Result::Ok(())
+        };
+        match tokio::time::timeout(HEADER_TIME, handshake).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a handshake"),
+            Err(_) => tracing::debug!("a handshake took too long"),
+        }
+    });
+}
+
+/// What a browser shows that was sent here without `https:`. Nothing that it sent is looked at.
+async fn told_to_speak_tls(State(state): State<AppState>) -> Response {
+    let text = format!(
+        "This port speaks TLS: the address begins with https, {}/\n",
+        state.settings.address()
+    );
+    let close = [(header::CONNECTION, "close")];
+    (StatusCode::BAD_REQUEST, close, text).into_response()
 }
 
 async fn local(
