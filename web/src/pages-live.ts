@@ -1,5 +1,10 @@
 // Whether the page is current: a strip below the header while the stream of changes is down.
 
+declare const htmx: { config: { morphIgnore: string[] } };
+
+// What somebody has opened stays open when what is in it changes.
+htmx.config.morphIgnore.push("open");
+
 function isLive(event: Event): boolean {
   return event.target instanceof Element && event.target.id === "live";
 }
