@@ -217,12 +217,15 @@ test("the wires: a pair of veth from a bridge's port into another namespace", as
   assert.deepEqual(await new AxeBuilder(page).violations(), []);
   // What changes is there without a reload, and what one has opened stays open.
   await page.evaluate(() => (window.unchanged = true));
-  execFileSync("nsenter", ["--net", "--target", String(inner.pid), "ip", "link", "del", "eth0"]);
-  await until("the wire is gone", async () => (await drawing.locator(".wires .pair").count()) === 0);
-  assert.equal(await page.evaluate(() => window.unchanged), true);
-  execFileSync("nsenter", ["--net", "--target", String(outer.pid), "ip", "link", "add", "port1", "type", "veth", "peer", "name", "eth1", "netns", String(inner.pid)]);
-  await until("another wire is drawn", async () => (await drawing.locator(".wires .pair").count()) === 1);
+  const pairs = (number) => until(`${number} wires`, async () => (await drawing.locator(".wires .pair").count()) === number);
+  const inNet = (pid, ...words) => execFileSync("nsenter", ["--net", "--target", String(pid), "ip", "link", ...words]);
+  inNet(outer.pid, "add", "port1", "type", "veth", "peer", "name", "eth1", "netns", String(inner.pid));
+  await pairs(2);
   await page.locator("#wires li").getByText("port1").waitFor();
+  inNet(inner.pid, "del", "eth0");
+  await pairs(1);
+  await page.locator("#wires li").getByText("port1").waitFor();
+  assert.equal(await page.evaluate(() => window.unchanged), true);
   // While nothing changes it is read every ten seconds at most.
   await new Promise((resolve) => setTimeout(resolve, 1500));
   let reads = 0;
@@ -231,8 +234,8 @@ test("the wires: a pair of veth from a bridge's port into another namespace", as
   await new Promise((resolve) => setTimeout(resolve, 5000));
   page.off("request", count);
   assert.ok(reads <= 5, `${reads} readings in five seconds`);
-  execFileSync("nsenter", ["--net", "--target", String(outer.pid), "ip", "link", "del", "port1"]);
-  await until("that is gone too", async () => (await drawing.locator(".wires .pair").count()) === 0);
+  inNet(outer.pid, "del", "port1");
+  await pairs(0);
   assert.equal(await line("br-test").count(), 1);
   // One that has only loopback is a name in a line.
   await open(`/namespaces?view=wires&q=net:[${inode(inner.pid, "net")}]`);
