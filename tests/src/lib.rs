@@ -12,6 +12,7 @@ pub mod engines;
 pub mod events;
 pub mod host;
 pub mod instance;
+pub mod network;
 pub mod scene;
 pub mod terminal;
 
@@ -21,6 +22,7 @@ pub use broker::Broker;
 pub use client::{Answer, Client};
 pub use events::Events;
 pub use instance::{Builder, Instance};
+pub use network::Network;
 pub use scene::Scene;
 pub use terminal::{Exit, Terminal};
 

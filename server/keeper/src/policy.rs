@@ -6,6 +6,7 @@
 //! keep the keeper from starting, with words that say what to do.
 
 mod engines;
+mod network;
 
 use std::fs::File;
 use std::io::Read;
@@ -17,6 +18,7 @@ use porthole_protocol::keeper::Policy;
 use serde::Deserialize;
 
 pub(crate) use engines::Engines;
+pub(crate) use network::NetworkRules;
 
 /// Where it is unless `PORTHOLE_POLICY` names another place.
 pub(crate) const PATH: &str = "/etc/porthole/policy.toml";
@@ -31,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) policy: Policy,
     /// How much of it.
     pub(crate) ceilings: Ceilings,
+    /// What containers may be connected to.
+    pub(crate) network: NetworkRules,
 }
 
 /// The most that one container may be given.
@@ -74,6 +78,7 @@ struct Written {
     join_privileged: bool,
     limits: WrittenLimits,
     engines: engines::Written,
+    network: network::Written,
 }
 
 /// Its table `limits`.
@@ -162,8 +167,12 @@ fn parse(text: &str) -> Result<(Rules, Engines), String> {
             host_namespaces: written.host_namespaces,
             join_foreign: written.join_foreign,
             join_privileged: written.join_privileged,
+            // Whether the machine has what that takes is found out later.
+            bridge: false,
+            publish_anywhere: false,
         },
         ceilings,
+        network: written.network.resolve()?,
     };
     Ok((rules, written.engines.resolve()?))
 }

@@ -131,6 +131,9 @@ pub struct Container {
     pub gid_map: Vec<IdRange>,
     /// Its group in the cgroup2 tree, from that tree's root.
     pub cgroup: Option<String>,
+    /// Where it is on the bridge, if that is its network and it was started once.
+    #[serde(default)]
+    pub network: Option<ContainerNetwork>,
 }
 
 /// An image that containers can be made of.

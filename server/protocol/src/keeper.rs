@@ -258,6 +258,10 @@ pub struct Policy {
     /// with a writable `/proc/sys` or `/sys`.
     /// That is as much as being root of the machine.
     pub join_privileged: bool,
+    /// Containers can be connected to a bridge, and are unless asked otherwise.
+    pub bridge: bool,
+    /// Their ports may be published anywhere, and not on loopback alone.
+    pub publish_anywhere: bool,
     /// What is taken of an archive that becomes an image.
     pub images: ImageBounds,
 }

@@ -29,6 +29,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::image::Layers;
+use crate::network::{Attached, Attaching, Pending};
 use crate::plan::{Plan, Source};
 use crate::step::{Step, StepError};
 use crate::wire::{self, Report};
@@ -58,6 +59,8 @@ pub struct Launch<'a> {
     pub program: BorrowedFd<'a>,
     /// The terminal's first size.
     pub size: Size,
+    /// Where its network is the bridge: as what it is attached.
+    pub network: Option<Attaching<'a>>,
 }
 
 /// A container that runs. Its init is the caller's child: the caller reaps it.
@@ -77,6 +80,8 @@ pub struct Launched {
     pub tty_name: Option<String>,
     /// Where its init is ours: how the monitor learns what ended the command.
     pub last_word: Option<LastWord>,
+    /// Its place on the bridge, which it has as long as this lives.
+    pub attached: Option<Attached>,
 }
 
 /// Starts a container. Called in the container's monitor, which has one thread and is root; the
@@ -92,6 +97,15 @@ pub fn launch(launch: &Launch<'_>, trace: &mut Recorder) -> Result<Launched, Fai
         false => None,
     };
     let entrance = launch.cgroups.entrance(launch.id, None)?;
+    let network = launch.network.as_ref();
+    let pending = network
+        .map(|one| one.bridge.begin(&one.attachment, trace))
+        .transpose()?;
+    // Before layers are attached over the container's directory.
+    let covers = match network {
+        Some(one) => one.name_files(launch.directory)?.into(),
+        None => Vec::new(),
+    };
     let (ours, theirs) =
         Packet::pair(false).map_err(|error| StepError::new(Step::MakeChannel, error))?;
     let birth = child::Birth {
@@ -105,15 +119,14 @@ pub fn launch(launch: &Launch<'_>, trace: &mut Recorder) -> Result<Launched, Fai
     };
     let child = starter::start(alone.0, &birth, &theirs, trace)?;
     drop(theirs);
-    let answer = raise(
-        alone.0,
-        launch,
-        &plan,
-        layers.as_ref(),
-        &child,
-        &ours,
-        trace,
-    );
+    let birth = Awaited {
+        layers: layers.as_ref(),
+        child: &child,
+        channel: &ours,
+        pending,
+        covers: &covers,
+    };
+    let answer = raise(alone.0, launch, &plan, birth, trace);
     match answer {
         Ok(raised) => Ok(Launched {
             host_pid: HostPid(child.pid),
@@ -123,6 +136,7 @@ pub fn launch(launch: &Launch<'_>, trace: &mut Recorder) -> Result<Launched, Fai
             console: raised.executed.console,
             tty_name: raised.executed.tty_name,
             last_word: raised.executed.last_word,
+            attached: raised.attached,
         }),
         Err(mut failure) => {
             if end(&child) == Some(SIGKILL) && failure == vanished() {
@@ -163,6 +177,17 @@ struct Raised {
     start_ticks: u64,
     namespaces: NamespaceSet,
     executed: Executed,
+    attached: Option<Attached>,
+}
+
+/// What the monitor has while the init-to-be is on its way.
+struct Awaited<'a> {
+    layers: Option<&'a Layers>,
+    child: &'a Child,
+    channel: &'a Packet,
+    pending: Option<Pending>,
+    /// Files of ours for its `/etc`.
+    covers: &'a [OwnedFd],
 }
 
 /// What the helper has handed over by the time that the program runs.
@@ -177,11 +202,16 @@ fn raise(
     alone: SingleThreaded,
     launch: &Launch<'_>,
     plan: &Plan,
-    layers: Option<&Layers>,
-    child: &Child,
-    channel: &Packet,
+    awaited: Awaited<'_>,
     trace: &mut Recorder,
 ) -> Result<Raised, Failure> {
+    let Awaited {
+        layers,
+        child,
+        channel,
+        pending,
+        covers,
+    } = awaited;
     let pid = HostPid(child.pid);
     if plan.own(NamespaceType::User) {
         map_ids(pid, launch.ids, trace)?;
@@ -203,7 +233,10 @@ fn raise(
     await_waiting(channel, pid, trace)?;
     let namespaces = observe::namespaces(pid)?;
     let start_ticks = observe::start_ticks(pid)?;
-    let mut handed: Vec<BorrowedFd<'_>> = Vec::new();
+    let attached = pending
+        .map(|pending| pending.finish(child.pid, trace))
+        .transpose()?;
+    let mut handed: Vec<BorrowedFd<'_>> = covers.iter().map(AsFd::as_fd).collect();
     if let Some((overlays, _)) = &overlays {
         handed.push(overlays.root.as_fd());
         handed.extend(overlays.usr.as_ref().map(AsFd::as_fd));
@@ -214,6 +247,7 @@ fn raise(
         start_ticks,
         namespaces,
         executed: await_execution(channel, pid, trace)?,
+        attached,
     })
 }
 

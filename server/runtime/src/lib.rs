@@ -21,7 +21,7 @@ pub mod init;
 pub mod join;
 pub mod launch;
 mod layers;
-mod network;
+pub mod network;
 mod observe;
 mod passage;
 mod plan;
@@ -43,6 +43,7 @@ pub use image::Images;
 pub use init::init_main;
 pub use join::{Join, JoinForeign, Joined, join, join_foreign};
 pub use launch::{Launch, Launched, launch};
+pub use network::{Attached, Attaching, Attachment, Bridge};
 pub use recorder::Recorder;
 pub use root::{create_root, remove_root};
 

@@ -1,13 +1,81 @@
-//! A new network namespace's loopback interface, set up by rtnetlink(7).
+//! What a container reaches, and who reaches it.
+//!
+//! Each has its loopback interface ([`raise_loopback`]). One whose network is the bridge has a port
+//! of it too, made by its monitor; what is inside its network namespace it sets itself, before it
+//! confines itself. Root's policy says whether there is a bridge at all.
+//!
+//! ```text
+//! monitor   begin: a place, ports, the bridge; nft starts ─┐ meanwhile: clone, ids, overlays
+//!           finish: the filter is set; the pair, plugged in ┘
+//!           go ──────────────────────────────────────────> init-to-be: address, routes, names
+//!           …
+//!           leave: unplugged, the filter without it; the last one takes everything away
+//! ```
 
-use std::io;
+mod bridge;
+mod cover;
+mod links;
+mod machine;
+mod names;
+mod netlink;
+mod nft;
+pub mod pool;
+mod ports;
+mod registry;
+mod ruleset;
+pub mod watch;
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
-use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
+pub(crate) use self::bridge::Pending;
+pub use self::bridge::{Attached, Bridge, Prepared};
+pub(crate) use self::cover::{COVERS, attach as attach_covers};
+use self::netlink::Netlink;
+pub use self::registry::Attachment;
 use crate::recorder::Recorder;
 use crate::step::{Step, StepError};
+
+/// How a container is to be attached to the bridge.
+#[derive(Debug)]
+pub struct Attaching<'a> {
+    /// To which.
+    pub bridge: &'a Bridge,
+    /// As whom.
+    pub attachment: Attachment,
+    /// Name servers that were asked for; none: the machine's.
+    pub dns: &'a [IpAddr],
+}
+
+impl Attaching<'_> {
+    /// What the container sees as `/etc/hosts` and `/etc/resolv.conf`, as mounts; the second is
+    /// written, in the container's directory.
+    pub(crate) fn name_files(&self, directory: &Path) -> Result<[OwnedFd; COVERS], StepError> {
+        let owner = &self.attachment.owner;
+        self.bridge.name_files(owner, directory, self.dns)
+    }
+
+    /// The container's share, once it is plugged in.
+    pub(crate) fn configure_inside(&self, trace: &mut Recorder) -> Result<(), StepError> {
+        let (pool, number) = (self.bridge.pool(), self.attachment.number);
+        let addresses: Vec<String> = pool
+            .addresses(number)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let call = format!(
+            "sendto(NETLINK_ROUTE, RTM_NEWADDR, RTM_NEWNEIGH, RTM_NEWROUTE {{eth0, {}}})",
+            addresses.join(", ")
+        );
+        trace.step(Step::SetAddresses, call, || {
+            links::configure_inside(pool, number)
+        })
+    }
+}
 
 /// Its number in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -17,39 +85,12 @@ pub(crate) fn raise_loopback(trace: &mut Recorder) -> Result<(), StepError> {
     trace.step(
         Step::RaiseLoopback,
         "sendto(NETLINK_ROUTE, RTM_NEWLINK {lo, IFF_UP})",
-        raise,
-    )
-}
-
-fn raise() -> io::Result<()> {
-    use netlink_packet_core::{
-        NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    };
-    let mut link = LinkMessage::default();
-    link.header.index = LOOPBACK;
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    header.sequence_number = 1;
-    let mut message = NetlinkMessage::new(
-        header,
-        NetlinkPayload::from(RouteNetlinkMessage::SetLink(link)),
-    );
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.send(&bytes, 0)?;
-    let mut answer = Vec::with_capacity(4096);
-    socket.recv(&mut answer, 0)?;
-    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
-        .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    match answer.payload {
-        NetlinkPayload::Error(error) => match error.code {
-            None => Ok(()),
-            Some(code) => Err(io::Error::from_raw_os_error(code.get().abs())),
+        || {
+            let mut link = LinkMessage::default();
+            link.header.index = LOOPBACK;
+            link.header.flags = LinkFlags::Up;
+            link.header.change_mask = LinkFlags::Up;
+            Netlink::open()?.order(RouteNetlinkMessage::SetLink(link), 0)
         },
-        _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
-    }
+    )
 }

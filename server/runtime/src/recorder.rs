@@ -87,6 +87,11 @@ impl Recorder {
         });
     }
 
+    /// Adds a call whose answer comes later, to who waits for it.
+    pub(crate) fn note(&mut self, call: String) {
+        self.seen(self.actor, self.pid, call, 0);
+    }
+
     /// Takes over what a forked helper wrote down; `pid` where it could not know its own.
     pub(crate) fn extend(&mut self, steps: Vec<TraceStep>, pid: Option<HostPid>) {
         self.steps.extend(steps.into_iter().map(|mut step| {

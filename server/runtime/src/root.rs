@@ -93,7 +93,7 @@ fn give(path: &Path, ids: IdRange) -> Result<(), StepError> {
 }
 
 /// A container's host name: what was asked for, else its name, else the first digits of its id.
-pub(crate) fn hostname(id: &ContainerId, name: &ContainerName, spec: &ContainerSpec) -> String {
+pub fn hostname(id: &ContainerId, name: &ContainerName, spec: &ContainerSpec) -> String {
     if let Some(hostname) = &spec.hostname {
         return hostname.as_str().to_owned();
     }

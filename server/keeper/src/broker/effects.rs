@@ -195,7 +195,7 @@ impl Broker {
         }
     }
 
-    fn save(&self, id: &ContainerId) {
+    pub(super) fn save(&self, id: &ContainerId) {
         let Some((_, state)) = self.ledger.stored(id) else {
             return;
         };

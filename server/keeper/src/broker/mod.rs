@@ -18,6 +18,7 @@ mod images;
 mod inspections;
 mod journals;
 mod monitors;
+mod network;
 mod retention;
 mod servers;
 mod takeover;
@@ -64,6 +65,7 @@ enum Source {
     Connection(u64),
     Monitor(Target),
     Worker(u64),
+    Rules,
     Images(u64),
     Freezer(ContainerId),
 }
@@ -100,6 +102,7 @@ struct Broker {
     /// One for each connection that asked for it.
     observers: HashMap<u64, Child>,
     inspections: Vec<Inspection>,
+    mending: network::Mending,
     /// When it is looked next which containers of others have gone.
     next_look: u64,
     /// What came with requests that are not answered yet.
@@ -167,7 +170,11 @@ impl Broker {
         let images = Images::prepare(&places.keeper().join("images"));
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let server_uid = accounts::server()?.map(|account| account.uid);
-        let ledger = Ledger::new(
+        let (mending, network) = network::prepare(&places, rules.network, &mut lacking);
+        let mut policy = rules.policy;
+        policy.bridge = network.is_ready();
+        policy.publish_anywhere = policy.bridge && rules.network.publish_anywhere;
+        let mut ledger = Ledger::new(
             images.list(),
             rules,
             Machine {
@@ -176,6 +183,7 @@ impl Broker {
                 host: identity::own_namespaces(),
             },
         );
+        ledger.connect(network);
         let program = program::sealed()?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
@@ -190,9 +198,10 @@ impl Broker {
                 images,
                 cgroups,
                 program,
+                bridge: mending.bridge.clone(),
             },
             ledger,
-            policy: rules.policy,
+            policy,
             lacking,
             server_uid,
             sources: HashMap::new(),
@@ -203,6 +212,7 @@ impl Broker {
             freezing: HashMap::new(),
             observers: HashMap::new(),
             inspections: Vec::new(),
+            mending,
             next_look: 0,
             descriptors: HashMap::new(),
             images: ImageWork::default(),
@@ -212,6 +222,7 @@ impl Broker {
         broker.poll.add(&broker.listener, number, READ)?;
         let number = broker.number(Source::Children);
         broker.poll.add(&broker.children, number, READ)?;
+        broker.watch_rules();
         Ok(broker)
     }
 
@@ -235,6 +246,7 @@ impl Broker {
             .next_deadline()
             .into_iter()
             .chain(self.next_inspection_deadline())
+            .chain(self.next_mending())
             .chain([self.next_look])
             .min()
             .map(|at| at.saturating_sub(clock::monotonic_ms()) + 1);
@@ -245,6 +257,7 @@ impl Broker {
                 Some(Source::Connection(id)) => self.serve(id, flags),
                 Some(Source::Monitor(target)) => self.hear(&target),
                 Some(Source::Worker(id)) => self.hear_worker(id),
+                Some(Source::Rules) => self.hear_rules(),
                 Some(Source::Images(number)) => self.hear_images(number),
                 Some(Source::Freezer(id)) => self.look_at_freezer(&id),
                 // Gone since the kernel gathered its event.
@@ -252,6 +265,7 @@ impl Broker {
             }
         }
         self.end_inspections();
+        self.mend();
         self.expire();
         let effects = self.ledger.tick(Self::now());
         self.perform(effects);

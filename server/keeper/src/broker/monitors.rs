@@ -57,14 +57,27 @@ impl Broker {
         };
         let config = config.clone();
         let shared = self.shared(&config)?;
+        let network = self.lease(id)?;
         let assignment = Assignment::Container {
             config: &config,
             shared,
+            network,
         };
         let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
             .map_err(|error| io_failure(&error, "no monitor can be started"))?;
         self.link(Target::Init(id.clone()), packet, Some(child.pidfd))
             .map_err(|error| io_failure(&error, "no monitor can be waited for"))
+    }
+
+    /// Its number in the pool of addresses, where it is to be connected: once, and for good.
+    fn lease(&mut self, id: &ContainerId) -> Result<Option<u32>, Failure> {
+        let Some((number, new)) = self.ledger.lease(id)? else {
+            return Ok(None);
+        };
+        if new {
+            self.save(id);
+        }
+        Ok(Some(number))
     }
 
     /// The containers whose namespaces this one is to share.
@@ -277,6 +290,7 @@ impl Broker {
             self.poll.remove(&link.packet);
             self.sources.remove(&link.number);
         }
+        self.left_bridge(target);
         // One that was killed leaves its socket.
         let socket = monitor::socket(&self.ground.places, target);
         let _ = std::fs::remove_file(socket);

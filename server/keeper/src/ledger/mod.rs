@@ -22,6 +22,7 @@
 mod changes;
 mod containers;
 mod endings;
+mod network;
 mod images;
 mod pausing;
 mod record;
@@ -51,6 +52,7 @@ use images::Shelf;
 pub(crate) use record::{Config, Init, Run, Starter};
 use record::{Deadline, Held, HeldSession};
 pub(crate) use recovery::{Found, FoundSession};
+pub(crate) use network::Network;
 
 /// A request that is to be answered: by which connection it came, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -175,6 +177,10 @@ pub(crate) struct Ledger {
     cgroup: String,
     /// The host's namespaces.
     host: NamespaceSet,
+    /// What containers can be attached to.
+    network: Network,
+    /// The last number of its pool that was given.
+    last_number: u32,
 }
 
 /// Where a ledger is kept.
@@ -199,6 +205,8 @@ impl Ledger {
             boot: machine.boot,
             cgroup: machine.cgroup,
             host: machine.host,
+            network: Network::default(),
+            last_number: 0,
         }
     }
 

@@ -35,6 +35,9 @@ pub(crate) struct State {
     pub(crate) exit: Option<Exit>,
     /// Why its last start failed.
     pub(crate) error: Option<String>,
+    /// Its number in the pool of addresses, once it was connected.
+    #[serde(default)]
+    pub(crate) network: Option<u32>,
     /// The boot of the machine in which this was written; empty in records of earlier versions.
     #[serde(default)]
     pub(crate) boot: String,

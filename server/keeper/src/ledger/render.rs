@@ -54,6 +54,7 @@ impl Ledger {
             uid_map: vec![ids],
             gid_map: vec![ids],
             cgroup: run.map(|_| format!("{}/{}", self.cgroup, config.id)),
+            network: self.render_network(held),
         }
     }
 

@@ -86,6 +86,7 @@ impl Ledger {
         }
         self.settle_limits(&mut spec.limits)?;
         let ids = self.settle_namespaces(&mut spec)?;
+        self.settle_network(&mut spec)?;
         if serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len()) > JSON_LIMIT {
             return Err(invalid("command", "what is asked for is too long"));
         }

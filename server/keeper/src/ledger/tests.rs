@@ -2,6 +2,7 @@
 
 mod creating;
 mod foreign;
+mod network;
 mod pausing;
 mod recovery;
 mod restarts;
@@ -53,6 +54,7 @@ fn ledger(policy: Policy) -> Ledger {
                 cpus: 4.0,
                 pids: 4_096,
             },
+            network: Default::default(),
         },
         Machine {
             boot: "boot".to_owned(),

@@ -9,7 +9,7 @@ use porthole_protocol::keeper::{Failure, FailureCode};
 use porthole_protocol::monitor::Started;
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::session::{Session, Size, Target};
-use porthole_runtime::{Console, ForeignGroup, Join, Joined, LastWord, Launch, Recorder};
+use porthole_runtime::{Attached, Attaching, Attachment, Console, ForeignGroup, Join, Joined, LastWord, Launch, Recorder};
 
 use super::output::Output;
 use super::{Assignment, Ground, directory, foreign, io_failure};
@@ -25,6 +25,8 @@ pub(super) struct Begun {
     pub(super) last_word: Option<LastWord>,
     /// For a session in another engine's container: that container's init.
     pub(super) container: Option<OwnedFd>,
+    /// Its place on the bridge.
+    pub(super) attached: Option<Attached>,
 }
 
 pub(super) fn begin(
@@ -34,9 +36,13 @@ pub(super) fn begin(
     trace: &mut Recorder,
 ) -> Result<Begun, Failure> {
     match assignment {
-        Assignment::Container { config, shared } => {
+        Assignment::Container {
+            config,
+            shared,
+            network,
+        } => {
             ground.cgroups.create(&config.id, &config.spec.limits)?;
-            launch(ground, config, shared, trace)
+            launch(ground, config, shared, *network, trace)
         }
         Assignment::Session {
             joining,
@@ -66,6 +72,7 @@ fn launch(
     ground: &Ground,
     config: &Config,
     shared: &PerNamespace<Option<OwnedFd>>,
+    network: Option<u32>,
     trace: &mut Recorder,
 ) -> Result<Begun, Failure> {
     let mut copies = PerNamespace::build(|_| None);
@@ -90,6 +97,7 @@ fn launch(
             shared: copies,
             program: ground.program.as_fd(),
             size: Size::DEFAULT,
+            network: attaching(ground, config, network),
         },
         trace,
     )?;
@@ -107,6 +115,27 @@ fn launch(
         size: Size::DEFAULT,
         last_word: launched.last_word,
         container: None,
+        attached: launched.attached,
+    })
+}
+
+/// How it is connected, where it has a number.
+fn attaching<'a>(
+    ground: &'a Ground,
+    config: &'a Config,
+    network: Option<u32>,
+) -> Option<Attaching<'a>> {
+    Some(Attaching {
+        bridge: ground.bridge.as_ref()?,
+        attachment: Attachment {
+            id: config.id.clone(),
+            name: config.name.clone(),
+            hostname: porthole_runtime::root::hostname(&config.id, &config.name, &config.spec),
+            owner: config.owner.clone(),
+            number: network?,
+            publish: config.spec.publish.clone(),
+        },
+        dns: &config.spec.dns,
     })
 }
 
@@ -168,6 +197,7 @@ pub(super) fn session(joining: &Joining, joined: Joined) -> Begun {
         size: joining.spec.size,
         last_word: None,
         container: foreign.then_some(joined.target),
+        attached: None,
     }
 }
 

@@ -22,7 +22,7 @@ use porthole_protocol::monitor::FromMonitor;
 use porthole_protocol::namespace::PerNamespace;
 use porthole_protocol::session::{Foreign, Target};
 use porthole_protocol::trace::Actor;
-use porthole_runtime::{Cgroups, Images, Recorder};
+use porthole_runtime::{Bridge, Cgroups, Images, Recorder};
 use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::process::{Child, Clone, SingleThreaded, Standard, redirect};
 use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
@@ -42,6 +42,8 @@ pub(crate) struct Ground {
     pub(crate) cgroups: Cgroups,
     /// Sealed copy of this program, which PID 1 of a container runs.
     pub(crate) program: OwnedFd,
+    /// What containers can be connected to.
+    pub(crate) bridge: Option<Bridge>,
 }
 
 /// What a monitor is to start.
@@ -51,6 +53,8 @@ pub(crate) enum Assignment<'a> {
         config: &'a Config,
         /// pidfds of the containers whose namespaces it shares.
         shared: PerNamespace<Option<OwnedFd>>,
+        /// Its number on the bridge, where it is to be connected.
+        network: Option<u32>,
     },
     Session {
         joining: &'a Joining,
@@ -187,6 +191,7 @@ fn monitor(
             size,
             last_word,
             container,
+            attached,
         } = begun;
         let output = output(console, size, inherited.journal, inherited.index)?;
         Ok(Watched {
@@ -195,6 +200,7 @@ fn monitor(
             pidfd,
             last_word,
             container,
+            attached,
             output,
             directory: directory.clone(),
             group,

@@ -20,7 +20,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use porthole_protocol::journal::Stream;
 use porthole_protocol::monitor::{FromMonitor, Started, ToMonitor, ToReader, VERSION};
 use porthole_protocol::session::{Exit, Target};
-use porthole_runtime::{LastWord, Status};
+use porthole_runtime::{Attached, LastWord, Status};
 use porthole_sys::packet::{Listener, Packet};
 use porthole_sys::signals;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -73,6 +73,8 @@ pub(super) struct Watched<'a> {
     pub(super) last_word: Option<LastWord>,
     /// Another engine's container that the process is in: its init.
     pub(super) container: Option<OwnedFd>,
+    /// Its place on the bridge, until it has ended.
+    pub(super) attached: Option<Attached>,
     pub(super) output: Output,
     /// Where `exit.json` is written.
     pub(super) directory: PathBuf,
@@ -407,6 +409,10 @@ impl<'a> Watch<'a> {
             log!("monitor", "{:?}: exit.json: {error}", self.watched.target);
         }
         self.exit = Some(exit.clone());
+        // Whoever is told of the end may want its ports at once.
+        if let Some(attached) = &mut self.watched.attached {
+            attached.release();
+        }
         if let Err(failure) = self.watched.group.process_ended() {
             log!("monitor", "{:?}: {failure}", self.watched.target);
         }
@@ -423,6 +429,11 @@ impl<'a> Watch<'a> {
             && !send(reader, &ToReader::Exited(exit))
         {
             self.lose_reader();
+        }
+        if let Some(attached) = self.watched.attached.take()
+            && let Err(failure) = attached.leave()
+        {
+            log!("monitor", "{:?}: {failure}", self.watched.target);
         }
     }
 }

@@ -5,7 +5,9 @@
 //! the host's. They are asked again whenever somebody is about to run something, because roles
 //! change after containers were made.
 
-use porthole_protocol::container::{Container, ContainerSpec, ContainerState, NamespaceChoice};
+use porthole_protocol::container::{
+    Container, ContainerSpec, ContainerState, NamespaceChoice, NetworkChoice,
+};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::session::{Session, Whose};
 
@@ -60,6 +62,12 @@ pub(super) fn check_new(
     identity: &Identity,
     spec: &mut ContainerSpec,
 ) -> Result<(), Refusal> {
+    // Said in either way it is the same, and both are looked up here.
+    if let Some(NetworkChoice::Container(reference)) = &spec.network {
+        let shared = NamespaceChoice::Container(reference.clone());
+        spec.namespaces.insert(NamespaceType::Net, shared);
+        spec.network = None;
+    }
     for (kind, choice) in &mut spec.namespaces {
         let NamespaceChoice::Container(reference) = choice else {
             continue;

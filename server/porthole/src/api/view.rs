@@ -1,11 +1,12 @@
 //! The JSON of containers, sessions and processes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use porthole_protocol::container::{
     AbsolutePath, Argument, Container, ContainerName, ContainerNamespace, ContainerState, EnvName,
-    Hostname, IdRange, ImageName, Limits, Owner, RestartPolicy, Signal, TimeOffset, Timestamp,
-    UserSpec,
+    Hostname, IdRange, ImageName, Limits, NetworkChoice, Owner, Publish, RestartPolicy, Signal,
+    TimeOffset, Timestamp, UserSpec,
 };
 use porthole_protocol::engine::Engine;
 use porthole_protocol::id::{ContainerId, ContainerPid, HostPid, SessionId};
@@ -70,12 +71,21 @@ pub struct ContainerView<'a> {
     uid_map: &'a [IdRange],
     gid_map: &'a [IdRange],
     cgroup: Option<&'a str>,
+    /// What it is connected to; `null` for one that was made before there was a choice.
+    network: Option<&'a NetworkChoice>,
+    /// Its addresses on the bridge, once it was started.
+    addresses: &'a [IpAddr],
+    gateway: &'a [IpAddr],
+    /// Ports of the machine that lead to it.
+    ports: &'a [Publish],
+    dns: &'a [IpAddr],
 }
 
 /// A container for this reader.
 pub fn container<'a>(container: &'a Container, reader: &Identity) -> ContainerView<'a> {
     let spec = &container.spec;
     let inside = reader.may_look_into(&container.owner);
+    let network = container.network.as_ref();
     ContainerView {
         id: &container.id,
         name: &container.name,
@@ -116,6 +126,11 @@ pub fn container<'a>(container: &'a Container, reader: &Identity) -> ContainerVi
         uid_map: &container.uid_map,
         gid_map: &container.gid_map,
         cgroup: container.cgroup.as_deref(),
+        network: spec.network.as_ref(),
+        addresses: network.map_or(&[], |network| &network.addresses),
+        gateway: network.map_or(&[], |network| &network.gateway),
+        ports: &spec.publish,
+        dns: &spec.dns,
     }
 }
 

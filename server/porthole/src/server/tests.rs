@@ -91,6 +91,7 @@ fn container(id: &ContainerId, owned_by: &str) -> Container {
         uid_map: Vec::new(),
         gid_map: Vec::new(),
         cgroup: None,
+        network: None,
     }
 }
 

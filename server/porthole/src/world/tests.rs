@@ -32,6 +32,7 @@ pub(super) fn container(digit: u8, name: &str) -> Container {
         uid_map: Vec::new(),
         gid_map: Vec::new(),
         cgroup: None,
+        network: None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! What a container is asked to be.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbsolutePath, Argument, ContainerName, EnvName, Hostname, ImageName, Invalid, RestartPolicy,
-    Signal, UserSpec,
+    AbsolutePath, Argument, ContainerName, EnvName, Hostname, ImageName, Invalid, NetworkChoice,
+    Publish, RestartPolicy, Signal, UserSpec,
 };
 use crate::namespace::NamespaceType;
 
@@ -190,6 +191,15 @@ pub struct ContainerSpec {
     /// How many seconds it has to end by itself; 10 where nothing is given.
     #[serde(default)]
     pub stop_timeout: Option<f64>,
+    /// What it is connected to. Not given: root's bridge where there is one, else nothing.
+    #[serde(default)]
+    pub network: Option<NetworkChoice>,
+    /// Ports of the machine that lead to it.
+    #[serde(default)]
+    pub publish: Vec<Publish>,
+    /// Name servers. None: the machine's.
+    #[serde(default)]
+    pub dns: Vec<IpAddr>,
     /// Whether to start it at once.
     #[serde(default = "yes")]
     pub start: bool,
@@ -218,6 +228,13 @@ impl ContainerSpec {
     pub fn namespace(&self, kind: NamespaceType) -> NamespaceChoice {
         match self.namespaces.get(&kind) {
             Some(choice) => choice.clone(),
+            None if kind == NamespaceType::Net => match &self.network {
+                Some(NetworkChoice::Host) => NamespaceChoice::Host,
+                Some(NetworkChoice::Container(reference)) => {
+                    NamespaceChoice::Container(reference.clone())
+                }
+                Some(NetworkChoice::Bridge | NetworkChoice::None) | None => NamespaceChoice::Own,
+            },
             None if kind == NamespaceType::Time && self.time_offset.is_none() => {
                 NamespaceChoice::Host
             }
@@ -225,9 +242,50 @@ impl ContainerSpec {
         }
     }
 
+    /// Checks that what is said of its network is said once.
+    fn check_network(&self) -> Result<(), (&'static str, Invalid)> {
+        let namespace = self.namespaces.get(&NamespaceType::Net);
+        let agree = match (&self.network, namespace) {
+            (None, _) | (_, None) => true,
+            (Some(NetworkChoice::Host), Some(choice)) => *choice == NamespaceChoice::Host,
+            (Some(NetworkChoice::Container(one)), Some(NamespaceChoice::Container(other))) => {
+                one == other
+            }
+            (Some(NetworkChoice::Bridge | NetworkChoice::None), Some(choice)) => {
+                *choice == NamespaceChoice::Own
+            }
+            (Some(_), Some(_)) => false,
+        };
+        if !agree {
+            return Err((
+                "network",
+                Invalid("network and namespaces.net say different things; leave one of them out"),
+            ));
+        }
+        let own = self.namespace(NamespaceType::Net) == NamespaceChoice::Own
+            && self.network != Some(NetworkChoice::None);
+        if !own && !self.publish.is_empty() {
+            return Err((
+                "publish",
+                Invalid("ports are published of a container whose network is the bridge"),
+            ));
+        }
+        if !own && !self.dns.is_empty() {
+            return Err((
+                "dns",
+                Invalid("name servers are set of a container whose network is the bridge"),
+            ));
+        }
+        if self.dns.len() > 3 {
+            return Err(("dns", Invalid("nobody asks more than three name servers")));
+        }
+        Publish::check(&self.publish).map_err(|why| ("publish", why))
+    }
+
     /// Checks what no single field can check: the first field that is wrong, and why.
     pub fn check(&self) -> Result<(), (&'static str, Invalid)> {
         self.limits.check()?;
+        self.check_network()?;
         if self.time_offset.is_some() && self.namespace(NamespaceType::Time) != NamespaceChoice::Own
         {
             return Err((
@@ -299,6 +357,41 @@ mod tests {
         assert_eq!(spec.namespace(NamespaceType::Net), NamespaceChoice::Own);
         assert_eq!(spec.namespace(NamespaceType::Time), NamespaceChoice::Host);
         assert_eq!(spec.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_network_is_said_once() {
+        let spec = |json: &str| serde_json::from_str::<ContainerSpec>(json).expect("a spec");
+        let host = spec(r#"{"image":"host","network":"host"}"#);
+        assert_eq!(host.namespace(NamespaceType::Net), NamespaceChoice::Host);
+        let shared =
+            spec(r#"{"image":"host","network":"container:a","namespaces":{"net":"container:a"}}"#);
+        assert_eq!(shared.check(), Ok(()));
+        for (field, json) in [
+            (
+                "network",
+                r#"{"image":"host","network":"host","namespaces":{"net":"own"}}"#,
+            ),
+            (
+                "network",
+                r#"{"image":"host","network":"bridge","namespaces":{"net":"host"}}"#,
+            ),
+            (
+                "network",
+                r#"{"image":"host","network":"container:a","namespaces":{"net":"container:b"}}"#,
+            ),
+            (
+                "publish",
+                r#"{"image":"host","network":"none","publish":[{"host_port":80,"container_port":80}]}"#,
+            ),
+            (
+                "dns",
+                r#"{"image":"host","network":"host","dns":["192.0.2.1"]}"#,
+            ),
+        ] {
+            let (found, _) = spec(json).check().expect_err(json);
+            assert_eq!(found, field, "{json}");
+        }
     }
 
     #[test]

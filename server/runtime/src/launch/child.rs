@@ -88,15 +88,26 @@ fn live(
         network::raise_loopback(trace)?;
     }
     wire::send(channel, &Report::Waiting, &[])?;
-    let Some(overlays) = wire::wait_to_go(channel)? else {
+    let Some(mut handed) = wire::wait_to_go(channel)? else {
         // The monitor is gone, and nobody is to be told.
         exit(125);
     };
+    let covers = match launch.network {
+        Some(_) => network::COVERS.min(handed.len()),
+        None => 0,
+    };
+    let overlays = handed.split_off(covers);
     passage::clear_groups(trace)?;
     if *plan.sources.get(NamespaceType::User) != Source::Host {
         passage::become_root(trace)?;
     }
+    if let Some(attaching) = &launch.network {
+        attaching.configure_inside(trace)?;
+    }
     let root = enter_root(plan, overlays, trace)?;
+    if plan.own(NamespaceType::Mnt) {
+        network::attach_covers(handed, &root.root, trace);
+    }
     if let Some(path) = workdir {
         passage::make_workdir(&root.root, path, trace)?;
     }

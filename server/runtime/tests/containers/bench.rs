@@ -145,6 +145,7 @@ impl Bench {
                 shared,
                 program: self.program.as_fd(),
                 size: Size::DEFAULT,
+                network: None,
             },
             &mut trace,
         );

@@ -63,6 +63,7 @@ fn container(digit: u8, name: &str, image: &str, command: &[&str]) -> Container 
         uid_map: vec![IdRange(0, 100_000, 65_536)],
         gid_map: vec![IdRange(0, 100_000, 65_536)],
         cgroup: None,
+        network: None,
     }
 }
 

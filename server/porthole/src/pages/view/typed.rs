@@ -108,6 +108,9 @@ impl Typed {
             auto_remove: false,
             stop_signal: None,
             stop_timeout: None,
+            network: None,
+            publish: Vec::new(),
+            dns: Vec::new(),
             start: self.rest.is_empty(),
         };
         if let Err((name, why)) = spec.check() {

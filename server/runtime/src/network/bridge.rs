@@ -1,0 +1,490 @@
+//! The bridge as a whole: made with the first container that is attached to it, gone with the last.
+//!
+//! No process keeps it. What there is to be done is worked out anew each time from who is attached
+//! (`registry.rs`), under one lock, by whoever attaches or leaves, and by a helper of the keeper's
+//! where somebody left without a word or the rules were changed by hand.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use porthole_protocol::container::Owner;
+use porthole_protocol::id::ContainerId;
+use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+
+use super::cover::{self, COVERS};
+use super::links::{self, Port};
+use super::machine::{self, Changed};
+use super::netlink::Netlink;
+use super::nft::{self, Running};
+use super::pool::{Pool, Range, candidates, overlap};
+use super::registry::{self, Attachment, Entry, Found, Lock};
+use super::ruleset::{Ruleset, needs_local_routes, removal};
+use super::{names, ports};
+use crate::recorder::Recorder;
+use crate::step::{Step, StepError};
+
+/// One instance's bridge: what it is called, and which addresses it has.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    /// Eight digits that tell instances on one machine apart.
+    mark: String,
+    directory: PathBuf,
+    pool: Pool,
+    nft: Option<PathBuf>,
+}
+
+/// A bridge that can be used, or why it cannot.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What is known of it, also where it cannot be used: there may be something to take away.
+    pub bridge: Option<Bridge>,
+    /// Why containers cannot be attached to it, in a sentence that says what to do.
+    pub unusable: Option<String>,
+    /// What the machine lacks that it can do without, each in a sentence.
+    pub lacking: Vec<String>,
+}
+
+impl Bridge {
+    /// Looks what there is to make a bridge of. `directory` is `ROOT/keeper/network`; `wanted` is
+    /// the range of addresses that root has chosen, if any.
+    pub fn prepare(directory: &Path, mark: &str, wanted: Option<Range>) -> Prepared {
+        let nothing = |why: String| Prepared {
+            bridge: None,
+            unusable: Some(why),
+            lacking: Vec::new(),
+        };
+        let number = u32::from_str_radix(mark, 16).unwrap_or(0);
+        if let Err(error) = fs::create_dir_all(directory.join("ports")) {
+            return nothing(format!("{} cannot be made: {error}.", directory.display()));
+        }
+        let others = machine::routes(&name_of(mark));
+        let range = match wanted.map_or_else(|| chosen(directory, number, &others), Ok) {
+            Ok(range) => range,
+            Err(why) => return nothing(why),
+        };
+        let v6 = machine::speaks_ipv6();
+        let mut lacking = Vec::new();
+        if !v6 {
+            lacking.push(
+                "This machine does not speak IPv6, so that containers do not either: start its kernel without ipv6.disable=1, and set net.ipv6.conf.all.disable_ipv6=0.".to_owned(),
+            );
+        }
+        if let Some((base, prefix)) = others.into_iter().find(|other| overlap(*other, range)) {
+            lacking.push(format!(
+                "Containers have addresses of {}/{}, and the machine has a route to {base}/{prefix} too, so that they cannot reach what is there: choose another range (ipv4 in the table [network] of root's policy).",
+                range.0, range.1
+            ));
+        }
+        let nft = nft::find();
+        let unusable = nft.is_none().then(|| {
+            "nft was not found, without which containers could not be kept apart, so that they have no network: install Debian's package nftables, and start Porthole again.".to_owned()
+        });
+        Prepared {
+            bridge: Some(Self {
+                mark: mark.to_owned(),
+                directory: directory.to_owned(),
+                pool: Pool::new(range, number, v6),
+                nft,
+            }),
+            unusable,
+            lacking,
+        }
+    }
+
+    /// Its addresses.
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The interface's name.
+    pub fn name(&self) -> String {
+        name_of(&self.mark)
+    }
+
+    /// The table's name, of the family `inet`.
+    pub fn table(&self) -> String {
+        format!("porthole_{}", self.mark)
+    }
+
+    /// Whether a container is attached, or has left something behind.
+    pub fn knows(&self, id: &ContainerId) -> bool {
+        registry::is_there(&self.directory, id)
+    }
+
+    /// Puts everything as it has to be for those who are attached, and takes away what others have
+    /// left: the bridge itself after the last one. Waits for whoever is at work on it.
+    pub fn settle(&self) -> Result<(), Failure> {
+        let lock = self.lock()?;
+        let found = self.take_stock(&lock)?;
+        if found.alive.is_empty() {
+            return self.dismantle(&lock);
+        }
+        let (bridge, running) = self.rebuild(&lock, &found.alive)?;
+        let joined = || {
+            let mut netlink = Netlink::open()?;
+            for one in &found.alive {
+                let port = one.port();
+                // One that is being attached has none yet.
+                if links::find(&mut netlink, &port)?.is_some() {
+                    self.port(&port, bridge, one.number, 0).join(&mut netlink)?;
+                }
+            }
+            Ok(())
+        };
+        let joined = joined().map_err(|error| failed("plugging containers in", &error));
+        running
+            .finish()
+            .map_err(|error| failed("setting the packet filter", &error))?;
+        joined
+    }
+
+    fn lock(&self) -> Result<Lock, Failure> {
+        Lock::take(&self.directory).map_err(|error| failed("locking the network", &error))
+    }
+
+    /// Who is attached, after what others have left is gone.
+    fn take_stock(&self, lock: &Lock) -> Result<Found, Failure> {
+        let stock = || {
+            let found = registry::read(lock, &self.directory)?;
+            if found.stale.is_empty() {
+                return Ok(found);
+            }
+            let mut netlink = Netlink::open()?;
+            let bridge = self.find(&mut netlink)?;
+            for stale in &found.stale {
+                self.unplug(&mut netlink, bridge, &stale.id, stale.number)?;
+                registry::forget(lock, &self.directory, &stale.id);
+            }
+            Ok(found)
+        };
+        stock().map_err(|error: io::Error| failed("looking who is attached", &error))
+    }
+
+    fn unplug(
+        &self,
+        netlink: &mut Netlink,
+        bridge: Option<u32>,
+        id: &ContainerId,
+        number: Option<u32>,
+    ) -> io::Result<()> {
+        let addresses = number.map_or_else(Vec::new, |number| self.pool.addresses(number));
+        links::forget(netlink, &registry::port_of(id), bridge, &addresses)
+    }
+
+    /// Its number, where it is there and ours: which is told by its link-layer address, that it has
+    /// from its first moment and that nobody else's has by chance.
+    fn find(&self, netlink: &mut Netlink) -> io::Result<Option<u32>> {
+        let link = links::find(netlink, &self.name())?;
+        let ours = link.filter(|link| link.mac == Some(self.pool.gateway_mac()));
+        Ok(ours.map(|link| link.index))
+    }
+
+    const fn port<'a>(&'a self, name: &'a str, bridge: u32, number: u32, pid: u32) -> Port<'a> {
+        Port {
+            name,
+            bridge,
+            pool: &self.pool,
+            number,
+            pid,
+        }
+    }
+
+    /// Makes what is not there for these containers, and begins to set the filter anew.
+    fn rebuild(&self, lock: &Lock, attached: &[Attachment]) -> Result<(u32, Running), Failure> {
+        let Some(nft) = &self.nft else {
+            return Err(Failure::new(
+                FailureCode::Unsupported,
+                "nft was not found, without which containers could not be kept apart: install Debian's package nftables, start Porthole again, or give the container the network \"none\"",
+            )
+            .field("network")
+            .stage(Stage::Network));
+        };
+        let directory = &self.directory;
+        let v6 = self.pool.v6().is_some();
+        let mut changed = Changed::read(directory);
+        let made = fs::write(directory.join(MADE), self.name())
+            .and_then(|()| changed.forward(directory, v6));
+        made.map_err(|error| failed("letting the machine forward", &error))?;
+        let mut netlink =
+            Netlink::open().map_err(|error| failed("asking about interfaces", &error))?;
+        let index = self.make(&mut netlink)?;
+        let name = self.name();
+        let mut set = || {
+            links::raise_bridge(&mut netlink, index, &self.pool)?;
+            machine::set_bridge(&name, needs_local_routes(attached), v6)?;
+            names::write_hosts(directory, &self.pool, attached)
+        };
+        set().map_err(|error| failed("setting the bridge up", &error))?;
+        let text = Ruleset {
+            table: &self.table(),
+            bridge: &name,
+            pool: &self.pool,
+            attached,
+            resolvers: &names::reachable(),
+            only_ours: changed.forwarded_nothing(),
+        }
+        .text();
+        let running = nft::start(nft, &text, &lock.0)
+            .map_err(|error| failed("setting the packet filter", &error))?;
+        Ok((index, running))
+    }
+
+    /// The bridge's number, after it was made where it was not there.
+    fn make(&self, netlink: &mut Netlink) -> Result<u32, Failure> {
+        let name = self.name();
+        let make = |netlink: &mut Netlink| {
+            let found = links::find(netlink, &name)?;
+            if found.is_none() {
+                let mac = self.pool.gateway_mac();
+                links::make_bridge(netlink, &name, mac)?;
+            }
+            self.find(netlink)
+        };
+        match make(netlink) {
+            Ok(Some(index)) => Ok(index),
+            Ok(None) => Err(Failure::new(
+                FailureCode::WrongState,
+                format!(
+                    "the machine has an interface {name} that Porthole did not make and does not touch: rename or delete it (ip link delete {name}), or give the container the network \"none\""
+                ),
+            )
+            .field("network")
+            .stage(Stage::Network)),
+            Err(error) => Err(failed("making the bridge", &error)),
+        }
+    }
+
+    /// Takes everything away.
+    fn dismantle(&self, lock: &Lock) -> Result<(), Failure> {
+        let made = self.directory.join(MADE);
+        if !made.exists() {
+            return Ok(());
+        }
+        if let Some(nft) = &self.nft {
+            nft::start(nft, &removal(&self.table()), &lock.0)
+                .and_then(Running::finish)
+                .map_err(|error| failed("deleting the packet filter", &error))?;
+        }
+        let take_away = || {
+            let mut netlink = Netlink::open()?;
+            if self.find(&mut netlink)?.is_some() {
+                links::delete(&mut netlink, &self.name())?;
+            }
+            Changed::read(&self.directory).restore(&self.directory)?;
+            names::write_hosts(&self.directory, &self.pool, &[])?;
+            fs::remove_file(made)
+        };
+        take_away().map_err(|error| failed("taking the bridge away", &error))
+    }
+
+    /// Begins to attach a container: its place is taken, and the filter is being set, when this
+    /// returns.
+    pub(crate) fn begin(
+        &self,
+        attachment: &Attachment,
+        trace: &mut Recorder,
+    ) -> Result<Pending, Failure> {
+        // Is let go after the lock, which it takes to leave.
+        let mut attached = Attached {
+            bridge: self.clone(),
+            id: attachment.id.clone(),
+            number: attachment.number,
+            place: None,
+            reserved: Vec::new(),
+        };
+        let lock = self.lock()?;
+        let mut found = self.take_stock(&lock)?;
+        attached.reserved = ports::reserve(&attachment.publish, attachment, &found.alive)?;
+        let entry = Entry::write(&lock, &self.directory, attachment)
+            .map_err(|error| failed("writing down who is attached", &error))?;
+        attached.place = Some(Place::Held(entry));
+        found.alive.push(attachment.clone());
+        let (bridge, running) = self.rebuild(&lock, &found.alive)?;
+        let call = format!(
+            "execve(nft, [\"-f\", \"-\"]) # table inet {}, {} attached",
+            self.table(),
+            found.alive.len()
+        );
+        trace.note(call);
+        Ok(Pending {
+            running,
+            _lock: lock,
+            bridge,
+            attached,
+        })
+    }
+
+    /// What a container sees as `/etc/hosts` and `/etc/resolv.conf`; the second is written, in the
+    /// container's directory.
+    pub(crate) fn name_files(
+        &self,
+        owner: &Owner,
+        directory: &Path,
+        dns: &[IpAddr],
+    ) -> Result<[OwnedFd; COVERS], StepError> {
+        let resolver = directory.join("resolv.conf");
+        let at = |path: &Path| {
+            let path = path.display().to_string();
+            move |error| StepError::new((Step::WriteNames, path), error)
+        };
+        names::write_resolver(&resolver, dns).map_err(at(&resolver))?;
+        let hosts = names::hosts_file(&self.directory, owner.as_str());
+        Ok([cover::clone_file(&hosts)?, cover::clone_file(&resolver)?])
+    }
+}
+
+/// Says that there is something to take away.
+const MADE: &str = "made";
+
+fn name_of(mark: &str) -> String {
+    format!("ph-{mark}")
+}
+
+/// The range that this instance has chosen for itself: once, so that addresses stay.
+fn chosen(directory: &Path, mark: u32, others: &[Range]) -> Result<Range, String> {
+    let file = directory.join("pool.json");
+    let before = fs::read(&file)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Range>(&bytes).ok());
+    if let Some(range) = before {
+        return Ok(range);
+    }
+    let free = candidates(mark).find(|range| !others.iter().any(|other| overlap(*other, *range)));
+    let Some(range) = free else {
+        return Err("The machine has routes to all private addresses that Porthole could give to containers, so that they have no network: choose some (ipv4 in the table [network] of root's policy).".to_owned());
+    };
+    serde_json::to_vec(&range)
+        .map_err(io::Error::from)
+        .and_then(|bytes| fs::write(&file, bytes))
+        .map_err(|error| format!("{} cannot be written: {error}.", file.display()))?;
+    Ok(range)
+}
+
+pub(super) fn failed(what: &str, error: &io::Error) -> Failure {
+    let mut failure = Failure::new(
+        FailureCode::Internal,
+        format!("{what} failed: {error}; try again, or give the container the network \"none\""),
+    )
+    .stage(Stage::Network);
+    failure.errno = error.raw_os_error();
+    failure
+}
+
+/// A container that is being attached.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    running: Running,
+    _lock: Lock,
+    bridge: u32,
+    attached: Attached,
+}
+
+impl Pending {
+    /// Plugs in the container whose network namespace this process is in, after the filter is set.
+    pub(crate) fn finish(self, pid: i32, trace: &mut Recorder) -> Result<Attached, Failure> {
+        let Self {
+            attached,
+            _lock,
+            running,
+            bridge,
+        } = self;
+        running
+            .finish()
+            .map_err(|error| failed("setting the packet filter", &error))?;
+        let name = registry::port_of(&attached.id);
+        let pool = attached.bridge.pool;
+        let port = Port {
+            name: &name,
+            bridge,
+            pool: &pool,
+            number: attached.number,
+            pid: pid.cast_unsigned(),
+        };
+        let open = |error| StepError::new((Step::MakePort, &name), error);
+        let mut netlink = Netlink::open().map_err(open)?;
+        trace.step(
+            (Step::MakePort, &name),
+            format!(
+                "sendto(NETLINK_ROUTE, RTM_NEWLINK {{{name}, veth, peer {{eth0, pid {pid}}}}})"
+            ),
+            || port.make(&mut netlink),
+        )?;
+        trace.step(
+            (Step::JoinBridge, &name),
+            format!(
+                "sendto(NETLINK_ROUTE, RTM_SETLINK {{{name}, master {}, isolated, locked}})",
+                attached.bridge.name()
+            ),
+            || port.join(&mut netlink),
+        )?;
+        Ok(attached)
+    }
+}
+
+/// A container's place on the bridge, for as long as this lives.
+#[derive(Debug)]
+pub struct Attached {
+    bridge: Bridge,
+    id: ContainerId,
+    number: u32,
+    place: Option<Place>,
+    /// Sockets that keep the machine's programs from ports that lead elsewhere.
+    reserved: Vec<OwnedFd>,
+}
+
+/// What is written down of it.
+#[derive(Debug)]
+enum Place {
+    /// That it lives.
+    Held(Entry),
+    /// What is left of it.
+    Left,
+}
+
+impl Attached {
+    /// Lets go of its ports and of its place, which whoever comes next takes away; [`Attached::leave`]
+    /// is still to come.
+    pub fn release(&mut self) {
+        self.reserved.clear();
+        if let Some(Place::Held(entry)) = self.place.take() {
+            drop(entry);
+            self.place = Some(Place::Left);
+        }
+    }
+
+    /// Leaves the bridge; the last one takes it away.
+    pub fn leave(mut self) -> Result<(), Failure> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        self.release();
+        if self.place.take().is_none() {
+            return Ok(());
+        }
+        let lock = self.bridge.lock()?;
+        let left = self.bridge.knows(&self.id);
+        let found = self.bridge.take_stock(&lock)?;
+        if found.alive.is_empty() {
+            return self.bridge.dismantle(&lock);
+        }
+        if !left {
+            // Somebody has done it meanwhile.
+            return Ok(());
+        }
+        let (_, running) = self.bridge.rebuild(&lock, &found.alive)?;
+        running
+            .finish()
+            .map_err(|error| failed("setting the packet filter", &error))
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // What stays is found and taken away by whoever comes next.
+        let _ = self.end();
+    }
+}
