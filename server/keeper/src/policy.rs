@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use porthole_protocol::container::Limits;
+use porthole_protocol::image::ImageBounds;
 use porthole_protocol::keeper::Policy;
 use serde::Deserialize;
 
@@ -77,6 +78,7 @@ struct Written {
     join_foreign: bool,
     join_privileged: bool,
     limits: WrittenLimits,
+    images: ImageBounds,
     engines: engines::Written,
     network: network::Written,
 }
@@ -170,6 +172,7 @@ fn parse(text: &str) -> Result<(Rules, Engines), String> {
             // Whether the machine has what that takes is found out later.
             bridge: false,
             publish_anywhere: false,
+            images: written.images,
         },
         ceilings,
         network: written.network.resolve()?,

@@ -260,10 +260,7 @@ impl Builder<'_> {
             format!("chdir({DESCRIPTORS:?})"),
             || rustix::process::chdir(DESCRIPTORS),
         )?;
-        let numbers: Vec<String> = lowers
-            .iter()
-            .map(|fd| fd.as_raw_fd().to_string())
-            .collect();
+        let numbers: Vec<String> = lowers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
         self.configure(context, name, "lowerdir", &numbers.join(":"))?;
         Ok(back)
     }

@@ -86,6 +86,8 @@ pub(crate) fn make_workdir(
     path: &str,
     trace: &mut Recorder,
 ) -> Result<(), Failure> {
+    // Not the keeper's own, which lets nobody else in.
+    rustix::process::umask(Mode::from_bits_truncate(0o022));
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut parent = openat2(root, ".", directory, Mode::empty(), resolve)

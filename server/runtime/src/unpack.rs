@@ -19,6 +19,7 @@
 //! the same way.
 
 mod archive;
+mod attributes;
 mod config;
 mod confine;
 mod entries;
@@ -140,12 +141,8 @@ const SAID_LIMIT: usize = 256 * 1024;
 
 /// `CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWNET`. Of processes it sees none, having no
 /// `/proc`, and signals none, by its filter; with a PID namespace it would look like a container.
-const NAMESPACES: u64 = 0x0002_0000
-    | 0x0200_0000
-    | 0x0400_0000
-    | 0x0800_0000
-    | 0x1000_0000
-    | 0x4000_0000;
+const NAMESPACES: u64 =
+    0x0002_0000 | 0x0200_0000 | 0x0400_0000 | 0x0800_0000 | 0x1000_0000 | 0x4000_0000;
 
 /// Imports an archive. Called in a process of its own, which has one thread and is root.
 ///
@@ -156,8 +153,7 @@ pub fn import(import: &Import<'_>, mut tell: impl FnMut(Progress)) -> Result<Imp
     let group = Group::make(import.cgroups, import.key)?;
     let unpacked = unpack(import, &staging, &group, &mut tell)?;
     drop(group);
-    let size = rustix::fs::fstat(import.archive)
-        .map_or(0, |status| status.st_size.cast_unsigned());
+    let size = rustix::fs::fstat(import.archive).map_or(0, |status| status.st_size.cast_unsigned());
     tell(Progress {
         stage: ImportStage::Storing,
         done: size,
@@ -226,10 +222,9 @@ fn unpack(
         cgroup: Some(group.entrance.unified.as_fd()),
         ..Clone::default()
     };
-    let child = porthole_sys::process::clone(alone, &how, |forked| {
-        unpacker::run(&job, &forked, &theirs)
-    })
-    .map_err(|error| StepError::new(Step::Clone, error))?;
+    let child =
+        porthole_sys::process::clone(alone, &how, |forked| unpacker::run(&job, &forked, &theirs))
+            .map_err(|error| StepError::new(Step::Clone, error))?;
     drop(theirs);
     let answer = converse(import, staging.inside(), &child, &ours, &mut trace, tell);
     if matches!(answer, Err(None)) {

@@ -61,9 +61,7 @@ impl Tape {
     pub(crate) fn lying_about_size(mut self, size: u64) -> Self {
         let at = self.0.len() - 512;
         let mut header = tar::Header::new_gnu();
-        header
-            .as_mut_bytes()
-            .copy_from_slice(&self.0[at..]);
+        header.as_mut_bytes().copy_from_slice(&self.0[at..]);
         header.set_size(size);
         header.set_cksum();
         self.0[at..].copy_from_slice(header.as_bytes());
@@ -141,7 +139,11 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 /// An image's configuration with these layers.
 pub(crate) fn config(layers: &[Vec<u8>], wanted: &Value) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
     json!({
         "created": "2024-05-06T07:08:09Z", "architecture": architecture, "os": "linux",
         "config": wanted, "rootfs": {"type": "layers", "diff_ids": diff_ids},
@@ -157,7 +159,9 @@ pub(crate) fn docker(tag: &str, layers: &[Vec<u8>], config: &[u8]) -> Vec<u8> {
     let mut names = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
         let path = format!("layer{number}/layer.tar");
-        tape = tape.directory(&format!("layer{number}/")).file(&path, layer);
+        tape = tape
+            .directory(&format!("layer{number}/"))
+            .file(&path, layer);
         names.push(path);
     }
     let manifest = json!([{"Config": name, "RepoTags": [tag], "Layers": names}]);

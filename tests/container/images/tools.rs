@@ -53,9 +53,22 @@ fn made_by_umoci(directory: &Path) -> PathBuf {
     };
     unpack(&umoci);
     let tar = directory.join("root.tar");
-    std::fs::write(&tar, Tape::root().file("./first", b"1").file("./lost", b"1").end()).expect("tar");
+    std::fs::write(
+        &tar,
+        Tape::root()
+            .file("./first", b"1")
+            .file("./lost", b"1")
+            .end(),
+    )
+    .expect("tar");
     let rootfs = bundle.join("rootfs");
-    must(Command::new("tar").arg("-C").arg(&rootfs).arg("-xpf").arg(&tar));
+    must(
+        Command::new("tar")
+            .arg("-C")
+            .arg(&rootfs)
+            .arg("-xpf")
+            .arg(&tar),
+    );
     let repack = |umoci: &dyn Fn(&[&str])| {
         umoci(&["repack", "--image", &image, &bundle.display().to_string()]);
     };
@@ -65,8 +78,19 @@ fn made_by_umoci(directory: &Path) -> PathBuf {
     std::fs::write(rootfs.join("second"), "2").expect("written");
     repack(&umoci);
     umoci(&[
-        "config", "--image", &image, "--config.cmd", "/bin/sleep", "--config.cmd", "infinity",
-        "--config.env", "MADE=umoci", "--config.workingdir", "/work", "--config.user", "1234",
+        "config",
+        "--image",
+        &image,
+        "--config.cmd",
+        "/bin/sleep",
+        "--config.cmd",
+        "infinity",
+        "--config.env",
+        "MADE=umoci",
+        "--config.workingdir",
+        "/work",
+        "--config.user",
+        "1234",
     ]);
     layout
 }
@@ -76,7 +100,10 @@ fn check(porthole: &Instance, name: &str) {
     let container = porthole.create(&json!({"image": name}));
     assert_eq!(container["state"], "running", "{container}");
     assert_eq!(
-        porthole.sh(&container, "cat /first /second; test -e /lost || echo gone; pwd; id -u; echo $MADE"),
+        porthole.sh(
+            &container,
+            "cat /first /second; test -e /lost || echo gone; pwd; id -u; echo $MADE"
+        ),
         "12gone\n/work\n1234\numoci",
         "{name}"
     );
@@ -88,12 +115,22 @@ fn images_of_umoci_skopeo_and_buildah_run() {
     let directory = tempfile::tempdir().expect("directory");
     let layout = made_by_umoci(directory.path());
     let archive = directory.path().join("umoci.tar");
-    must(Command::new("tar").arg("-C").arg(&layout).arg("-cf").arg(&archive).arg("."));
+    must(
+        Command::new("tar")
+            .arg("-C")
+            .arg(&layout)
+            .arg("-cf")
+            .arg(&archive)
+            .arg("."),
+    );
     import_file(&porthole, "umoci:1", &archive);
     check(&porthole, "umoci:1");
 
     let source = format!("oci:{}:it", layout.display());
-    for (kind, name) in [("oci-archive", "skopeo:oci"), ("docker-archive", "skopeo:docker")] {
+    for (kind, name) in [
+        ("oci-archive", "skopeo:oci"),
+        ("docker-archive", "skopeo:docker"),
+    ] {
         let file = directory.path().join(format!("{kind}.tar"));
         let target = format!("{kind}:{}:{name}", file.display());
         let mut skopeo = Command::new("skopeo");
@@ -109,17 +146,40 @@ fn images_of_umoci_skopeo_and_buildah_run() {
     let buildah = |arguments: &[&str]| {
         let mut command = Command::new("buildah");
         command
-            .args(["--root", &directory.path().join("storage").display().to_string()])
-            .args(["--runroot", &directory.path().join("run").display().to_string()])
+            .args([
+                "--root",
+                &directory.path().join("storage").display().to_string(),
+            ])
+            .args([
+                "--runroot",
+                &directory.path().join("run").display().to_string(),
+            ])
             .args(["--storage-driver", "vfs"])
             .args(arguments);
         must(&mut command).trim().to_owned()
     };
     let container = buildah(&["from", "scratch"]);
-    buildah(&["add", &container, &directory.path().join("root.tar").display().to_string(), "/"]);
-    buildah(&["config", "--entrypoint", r#"["/bin/cat"]"#, "--cmd", "/first", &container]);
+    buildah(&[
+        "add",
+        &container,
+        &directory.path().join("root.tar").display().to_string(),
+        "/",
+    ]);
+    buildah(&[
+        "config",
+        "--entrypoint",
+        r#"["/bin/cat"]"#,
+        "--cmd",
+        "/first",
+        &container,
+    ]);
     let file = directory.path().join("buildah.tar");
-    buildah(&["commit", "--rm", &container, &format!("docker-archive:{}:built:1", file.display())]);
+    buildah(&[
+        "commit",
+        "--rm",
+        &container,
+        &format!("docker-archive:{}:built:1", file.display()),
+    ]);
     let told = porthole.admin().post_file("/api/v1/images", &file);
     assert_eq!(told.status, 201, "{told}");
     let name = text(&told.json()["name"]);
@@ -139,11 +199,25 @@ fn what_docker_saves_and_exports_runs() {
     };
     let porthole = Instance::start();
     let directory = tempfile::tempdir().expect("directory");
-    docker.import("base", &[]);
-    let container = docker.docker(&["create", "base", "/bin/true"]).trim().to_owned();
+    let busybox = Path::new("/bin/busybox");
+    let files = ["bin/sh", "bin/sleep", "bin/true"].map(|path| (path, busybox));
+    docker.import("base", &files);
+    let container = docker
+        .docker(&["create", "base", "/bin/true"])
+        .trim()
+        .to_owned();
     let change = [
-        "commit", "--change", r#"ENTRYPOINT ["/bin/sleep"]"#, "--change", r#"CMD ["infinity"]"#,
-        "--change", "ENV FROM=docker", "--change", "WORKDIR /new", &container, "shop/saved:2",
+        "commit",
+        "--change",
+        r#"ENTRYPOINT ["/bin/sleep"]"#,
+        "--change",
+        r#"CMD ["infinity"]"#,
+        "--change",
+        "ENV FROM=docker",
+        "--change",
+        "WORKDIR /new",
+        &container,
+        "shop/saved:2",
     ];
     docker.docker(&change);
     let saved = directory.path().join("saved.tar");
@@ -189,14 +263,25 @@ fn a_real_debian_runs() {
     }
     let porthole = Instance::start();
     let told = import_file(&porthole, "debian:12", &file).json();
-    assert!(told["devices_left_out"].as_u64() > Some(0), "mmdebstrap packs a /dev: {told}");
+    assert!(
+        told["devices_left_out"].as_u64() > Some(0),
+        "mmdebstrap packs a /dev: {told}"
+    );
     let container = porthole.create(&json!({
         "image": "debian:12", "command": ["sleep", "infinity"], "limits": {"memory": 1 << 30},
     }));
     assert_eq!(container["state"], "running", "{container}");
-    assert_eq!(porthole.sh(&container, ". /etc/os-release; echo $VERSION_ID"), "12");
+    assert_eq!(
+        porthole.sh(&container, ". /etc/os-release; echo $VERSION_ID"),
+        "12"
+    );
     let answer = porthole.exec(&container, &["dpkg", "--audit"]);
-    assert_eq!((answer.exit.code, answer.stdout.as_str()), (0, ""), "{}", answer.stderr);
+    assert_eq!(
+        (answer.exit.code, answer.stdout.as_str()),
+        (0, ""),
+        "{}",
+        answer.stderr
+    );
     // Its own tools find everything owned and moded as they installed it.
     assert_eq!(
         porthole.sh(&container, "stat -c '%U:%G %a' /usr/bin/passwd /etc/shadow /var/mail; dpkg -V; getent passwd www-data | cut -d: -f3"),

@@ -90,7 +90,11 @@ impl Broker {
                 images.retain(|image| {
                     let sound = image.is_sound();
                     if !sound {
-                        log!("keeper", "the record of the image {} is damaged: it is not used", image.id);
+                        log!(
+                            "keeper",
+                            "the record of the image {} is damaged: it is not used",
+                            image.id
+                        );
                     }
                     sound
                 });
@@ -118,12 +122,18 @@ impl Broker {
 
     fn begin_import(&mut self, import: &Import) -> Result<(), Failure> {
         let archive = self.images.archives.remove(&import.ticket).ok_or_else(|| {
-            Failure::new(FailureCode::BadRequest, "the archive did not come with the request")
+            Failure::new(
+                FailureCode::BadRequest,
+                "the archive did not come with the request",
+            )
         })?;
         let ids = porthole_runtime::allocate_ids(&self.ledger.used_ids())?;
         let mut random = [0; 34];
         fill_random(&mut random)?;
-        let digits: String = random[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = random[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let key: ContainerId = format!("import-{digits}")
             .parse()
             .map_err(|_| Failure::new(FailureCode::Internal, "no name for an import"))?;
@@ -175,7 +185,10 @@ impl Broker {
             Ok(Word::Done)
         });
         if let Err(error) = begun {
-            log!("keeper", "layers that nothing needs cannot be deleted: {error}");
+            log!(
+                "keeper",
+                "layers that nothing needs cannot be deleted: {error}"
+            );
             let effects = self.ledger.images_swept();
             self.queue.extend(effects);
         }
@@ -227,8 +240,9 @@ impl Broker {
         };
         let word = match job.packet.receive(WORD_LIMIT) {
             Err(error) if error.is_would_block() => return,
-            Ok(Some((bytes, _))) => serde_json::from_slice(&bytes)
-                .unwrap_or_else(|error| Word::Failed(Box::new(io_failure(&error.into(), "its word")))),
+            Ok(Some((bytes, _))) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                Word::Failed(Box::new(io_failure(&error.into(), "its word")))
+            }),
             Ok(None) | Err(_) => Word::Failed(Box::new(Failure::new(
                 FailureCode::Internal,
                 "the process that worked on the image has ended; try again",

@@ -4,12 +4,18 @@
 //! written to the disk by a child, and only then in force. Layers are deleted once no image has them,
 //! while nothing is being imported and no container is being made.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod shelf;
 
-use porthole_protocol::container::{Argument, ContainerSpec, Image, ImageName, Owner};
+use std::collections::{BTreeMap, BTreeSet};
+
+use porthole_protocol::container::{ContainerSpec, Image, ImageName, Owner};
 use porthole_protocol::image::{Digest, ImportStage, Importing, Layer, StoredImage};
-use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply, Stage};
+use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply};
 
+pub(super) use self::shelf::Shelf;
+use self::shelf::{
+    Alteration, Saving, find, give_name, layers_of, names_of, not_found, rendered, tagged,
+};
 use super::record::Standing;
 use super::{Effect, Ledger, Ticket, check_waiting, wrong_state};
 
@@ -18,9 +24,6 @@ const IMPORTS: usize = 2;
 
 /// Images that there may be.
 const IMAGES: usize = 256;
-
-/// Names that one image may have.
-const NAMES: usize = 32;
 
 /// An archive that is to become an image.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,157 +34,6 @@ pub(crate) struct Import {
     pub(crate) owner: Owner,
     /// Layers that are there already.
     pub(crate) known: BTreeMap<Digest, Layer>,
-}
-
-/// Something that is to be done to the list.
-#[derive(Debug)]
-enum Alteration {
-    Add(Box<StoredImage>, ImageName),
-    Tag(ImageName, ImageName),
-    Remove(ImageName),
-    Prune { all: bool },
-}
-
-/// A list that is being written to the disk, and what is answered then.
-#[derive(Debug)]
-struct Saving {
-    ticket: Ticket,
-    images: Vec<StoredImage>,
-    reply: Reply,
-}
-
-/// All images.
-#[derive(Debug, Default)]
-pub(super) struct Shelf {
-    /// Those that are made here.
-    made: Vec<Image>,
-    stored: Vec<StoredImage>,
-    alterations: VecDeque<(Ticket, Alteration)>,
-    saving: Option<Saving>,
-    importing: usize,
-    /// Imports that wait until layers have been deleted.
-    held: Vec<Effect>,
-    sweeping: bool,
-    /// There may be layers that no image has.
-    litter: bool,
-}
-
-impl Shelf {
-    pub(super) fn new(made: Vec<Image>) -> Self {
-        Self {
-            made,
-            ..Self::default()
-        }
-    }
-
-    /// Those that are made here.
-    pub(super) fn made(&self) -> impl Iterator<Item = &Image> {
-        self.made.iter()
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = Image> {
-        let stored = self.stored.iter().flat_map(rendered);
-        self.made.iter().cloned().chain(stored)
-    }
-
-    fn find(&self, image: &ImageName) -> Option<&StoredImage> {
-        find(&self.stored, image)
-    }
-}
-
-fn find<'a>(images: &'a [StoredImage], name: &ImageName) -> Option<&'a StoredImage> {
-    let whole = tagged(name).unwrap_or_else(|_| name.clone());
-    images
-        .iter()
-        .find(|image| image.id.as_str() == name.as_str() || image.names.contains(&whole))
-}
-
-/// A name with its tag: `latest` where none is given. Refuses what could not be told from something
-/// else.
-fn tagged(name: &ImageName) -> Result<ImageName, Failure> {
-    let refuse = |why: &str| {
-        Err(Failure::new(
-            FailureCode::Invalid,
-            format!("an image cannot be called {name}: {why}"),
-        )
-        .field("name")
-        .stage(Stage::Request))
-    };
-    let text = name.as_str();
-    if text.starts_with(Digest::PREFIX) {
-        return refuse("what begins so is a digest");
-    }
-    if ["host", "busybox"].contains(&text) {
-        return refuse("that is an image of Porthole's own; give it a tag");
-    }
-    let (path, last) = text.rsplit_once('/').unwrap_or(("", text));
-    if text.ends_with('/') || text.contains("//") {
-        return refuse("a part of it is empty");
-    }
-    match last.split_once(':') {
-        None => match format!("{text}:latest").parse() {
-            Ok(name) => Ok(name),
-            Err(_) => refuse("it is too long"),
-        },
-        Some((repository, tag)) => {
-            if repository.is_empty() || path.matches(':').count() > 1 {
-                return refuse("it is repository:tag");
-            }
-            let begins = tag.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-            if begins && tag.len() <= 128 && !tag.contains(':') {
-                Ok(name.clone())
-            } else {
-                refuse("a tag has letters, digits, '_', '.' and '-', at most 128")
-            }
-        }
-    }
-}
-
-/// An image as others are told of it: once for each of its names.
-fn rendered(image: &StoredImage) -> Vec<Image> {
-    let count = image.layers.len();
-    let description = format!(
-        "Imported from {}{}",
-        image.format.words(),
-        match count {
-            1 => String::new(),
-            _ => format!(" of {count} layers"),
-        }
-    );
-    let words = image.config.entrypoint.iter().chain(&image.config.command);
-    let command: Vec<Argument> = words.cloned().collect();
-    names_of(image)
-        .into_iter()
-        .map(|name| Image {
-            name,
-            description: description.clone(),
-            command: command.clone(),
-            unavailable: None,
-            stored: Some(Box::new(image.clone())),
-        })
-        .collect()
-}
-
-/// Its names, or its digest where it has none.
-fn names_of(image: &StoredImage) -> Vec<ImageName> {
-    if image.names.is_empty() {
-        image.id.as_str().parse().into_iter().collect()
-    } else {
-        image.names.clone()
-    }
-}
-
-fn layers_of(images: &[StoredImage]) -> BTreeMap<&Digest, u64> {
-    let layers = images.iter().flat_map(|image| &image.layers);
-    layers.map(|layer| (&layer.digest, layer.size)).collect()
-}
-
-fn not_found(name: &ImageName) -> Failure {
-    Failure::new(
-        FailureCode::ImageNotFound,
-        format!("there is no imported image {name}"),
-    )
-    .field("image")
 }
 
 impl Ledger {
@@ -239,8 +91,11 @@ impl Ledger {
         spec.workdir = spec.workdir.take().or_else(|| config.workdir.clone());
         spec.stop_signal = spec.stop_signal.or(config.stop_signal);
         spec.check().map_err(|(field, why)| {
-            Failure::new(FailureCode::Invalid, format!("with what the image {} says: {why}", spec.image))
-                .field(field)
+            Failure::new(
+                FailureCode::Invalid,
+                format!("with what the image {} says: {why}", spec.image),
+            )
+            .field(field)
         })?;
         Ok(Some(image.id.clone()))
     }
@@ -305,7 +160,9 @@ impl Ledger {
         match named {
             Ok((image, name)) => {
                 let alteration = Alteration::Add(Box::new(image), name);
-                self.images.alterations.push_back((import.ticket, alteration));
+                self.images
+                    .alterations
+                    .push_back((import.ticket, alteration));
                 effects.extend(self.alter());
             }
             Err(failure) => {
@@ -342,7 +199,11 @@ impl Ledger {
         self.queue(ticket, Alteration::Remove(image))
     }
 
-    pub(super) fn prune_images(&mut self, ticket: Ticket, all: bool) -> Result<Vec<Effect>, Failure> {
+    pub(super) fn prune_images(
+        &mut self,
+        ticket: Ticket,
+        all: bool,
+    ) -> Result<Vec<Effect>, Failure> {
         self.queue(ticket, Alteration::Prune { all })
     }
 
@@ -383,14 +244,20 @@ impl Ledger {
         match alteration {
             Alteration::Add(mut image, name) => {
                 if let Some(at) = images.iter().position(|known| known.id == image.id) {
-                    image.names = images.remove(at).names;
+                    let known = images.remove(at);
+                    image.names = known.names;
+                    // Of layers that were there already nothing is counted.
+                    image.devices_left_out = image.devices_left_out.max(known.devices_left_out);
                 }
                 images.push(*image.clone());
                 let reply = give_name(&mut images, &image.id, &name)?;
                 Ok((images, reply))
             }
             Alteration::Tag(image, name) => {
-                let id = find(&images, &image).ok_or_else(|| not_found(&image))?.id.clone();
+                let id = find(&images, &image)
+                    .ok_or_else(|| not_found(&image))?
+                    .id
+                    .clone();
                 let reply = give_name(&mut images, &id, &name)?;
                 Ok((images, reply))
             }
@@ -399,7 +266,11 @@ impl Ledger {
                 let gone = |image: &StoredImage| {
                     (all || image.names.is_empty()) && self.made_of(&image.id).is_empty()
                 };
-                let names = images.iter().filter(|i| gone(i)).flat_map(names_of).collect();
+                let names = images
+                    .iter()
+                    .filter(|i| gone(i))
+                    .flat_map(names_of)
+                    .collect();
                 images.retain(|image| !gone(image));
                 let freed = self.freed(&images);
                 Ok((images, Reply::ImagesGone { names, freed }))
@@ -457,7 +328,9 @@ impl Ledger {
     fn freed(&self, images: &[StoredImage]) -> u64 {
         let left = layers_of(images);
         let before = layers_of(&self.images.stored);
-        let gone = before.iter().filter(|(digest, _)| !left.contains_key(*digest));
+        let gone = before
+            .iter()
+            .filter(|(digest, _)| !left.contains_key(*digest));
         gone.map(|(_, size)| size).sum()
     }
 
@@ -479,9 +352,15 @@ impl Ledger {
                 self.images.stored = saving.images.clone();
                 effects.push(Effect::UseImages(saving.images));
                 let gone = before.keys().filter(|name| !now.contains_key(name));
-                effects.extend(gone.cloned().map(|name| Effect::Tell(Event::ImageGone(name))));
-                let changed = now.into_iter().filter(|(name, image)| before.get(name) != Some(image));
-                effects.extend(changed.map(|(_, image)| Effect::Tell(Event::Image(Box::new(image)))));
+                effects.extend(
+                    gone.cloned()
+                        .map(|name| Effect::Tell(Event::ImageGone(name))),
+                );
+                let changed = now
+                    .into_iter()
+                    .filter(|(name, image)| before.get(name) != Some(image));
+                effects
+                    .extend(changed.map(|(_, image)| Effect::Tell(Event::Image(Box::new(image)))));
                 effects.push(Effect::Reply(saving.ticket, saving.reply));
             }
             Err(failure) => effects.push(Effect::Reply(saving.ticket, Reply::Failed(failure))),
@@ -503,7 +382,10 @@ impl Ledger {
         }
         self.images.litter = false;
         self.images.sweeping = true;
-        let kept: BTreeSet<Digest> = layers_of(&self.images.stored).into_keys().cloned().collect();
+        let kept: BTreeSet<Digest> = layers_of(&self.images.stored)
+            .into_keys()
+            .cloned()
+            .collect();
         vec![Effect::SweepImages(kept)]
     }
 
@@ -512,30 +394,4 @@ impl Ledger {
         self.images.sweeping = false;
         std::mem::take(&mut self.images.held)
     }
-}
-
-/// Gives an image of the list a name, which another one loses.
-fn give_name(
-    images: &mut [StoredImage],
-    id: &Digest,
-    name: &ImageName,
-) -> Result<Reply, Failure> {
-    let mut answer = None;
-    for image in images {
-        image.names.retain(|other| other != name);
-        if image.id != *id {
-            continue;
-        }
-        if image.names.len() >= NAMES {
-            return Err(Failure::new(
-                FailureCode::Exhausted,
-                format!("the image has {NAMES} names already; remove one of them"),
-            )
-            .field("name"));
-        }
-        image.names.push(name.clone());
-        answer = rendered(image).pop();
-    }
-    let answer = answer.ok_or_else(|| not_found(name))?;
-    Ok(Reply::Image(Box::new(answer)))
 }

@@ -2,6 +2,7 @@
 
 mod creating;
 mod foreign;
+mod images;
 mod network;
 mod pausing;
 mod recovery;

@@ -78,11 +78,15 @@ pub async fn import(
             }
         };
         let owner = identity.name().clone();
-        let image = state
+        let imported = state
             .keeper
             .import_image(asked.name.clone(), owner, archive.into())
-            .await?;
-        Ok(Arc::new(image))
+            .await;
+        if imported.is_err() {
+            // A keeper that went away meanwhile has told nobody.
+            tell(state, identity, &asked, ImportStage::Failed, 0);
+        }
+        Ok(Arc::new(imported?))
     };
     let object = object.unwrap_or_default();
     audited(state, identity, Act::ImageImport, &object, detail, doing).await
@@ -191,7 +195,15 @@ pub async fn tag(
         let tagged = state.keeper.tag_image(image.name.clone(), name).await?;
         Ok(Arc::new(tagged))
     };
-    audited(state, identity, Act::ImageTag, image.name.as_str(), detail, doing).await
+    audited(
+        state,
+        identity,
+        Act::ImageTag,
+        image.name.as_str(),
+        detail,
+        doing,
+    )
+    .await
 }
 
 /// What has been removed.
@@ -210,7 +222,15 @@ pub async fn remove(
     image: &ImageName,
 ) -> Result<Gone, Refusal> {
     let doing = async { Ok(state.keeper.remove_image(image.clone()).await?) };
-    audited(state, identity, Act::ImageRemove, image.as_str(), json!({}), doing).await
+    audited(
+        state,
+        identity,
+        Act::ImageRemove,
+        image.as_str(),
+        json!({}),
+        doing,
+    )
+    .await
 }
 
 /// Removes images that no container is made of: those without a name, or all.

@@ -22,36 +22,49 @@ use crate::access::Identity;
 use crate::actions::images::{self, Gone};
 use crate::{AppState, Refusal};
 
-/// An image, as the API shows it.
+/// An image, as the API and the pages show it.
 #[derive(Debug, Serialize)]
 pub struct ImageView {
-    name: ImageName,
+    /// One of its names; its digest where it has none.
+    pub name: ImageName,
     /// Where it was imported: the digest of its configuration.
-    id: Option<Digest>,
+    pub id: Option<Digest>,
     /// All its names.
-    names: Vec<ImageName>,
-    description: String,
+    pub names: Vec<ImageName>,
+    /// What it is, for people.
+    pub description: String,
     /// What a container of it runs that asks for nothing.
-    command: Vec<Argument>,
-    entrypoint: Vec<Argument>,
-    env: BTreeMap<EnvName, Argument>,
-    user: Option<UserSpec>,
-    workdir: Option<AbsolutePath>,
-    stop_signal: Option<Signal>,
-    unavailable: Option<String>,
-    format: Option<Format>,
-    layers: Vec<Layer>,
+    pub command: Vec<Argument>,
+    /// What the command is handed to.
+    pub entrypoint: Vec<Argument>,
+    /// Its variables.
+    pub env: BTreeMap<EnvName, Argument>,
+    /// Whom it runs as.
+    pub user: Option<UserSpec>,
+    /// Where it starts.
+    pub workdir: Option<AbsolutePath>,
+    /// What asks it to end.
+    pub stop_signal: Option<Signal>,
+    /// Why no container can be made of it on this machine, and what to do.
+    pub unavailable: Option<String>,
+    /// What it came as.
+    pub format: Option<Format>,
+    /// Lowest first.
+    pub layers: Vec<Layer>,
     /// Bytes on the disk, its own and those that other images have too.
-    size: Option<u64>,
+    pub size: Option<u64>,
     /// Bytes that other images have too.
-    shared_size: Option<u64>,
-    created_at: Option<Timestamp>,
-    imported_at: Option<Timestamp>,
-    owner: Option<Owner>,
+    pub shared_size: Option<u64>,
+    /// When its maker made it.
+    pub created_at: Option<Timestamp>,
+    /// When it was imported.
+    pub imported_at: Option<Timestamp>,
+    /// Who imported it.
+    pub owner: Option<Owner>,
     /// Containers that are made of it.
-    used_by: Vec<ContainerId>,
+    pub used_by: Vec<ContainerId>,
     /// Device nodes of its archive that were left out.
-    devices_left_out: u64,
+    pub devices_left_out: u64,
 }
 
 /// All images, as the API and the pages show them.
@@ -68,13 +81,20 @@ pub fn views(state: &AppState) -> Vec<ImageView> {
         }
     }
     let shared = |layer: &Digest| owners.get(layer).is_some_and(|ids| ids.len() > 1);
-    images.iter().map(|image| of(state, image, shared)).collect()
+    images
+        .iter()
+        .map(|image| of(state, image, shared))
+        .collect()
 }
 
 fn of(state: &AppState, image: &Arc<Image>, shared: impl Fn(&Digest) -> bool) -> ImageView {
     let stored = image.stored.as_deref();
-    let config = stored.map(|stored| stored.config.clone()).unwrap_or_default();
-    let mut layers = stored.map(|stored| stored.layers.clone()).unwrap_or_default();
+    let config = stored
+        .map(|stored| stored.config.clone())
+        .unwrap_or_default();
+    let layers = stored
+        .map(|stored| stored.layers.clone())
+        .unwrap_or_default();
     let mut seen = Vec::new();
     let (mut size, mut shared_size) = (0, 0);
     for layer in &layers {
@@ -87,7 +107,6 @@ fn of(state: &AppState, image: &Arc<Image>, shared: impl Fn(&Digest) -> bool) ->
             shared_size += layer.size;
         }
     }
-    layers.shrink_to_fit();
     let used_by = state.world.containers();
     let used_by = used_by
         .iter()
@@ -102,7 +121,11 @@ fn of(state: &AppState, image: &Arc<Image>, shared: impl Fn(&Digest) -> bool) ->
         id: stored.map(|stored| stored.id.clone()),
         names: stored.map_or_else(|| vec![image.name.clone()], |stored| stored.names.clone()),
         description: image.description.clone(),
-        command: if stored.is_some() { config.command } else { image.command.clone() },
+        command: if stored.is_some() {
+            config.command
+        } else {
+            image.command.clone()
+        },
         entrypoint: config.entrypoint,
         env: config.env,
         user: config.user,
@@ -127,7 +150,16 @@ pub async fn list(
     Asked(query): Asked<Vec<(String, String)>>,
 ) -> Result<Json<Page>, Refusal> {
     const LISTED: Listed = Listed {
-        fields: &["name", "description", "unavailable", "id", "format", "size", "owner", "imported_at"],
+        fields: &[
+            "name",
+            "description",
+            "unavailable",
+            "id",
+            "format",
+            "size",
+            "owner",
+            "imported_at",
+        ],
         key: "name",
         sort: "name",
     };
@@ -168,7 +200,9 @@ pub async fn one(
 pub(super) fn view_of(state: &AppState, name: &ImageName) -> Value {
     let all = views(state);
     let found = all.iter().find(|view| view.name == *name);
-    found.and_then(|view| view::value(view).ok()).unwrap_or(Value::Null)
+    found
+        .and_then(|view| view::value(view).ok())
+        .unwrap_or(Value::Null)
 }
 
 fn shown(state: &AppState, name: &ImageName) -> Result<Json<Value>, Refusal> {
@@ -235,7 +269,10 @@ pub async fn remove(
     Path(name): Path<String>,
 ) -> Result<Json<Gone>, Refusal> {
     let image = find(&state, &name)?;
-    let by_id = image.stored.as_ref().is_some_and(|stored| stored.id.as_str() == name);
+    let by_id = image
+        .stored
+        .as_ref()
+        .is_some_and(|stored| stored.id.as_str() == name);
     let meant = match (by_id, name.parse()) {
         (true, Ok(id)) => id,
         _ => image.name.clone(),

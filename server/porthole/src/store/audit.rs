@@ -249,7 +249,8 @@ impl Note {
     }
 }
 
-pub(super) const COLUMNS: &str = "number, format, at, account, via, address, act, object, result, of, detail, previous, hash";
+pub(super) const COLUMNS: &str =
+    "number, format, at, account, via, address, act, object, result, of, detail, previous, hash";
 
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let detail: String = row.get(10)?;
@@ -386,7 +387,10 @@ fn with_notes<T>(
     write: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<(T, Vec<Note>), StoreError>,
 ) -> Result<(T, Vec<Record>), StoreError> {
     let (value, notes) = write(db)?;
-    let records = notes.iter().map(|note| add(db, note)).collect::<Result<_, _>>()?;
+    let records = notes
+        .iter()
+        .map(|note| add(db, note))
+        .collect::<Result<_, _>>()?;
     Ok((value, records))
 }
 

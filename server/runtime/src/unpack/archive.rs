@@ -90,7 +90,10 @@ pub(super) struct Work<'a> {
 /// Something in the archive.
 #[derive(Debug, Clone)]
 enum Member {
-    File { at: u64, size: u64 },
+    File {
+        at: u64,
+        size: u64,
+    },
     /// To another place, from the archive's root.
     Link(Vec<u8>),
 }
@@ -136,7 +139,10 @@ impl<'a> Work<'a> {
     /// Decompresses the whole archive into a file without a name.
     fn decompress(&mut self, whole: Section<'_>) -> Result<(OwnedFd, u64), Refusal> {
         let failed = |error: std::io::Error| {
-            Refusal::Step(StepError::new((Step::UnpackFile, "the decompressed archive"), error))
+            Refusal::Step(StepError::new(
+                (Step::UnpackFile, "the decompressed archive"),
+                error,
+            ))
         };
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let plain = openat(CWD, ".", flags, Mode::from_bits_truncate(0o600))
@@ -251,7 +257,11 @@ impl<'a> Work<'a> {
             return Err(Refusal::LayerCount(diff_ids.len(), image.layers.len()));
         }
         self.told.read.set(0);
-        self.told.total = image.layers.iter().map(|(_, section, _)| section.length()).sum();
+        self.told.total = image
+            .layers
+            .iter()
+            .map(|(_, section, _)| section.length())
+            .sum();
         let mut layers: Vec<Layer> = Vec::new();
         let mut places = Vec::new();
         for ((name, section, digest), diff_id) in image.layers.into_iter().zip(diff_ids) {
@@ -426,7 +436,8 @@ mod tests {
     #[test]
     fn links_between_entries_are_worked_out_by_their_letters() {
         let at = |path: &str, from: &str| {
-            inside(path.as_bytes(), from.as_bytes()).map(|path| String::from_utf8(path).expect("text"))
+            inside(path.as_bytes(), from.as_bytes())
+                .map(|path| String::from_utf8(path).expect("text"))
         };
         assert_eq!(at("./a/b", "").as_deref(), Some("a/b"));
         assert_eq!(at("../b/layer.tar", "a").as_deref(), Some("b/layer.tar"));

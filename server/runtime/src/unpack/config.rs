@@ -115,7 +115,11 @@ fn wanted(config: Config) -> Result<ImageConfig, Refusal> {
     let workdir = some(config.working_dir)
         .map(|text| {
             // As docker does: a relative one begins at the root.
-            let path = if text.starts_with('/') { text } else { format!("/{text}") };
+            let path = if text.starts_with('/') {
+                text
+            } else {
+                format!("/{text}")
+            };
             path.parse()
                 .map_err(|e| refuse("WorkingDir")(format!("{path:?}: {e}")))
         })
@@ -182,7 +186,12 @@ mod tests {
         .expect("good");
         assert_eq!(read.config.entrypoint[0].as_str(), "/e");
         assert!(read.config.command.is_empty());
-        let env: Vec<_> = read.config.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let env: Vec<_> = read
+            .config
+            .env
+            .iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
         assert_eq!(env, ["A=b=c", "BARE=", "EMPTY="]);
         assert_eq!(read.config.workdir.expect("given").as_str(), "/srv");
         assert_eq!(read.config.user.expect("given").to_string(), "app:1");

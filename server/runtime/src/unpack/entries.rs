@@ -143,12 +143,7 @@ fn is_extension(kind: EntryType) -> bool {
         || kind.is_gnu_longlink()
 }
 
-fn item(
-    header: &Header,
-    extension: Extension,
-    size: u64,
-    at: u64,
-) -> Result<Item, Refusal> {
+fn item(header: &Header, extension: Extension, size: u64, at: u64) -> Result<Item, Refusal> {
     let path = extension
         .path
         .unwrap_or_else(|| header.path_bytes().into_owned());
@@ -292,7 +287,13 @@ mod tests {
                 Some((b"size", b"12"))
             ]
         );
-        for bad in [&b"99 path=a\n"[..], b"x", b"5 abc", b"3 =\n\n", b"18446744073709551616 a=b\n"] {
+        for bad in [
+            &b"99 path=a\n"[..],
+            b"x",
+            b"5 abc",
+            b"3 =\n\n",
+            b"18446744073709551616 a=b\n",
+        ] {
             let last = records(bad).last().expect("one");
             assert!(last.is_none_or(|(key, _)| key.is_empty()), "{bad:?}");
         }

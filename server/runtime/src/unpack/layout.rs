@@ -161,7 +161,9 @@ fn choose(
         };
         let tag = wanted.rsplit(':').next();
         let named = names(descriptor);
-        named.iter().any(|name| name == wanted || Some(name.as_str()) == tag)
+        named
+            .iter()
+            .any(|name| name == wanted || Some(name.as_str()) == tag)
     };
     match fitting.iter().find(is_wanted) {
         Some(found) => Ok((*found).clone()),

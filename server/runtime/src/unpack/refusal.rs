@@ -48,7 +48,9 @@ pub(super) enum Refusal {
     BelowLink(Name),
     #[error("{0} is no name for a file")]
     BadName(Name),
-    #[error("{0} is a hard link to {1}, which is no file that was unpacked before it in the same layer")]
+    #[error(
+        "{0} is a hard link to {1}, which is no file that was unpacked before it in the same layer"
+    )]
     LinkOut(Name, Name),
     #[error("{0} takes the place of a directory that has something in it")]
     OverDirectory(Name),
@@ -68,9 +70,13 @@ pub(super) enum Refusal {
     TooMany(u64),
     #[error("it unpacks to more than {0} bytes")]
     TooLarge(u64),
-    #[error("it unpacks to more than {0} times its size, as only archives do that are made to fill disks")]
+    #[error(
+        "it unpacks to more than {0} times its size, as only archives do that are made to fill disks"
+    )]
     Bomb(u64),
-    #[error("{what} has the digest {found} and not {expected}: it was damaged, or is not what it says")]
+    #[error(
+        "{what} has the digest {found} and not {expected}: it was damaged, or is not what it says"
+    )]
     Digest {
         what: String,
         expected: String,
@@ -107,7 +113,9 @@ impl From<Refusal> for Failure {
                 failure.message = format!("The image could not be unpacked: {}", failure.message);
                 failure.stage(Stage::Image)
             }
-            refusal => unusable(format!("The archive is no image that can be used: {refusal}.")),
+            refusal => unusable(format!(
+                "The archive is no image that can be used: {refusal}."
+            )),
         }
     }
 }

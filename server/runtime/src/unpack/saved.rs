@@ -46,7 +46,10 @@ pub(super) fn describe<'f>(
         .iter()
         .map(|name| {
             // Of a blob that is named by its digest, that of what is there, compressed or not.
-            let digest = name.starts_with("blobs/").then(|| digest_in(name)).flatten();
+            let digest = name
+                .starts_with("blobs/")
+                .then(|| digest_in(name))
+                .flatten();
             Ok((name.clone(), index.get(name)?, digest))
         })
         .collect::<Result<Vec<_>, Refusal>>()?;

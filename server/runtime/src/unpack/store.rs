@@ -154,6 +154,11 @@ fn entries(directory: &Path) -> Result<Vec<(String, PathBuf)>, StepError> {
     };
     Ok(listed
         .flatten()
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .map(|entry| {
+            (
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.path(),
+            )
+        })
         .collect())
 }

@@ -9,14 +9,15 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use porthole_protocol::image::ImageBounds;
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
     XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat, futimens, linkat, makedev, mkdirat,
     mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
 };
-use porthole_protocol::image::ImageBounds;
 use rustix::io::Errno;
 
+use super::attributes::kept;
 use super::entries::{Item, Kind};
 use super::refusal::{Name, Refusal};
 use super::source::unreadable;
@@ -122,7 +123,11 @@ impl Tree {
         data: &mut dyn Read,
         budget: &mut Budget,
     ) -> Result<(), Refusal> {
-        let size = if item.kind == Kind::File { item.size } else { 0 };
+        let size = if item.kind == Kind::File {
+            item.size
+        } else {
+            0
+        };
         budget.entry(size)?;
         self.entries += 1;
         if item.uid >= IDS || item.gid >= IDS {
@@ -337,12 +342,17 @@ impl Tree {
             return Ok(());
         }
         Self::clear(place, item)?;
-        linkat(&parent, *name, &place.parent, &place.name[..], AtFlags::empty()).map_err(
-            |errno| match errno {
-                Errno::NOENT => out(),
-                errno => refused(Step::UnpackLink, &item.path)(errno),
-            },
+        linkat(
+            &parent,
+            *name,
+            &place.parent,
+            &place.name[..],
+            AtFlags::empty(),
         )
+        .map_err(|errno| match errno {
+            Errno::NOENT => out(),
+            errno => refused(Step::UnpackLink, &item.path)(errno),
+        })
     }
 
     /// Hides what lower layers have of this name, or in this directory.
@@ -362,9 +372,10 @@ impl Tree {
             return Err(Refusal::BadName(item.name()));
         }
         let place = Place {
-            parent: place.parent.try_clone().map_err(|error| {
-                failed(Errno::from_io_error(&error).unwrap_or(Errno::MFILE))
-            })?,
+            parent: place
+                .parent
+                .try_clone()
+                .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::MFILE)))?,
             name: hidden.to_vec(),
         };
         // An entry of this very layer stays: the whiteout is about lower ones.
@@ -446,33 +457,6 @@ fn disk_use(file: impl AsFd) -> Result<u64, Errno> {
     Ok(fstat(file)?.st_blocks.cast_unsigned() * 512)
 }
 
-/// What is kept of an extended attribute. `trusted.*` and `user.overlay.*` would speak to overlay,
-/// labels and access lists name things of the machine that made the archive.
-fn kept(name: &[u8], value: &[u8], kind: Kind) -> Option<Vec<u8>> {
-    if name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") {
-        return Some(value.to_owned());
-    }
-    (name == b"security.capability" && kind == Kind::File)
-        .then(|| capability(value))
-        .flatten()
-}
-
-/// A file's capabilities without the root that they are for, see capabilities(7): the kernel makes
-/// them the unpacker's root's, and so, by way of id-mapped mounts, those of each container's.
-fn capability(value: &[u8]) -> Option<Vec<u8>> {
-    const REVISION: u32 = 0xff00_0000;
-    const REVISION_2: u32 = 0x0200_0000;
-    const REVISION_3: u32 = 0x0300_0000;
-    let magic = u32::from_le_bytes(value.get(..4)?.try_into().ok()?);
-    let sets = match (magic & REVISION, value.len()) {
-        (REVISION_2, 20) | (REVISION_3, 24) => &value[4..20],
-        _ => return None,
-    };
-    let mut written = ((magic & !REVISION) | REVISION_2).to_le_bytes().to_vec();
-    written.extend_from_slice(sets);
-    Some(written)
-}
-
 /// Writes a file's data, and leaves out what is zero: disks do.
 fn write_sparse(file: &mut File, item: &Item, data: &mut dyn Read) -> Result<(), Refusal> {
     let failed = |error: std::io::Error| {
@@ -520,39 +504,5 @@ mod tests {
         }
         assert!(matches!(parts(b"a\0b"), Err(Refusal::BadName(_))));
         assert!(matches!(parts(&[b'a'; 5000]), Err(Refusal::BadName(_))));
-    }
-
-    #[test]
-    fn attributes_that_speak_to_overlay_are_dropped() {
-        let keep = |name: &str| kept(name.as_bytes(), b"y", Kind::File).is_some();
-        assert!(keep("user.mime_type"), "control");
-        for dropped in [
-            "trusted.overlay.opaque",
-            "trusted.x",
-            "user.overlay.opaque",
-            "user.overlay.whiteout",
-            "user.overlay.redirect",
-            "security.selinux",
-            "security.ima",
-            "system.posix_acl_access",
-            "user",
-        ] {
-            assert!(!keep(dropped), "{dropped}");
-        }
-    }
-
-    #[test]
-    fn capabilities_lose_the_root_that_they_are_for() {
-        let mut third = 0x0300_0001_u32.to_le_bytes().to_vec();
-        third.extend([7; 16]);
-        third.extend(99_u32.to_le_bytes());
-        let written = kept(b"security.capability", &third, Kind::File).expect("kept");
-        assert_eq!(written.len(), 20);
-        assert_eq!(written[..4], 0x0200_0001_u32.to_le_bytes());
-        assert_eq!(written[4..], [7; 16]);
-        assert_eq!(capability(&written), Some(written.clone()));
-        assert!(kept(b"security.capability", &third, Kind::Directory).is_none());
-        assert!(capability(&third[..20]).is_none(), "of another length");
-        assert!(capability(b"").is_none());
     }
 }
