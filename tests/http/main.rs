@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod audit;
 mod bad_input;
 mod events;
 mod foreign;
+mod people;
 mod rights;
 mod setup;
+mod tls;
 mod trouble;

@@ -51,9 +51,10 @@ impl Query {
 
 fn told(found: Found) -> Value {
     let mut value = json!(found.record);
-    if let Some((result, why)) = found.outcome {
-        value["result"] = json!(result);
-        value["why"] = json!(why);
+    if let Some(ended) = found.ended {
+        value["result"] = json!(ended.result);
+        value["why"] = json!(ended.why);
+        value["made"] = json!(ended.made);
     }
     value
 }
@@ -76,7 +77,10 @@ pub async fn list(
     };
     let found = state.store.audit_entries(&wanted, limit)?;
     let more = u32::try_from(found.len()).is_ok_and(|n| n == limit);
-    let next = found.last().filter(|_| more).map(|f| f.record.number.to_string());
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|f| f.record.number.to_string());
     let items: Vec<_> = found.into_iter().map(told).collect();
     Ok(Json(json!({"items": items, "next": next})))
 }
@@ -114,7 +118,10 @@ pub async fn export(
         }
     });
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/jsonl"),
+        ),
         (
             header::CONTENT_DISPOSITION,
             HeaderValue::from_static("attachment; filename=\"porthole-audit.jsonl\""),

@@ -28,9 +28,8 @@ fn day(text: &str) -> Result<Option<i64>, Refusal> {
     }
     let moment = Timestamp::try_from(format!("{text}T00:00:00Z"));
     let at = moment.ok().and_then(|at| i64::try_from(at.0).ok());
-    at.map(Some).ok_or_else(|| {
-        Refusal::unusable("since", "Write a day as 2026-11-25.")
-    })
+    at.map(Some)
+        .ok_or_else(|| Refusal::unusable("since", "Write a day as 2026-11-25."))
 }
 
 fn wanted(listing: &Listing) -> Result<Wanted, Refusal> {
@@ -55,14 +54,16 @@ fn export(listing: &Listing, wanted: &Wanted) -> String {
         ("since", wanted.since.map(moment)),
         ("until", wanted.until.map(moment)),
     ];
-    let said = of.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let said = of
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
     let said: Vec<_> = said.filter(|(_, value)| !value.is_empty()).collect();
     query(&said)
 }
 
 /// Where what an entry is about is looked at, where it is still there.
 fn link(visit: &Visit, found: &Found) -> Option<String> {
-    let object = &found.record.object;
+    let object = AuditRow::made(found).unwrap_or(&found.record.object);
     let world = &visit.state.world;
     if let Some(session) = object.parse().ok().and_then(|id| world.session(&id)) {
         return Some(format!("/sessions/{}", session.id));
@@ -71,12 +72,7 @@ fn link(visit: &Visit, found: &Found) -> Option<String> {
     container.map(|container| format!("/containers/{}", container.id))
 }
 
-fn show(
-    visit: &Visit,
-    status: StatusCode,
-    listing: Listing,
-    verdict: Option<Verdict>,
-) -> Response {
+fn show(visit: &Visit, status: StatusCode, listing: Listing, verdict: Option<Verdict>) -> Response {
     let (wanted, error) = match wanted(&listing) {
         Ok(wanted) => (wanted, String::new()),
         Err(refusal) => (Wanted::default(), refusal.message),

@@ -13,12 +13,12 @@ use crate::access::{Account, Role};
 use crate::actions::accounts::{self, Containers, Wish};
 use crate::actions::limits;
 use crate::pages::view::live::Region;
+use crate::pages::view::reference;
 use crate::pages::view::settings::users::{
     DeletePage, ROLES, Typed, UserPage, UserRow, UsersPage, Wrong, limit_fields, seen,
 };
 use crate::pages::view::settings::{Trouble, tabs, usage};
 use crate::pages::view::words::{count, sentence, visible};
-use crate::pages::view::reference;
 use crate::pages::{Visit, page};
 
 /// The list's address, also of its tab.
@@ -120,7 +120,11 @@ pub(in crate::pages) async fn make(
             let field = refusal.field.unwrap_or_default();
             users.trouble = Trouble {
                 form: "user",
-                field: if &*field == "user" { "name".into() } else { field.into() },
+                field: if &*field == "user" {
+                    "name".into()
+                } else {
+                    field.into()
+                },
                 message: sentence(&refusal.message),
                 typed,
                 chosen,
@@ -140,16 +144,27 @@ async fn made(visit: &Visit, name: &str, form: UserForm) -> Result<Account, Refu
     accounts::create(&visit.state, &visit.who, name, role, form.password).await
 }
 
-fn user_page(visit: &Visit, account: &Account, typed: Typed, wrong: Wrong) -> Result<UserPage, Refusal> {
+fn user_page(
+    visit: &Visit,
+    account: &Account,
+    typed: Typed,
+    wrong: Wrong,
+) -> Result<UserPage, Refusal> {
     let state = &visit.state;
     let used = limits::used(&state.world, &account.name);
     let defaults = limits::defaults(state.settings.user_limits, account.role);
     let all = usage::all(&used, &defaults);
     let logins = state.store.logins(account.id, &visit.who.via)?;
     let (meanwhile, now) = (wrong.meanwhile, Typed::of(account));
-    let word = if account.disabled_at.is_some() { "disabled" } else { "enabled" };
+    let word = if account.disabled_at.is_some() {
+        "disabled"
+    } else {
+        "enabled"
+    };
     let running = state.world.containers();
-    let running = running.iter().filter(|c| c.owner == account.name && runs(c.state));
+    let running = running
+        .iter()
+        .filter(|c| c.owner == account.name && runs(c.state));
     Ok(UserPage {
         shell: visit.shell("settings"),
         tabs: tabs(visit.scene(), LIST),
@@ -334,7 +349,10 @@ fn delete_page(visit: &Visit, account: &Account, error: String) -> DeletePage {
 /// The question before an account is deleted.
 pub(in crate::pages) async fn ask_delete(visit: Visit, Path(user): Path<String>) -> Response {
     match accounts::require(&visit.state, &user) {
-        Ok(account) => page(StatusCode::OK, &delete_page(&visit, &account, String::new())),
+        Ok(account) => page(
+            StatusCode::OK,
+            &delete_page(&visit, &account, String::new()),
+        ),
         Err(refusal) => visit.refuse(refusal),
     }
 }

@@ -232,7 +232,10 @@ impl Chain {
             return broken(record.number, "does not follow from the one before it");
         }
         if !(1..=FORMAT).contains(&record.format) {
-            return broken(record.number, "is of a form that this version does not know");
+            return broken(
+                record.number,
+                "is of a form that this version does not know",
+            );
         }
         if record.hash != record.digest() {
             return broken(record.number, "was changed");
@@ -251,7 +254,10 @@ impl Chain {
             false
         });
         if wrong {
-            return broken(record.number, "is not the one that was written down elsewhere");
+            return broken(
+                record.number,
+                "is not the one that was written down elsewhere",
+            );
         }
         verified.read += 1;
         verified.head = Some(record.head());
@@ -451,7 +457,12 @@ mod tests {
         let trail = with(closing(2, &first[1].hash));
         let verified = follow(&trail[2..], Vec::new()).expect("closed");
         assert_eq!(verified.elsewhere, [(1, 2)]);
-        assert!(follow(&trail, Vec::new()).expect("whole").elsewhere.is_empty());
+        assert!(
+            follow(&trail, Vec::new())
+                .expect("whole")
+                .elsewhere
+                .is_empty()
+        );
         for wrong in [closing(1, &first[1].hash), closing(2, &first[0].hash)] {
             let broken = follow(&with(wrong)[2..], Vec::new()).expect_err("found");
             assert_eq!(broken.number, 1, "{broken}");

@@ -32,8 +32,19 @@ pub struct Wanted {
 pub struct Found {
     /// The entry.
     pub record: Record,
-    /// The word of its outcome, and why, where another entry says that.
-    pub outcome: Option<(String, String)>,
+    /// How it ended, where another entry says that.
+    pub ended: Option<Ended>,
+}
+
+/// How something ended that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// `done`, `refused` or `failed`.
+    pub result: String,
+    /// Why it was not done.
+    pub why: String,
+    /// What it is called since then, where it was called otherwise: something that was made.
+    pub made: Option<String>,
 }
 
 impl Store {
@@ -41,9 +52,11 @@ impl Store {
     pub fn audit_entries(&self, wanted: &Wanted, limit: u32) -> Result<Vec<Found>, StoreError> {
         let mut sql = format!(
             "SELECT {COLUMNS},
-                (SELECT result FROM audit AS later WHERE later.of = audit.number AND later.of != 0 LIMIT 1),
-                (SELECT detail FROM audit AS later WHERE later.of = audit.number AND later.of != 0 LIMIT 1)
-             FROM audit WHERE 1"
+                {}, {}, {}
+             FROM audit WHERE 1",
+            ended("result"),
+            ended("detail"),
+            ended("object"),
         );
         let mut values: Vec<&dyn ToSql> = Vec::new();
         let pattern = format!("%{}%", escaped(&wanted.object));
@@ -60,7 +73,10 @@ impl Store {
             add("act = ?", &wanted.act);
         }
         if !wanted.object.is_empty() {
-            add("(object LIKE ? ESCAPE '\\' OR detail LIKE ? ESCAPE '\\')", &pattern);
+            add(
+                "(object LIKE ? ESCAPE '\\' OR detail LIKE ? ESCAPE '\\')",
+                &pattern,
+            );
         }
         for (condition, value) in [
             ("at >= ?", &wanted.since),
@@ -75,17 +91,26 @@ impl Store {
         if !wanted.outcomes {
             sql.push_str(" AND of = 0");
         }
-        let order = if wanted.after.is_some() { "ASC" } else { "DESC" };
+        let order = if wanted.after.is_some() {
+            "ASC"
+        } else {
+            "DESC"
+        };
         sql.push_str(&format!(" ORDER BY number {order} LIMIT {limit}"));
         self.read(|db| {
             db.prepare_cached(&sql)?
                 .query_map(&*values, |row| {
-                    let outcome: Option<String> = row.get(13)?;
-                    let told: Option<String> = row.get(14)?;
-                    Ok(Found {
-                        record: record(row)?,
-                        outcome: outcome.map(|word| (word, why(&told.unwrap_or_default()))),
-                    })
+                    let record = record(row)?;
+                    let result: Option<String> = row.get(13)?;
+                    let ended = match result {
+                        None => None,
+                        Some(result) => Some(Ended {
+                            result,
+                            why: why(&row.get::<_, String>(14)?),
+                            made: Some(row.get(15)?).filter(|object| *object != record.object),
+                        }),
+                    };
+                    Ok(Found { record, ended })
                 })?
                 .collect()
         })
@@ -108,6 +133,11 @@ impl Store {
             .collect()
         })
     }
+}
+
+/// A column of the entry that tells an entry's outcome.
+fn ended(column: &str) -> String {
+    format!("(SELECT {column} FROM audit AS later WHERE later.of = audit.number AND later.of != 0 LIMIT 1)")
 }
 
 /// Why something was refused, as its outcome tells it.

@@ -94,8 +94,16 @@ async fn a_tail_cut_off_shows_to_who_knows_a_head() {
     let (directory, store) = filled().await;
     let path = directory.path().join("porthole.db");
     let head = store.audit_head().expect("read").expect("there");
-    assert!(keep::verify(&path, vec![head.clone()]).expect("read").is_ok());
-    tamper(&directory, &format!("{UNLOCK}DELETE FROM audit WHERE number = 3")).expect("cut");
+    assert!(
+        keep::verify(&path, vec![head.clone()])
+            .expect("read")
+            .is_ok()
+    );
+    tamper(
+        &directory,
+        &format!("{UNLOCK}DELETE FROM audit WHERE number = 3"),
+    )
+    .expect("cut");
     assert!(verified(&store).await.is_ok(), "by itself nobody can tell");
     let found = keep::verify(&path, vec![head.clone()]).expect("read");
     assert_eq!(found.expect_err("found").number, 3);
@@ -122,22 +130,88 @@ async fn what_was_done_is_found_with_how_it_ended() {
     };
     let found = store.audit_entries(&wanted("50%"), 9).expect("read");
     assert_eq!(found.len(), 1, "its letters, and the outcome with it");
-    assert_eq!(
-        found[0].outcome,
-        Some(("refused".to_owned(), "no shell".to_owned()))
-    );
+    let ended = found[0].ended.clone().expect("told");
+    assert_eq!((&*ended.result, &*ended.why), ("refused", "no shell"));
+    assert_eq!(ended.made, None);
     assert_eq!(newest(&store, &wanted("WEB")).len(), 2, "in the detail too");
+    let asked_for = note(&store, "").await;
+    let made = Note {
+        outcome: Outcome::Done,
+        of: asked_for.number,
+        ..Note::asked(&Actor::server(), Act::ContainerCreate, "c0ffee")
+    };
+    store.record(made).await.expect("written");
+    let found = store.audit_entries(&wanted("c0ffee"), 9).expect("read");
+    assert_eq!(found.len(), 1, "by what was made");
+    assert_eq!(found[0].record.number, asked_for.number);
+    let made = found[0].ended.clone().and_then(|ended| ended.made);
+    assert_eq!(made.as_deref(), Some("c0ffee"));
     let at = i64::try_from(asked.at.0).expect("now");
     for (wanted, count) in [
-        (Wanted { account: "ann".into(), ..Wanted::default() }, 2),
-        (Wanted { account: "an".into(), ..Wanted::default() }, 0),
-        (Wanted { act: "session_open".into(), ..Wanted::default() }, 2),
-        (Wanted { act: "sign_in".into(), ..Wanted::default() }, 0),
-        (Wanted { since: Some(at), ..Wanted::default() }, 2),
-        (Wanted { until: Some(at), ..Wanted::default() }, 0),
-        (Wanted { before: Some(2), ..Wanted::default() }, 1),
-        (Wanted { outcomes: true, ..Wanted::default() }, 3),
-        (Wanted { after: Some(1), outcomes: true, ..Wanted::default() }, 2),
+        (
+            Wanted {
+                account: "ann".into(),
+                ..Wanted::default()
+            },
+            3,
+        ),
+        (
+            Wanted {
+                account: "an".into(),
+                ..Wanted::default()
+            },
+            0,
+        ),
+        (
+            Wanted {
+                act: "session_open".into(),
+                ..Wanted::default()
+            },
+            3,
+        ),
+        (
+            Wanted {
+                act: "sign_in".into(),
+                ..Wanted::default()
+            },
+            0,
+        ),
+        (
+            Wanted {
+                since: Some(at),
+                ..Wanted::default()
+            },
+            3,
+        ),
+        (
+            Wanted {
+                until: Some(at),
+                ..Wanted::default()
+            },
+            0,
+        ),
+        (
+            Wanted {
+                before: Some(2),
+                ..Wanted::default()
+            },
+            1,
+        ),
+        (
+            Wanted {
+                outcomes: true,
+                ..Wanted::default()
+            },
+            5,
+        ),
+        (
+            Wanted {
+                after: Some(1),
+                outcomes: true,
+                ..Wanted::default()
+            },
+            4,
+        ),
     ] {
         let found = store.audit_entries(&wanted, 100).expect("read");
         assert_eq!(found.len(), count, "{wanted:?}");
@@ -167,7 +241,10 @@ async fn what_does_not_fit_goes_into_files_and_stays_in_the_chain() {
     let names: Vec<_> = all.iter().map(|p| p.file_name().expect("a name")).collect();
     assert_eq!(
         names,
-        ["000000000001-000000000010.jsonl", "000000000011-000000000031.jsonl"]
+        [
+            "000000000001-000000000010.jsonl",
+            "000000000011-000000000031.jsonl"
+        ]
     );
     let whole = verified(&store).await.expect("whole");
     assert_eq!((whole.read, whole.elsewhere.len()), (52, 0));

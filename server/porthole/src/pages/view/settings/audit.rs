@@ -63,11 +63,16 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
+    /// What came of it, where something did.
+    pub fn made(found: &Found) -> Option<&str> {
+        found.ended.as_ref()?.made.as_deref()
+    }
+
     /// An entry; `link` is the page of what it is about.
     pub fn new(found: &Found, link: Option<String>) -> Self {
         let record = &found.record;
-        let (result, why) = match &found.outcome {
-            Some((result, why)) => (result.clone(), why.clone()),
+        let (result, why) = match &found.ended {
+            Some(ended) => (ended.result.clone(), ended.why.clone()),
             None => {
                 let why = record.detail["why"].as_str().unwrap_or_default();
                 (record.result.clone(), why.to_owned())
@@ -88,7 +93,10 @@ impl AuditRow {
             },
             from: visible(&[&*record.address, &*record.via].join(" ")),
             act: record.act.replace('_', " "),
-            object: visible(&record.object),
+            object: visible(match (&*record.object, Self::made(found)) {
+                ("", Some(made)) => made,
+                (object, _) => object,
+            }),
             link,
             result: visible(&result),
             why: visible(&why),

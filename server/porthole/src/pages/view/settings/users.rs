@@ -121,7 +121,11 @@ impl Typed {
                 }
             }
         }
-        if wrong.is_empty() { Ok(said) } else { Err(wrong) }
+        if wrong.is_empty() {
+            Ok(said)
+        } else {
+            Err(wrong)
+        }
     }
 }
 
@@ -325,9 +329,15 @@ mod tests {
         let again = Typed::of(&account);
         assert_eq!(again.memory, "1.5 GiB");
         assert_eq!(again.limits().expect("valid"), limits);
-        let odd = account.limits.with(Kind::Memory, Some(Ceiling::Most((1 << 30) + 1)));
+        let odd = account
+            .limits
+            .with(Kind::Memory, Some(Ceiling::Most((1 << 30) + 1)));
         account.limits = odd;
-        assert_eq!(Typed::of(&account).limits().expect("valid"), odd, "to the byte");
+        assert_eq!(
+            Typed::of(&account).limits().expect("valid"),
+            odd,
+            "to the byte"
+        );
         let bad = Typed {
             containers: "-1".to_owned(),
             sessions: "1.5".to_owned(),
