@@ -1,8 +1,10 @@
 //! A running Porthole of a test's own.
 
 use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -204,8 +206,7 @@ impl Instance {
                 "porthole serve ended, {ended:?}:\n{}",
                 self.log()
             );
-            let answer = Client::anonymous(self.address).try_send("GET", "/readyz", None);
-            answer.ok().filter(|answer| answer.status == 200)
+            self.is_ready().then_some(())
         });
     }
 
@@ -226,6 +227,19 @@ impl Instance {
     /// Its policy; there is no file unless a test asked for one or writes one.
     pub fn policy_path(&self) -> PathBuf {
         self.path().join("policy.toml")
+    /// Whether it says that it is. By the socket of local users, which never speaks TLS.
+    fn is_ready(&self) -> bool {
+        let ask = || {
+            let mut socket = UnixStream::connect(self.run().join("porthole.sock"))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer)?;
+            std::io::Result::Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
     }
 
     fn log_path(&self) -> PathBuf {
