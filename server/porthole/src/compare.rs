@@ -91,7 +91,7 @@ impl One {
         }
         match (world.find_any(reference), named) {
             (Ok(container), _) => Ok(Self {
-                reference: crate::pages::view::reference(&container),
+                reference: crate::pages::view::reference(world, &container),
                 process: container.pid().and_then(|pid| world.process(pid)),
                 container: Some(container),
             }),

@@ -82,11 +82,14 @@ pub(super) async fn logs(visit: Visit, TheAnyContainer(container): TheAnyContain
 
 async fn act(visit: Visit, TheAnyContainer(container): TheAnyContainer, deed: Deed) -> Response {
     let done = actions::act(&visit.state, &visit.who, &container, deed).await;
-    visit.done(done.map(drop), &address(&container))
+    visit.done(done.map(drop), &address(&visit, &container))
 }
 
-fn address(container: &AnyContainer) -> String {
-    format!("/containers/{}", super::view::reference(container))
+fn address(visit: &Visit, container: &AnyContainer) -> String {
+    format!(
+        "/containers/{}",
+        super::view::reference(&visit.state.world, container)
+    )
 }
 
 /// Starts it.
@@ -124,7 +127,7 @@ pub(super) async fn remove(visit: Visit, TheAnyContainer(container): TheAnyConta
     let done = actions::remove(&visit.state, &visit.who, &container, true).await;
     // A page names it by whichever of these its reader came by.
     let about = [
-        address(&container),
+        address(&visit, &container),
         format!("/containers/{}", container.name()),
     ];
     visit.gone(done, &about, "/containers")

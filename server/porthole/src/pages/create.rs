@@ -63,7 +63,7 @@ pub(super) async fn make(visit: Visit, typed: Result<Form<Typed>, FormRejection>
     match containers::create(&visit.state, &visit.who, spec).await {
         Ok(container) => visit.go(&format!(
             "/containers/{}",
-            super::view::reference(&container.into())
+            super::view::reference(&visit.state.world, &container.into())
         )),
         Err(refusal) => {
             let field = refusal.field.as_deref().map(form_field);

@@ -49,7 +49,7 @@ async fn answer(
     let again = format!(
         "{}/containers/{}/{}",
         visit.scene().base,
-        view::reference(&container),
+        view::reference(&visit.state.world, &container),
         piece.path()
     );
     let drawn = match drawn(&visit, &container, piece, &again).await {

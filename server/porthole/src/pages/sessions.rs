@@ -31,7 +31,7 @@ pub(super) async fn show(visit: Visit, TheSession(session): TheSession) -> Respo
     match (world.any_container(&session.container), beside) {
         (Some(container), _) => visit.go(&format!(
             "/containers/{}/terminal?session={}",
-            super::view::reference(&container),
+            super::view::reference(world, &container),
             session.id
         )),
         (None, Some(pid)) => visit.go(&format!("/processes/{pid}/terminal?session={}", session.id)),

@@ -6,7 +6,7 @@ use porthole_protocol::container::Container;
 use porthole_protocol::engine::Engine;
 use porthole_protocol::id::ContainerId;
 
-use super::{AnyContainer, Foreign, World};
+use super::{AnyContainer, Foreign, State, World};
 
 /// Why a reference names no container.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,13 @@ impl World {
     /// identifier, so that either could take the other's place.
     pub fn find_any(&self, reference: &str) -> Result<AnyContainer, FindError> {
         let state = self.read();
+        // `lxc:web` is LXC's alone, whatever anything else is called.
+        if let Some((engine, id)) = reference.split_once(':') {
+            let foreign = id.parse().ok().and_then(|id| state.foreign.get(&id));
+            let found = foreign.filter(|found| found.engine.name() == engine);
+            let found = found.cloned().map(AnyContainer::Foreign);
+            return found.ok_or_else(|| FindError::NotFound(shown(reference)));
+        }
         let mut own = state.containers.values();
         let named = own.find(|c| c.name.as_str() == reference).cloned();
         let id = reference.parse::<ContainerId>();
@@ -73,10 +80,9 @@ impl World {
             }
             (Some(found), _) => return Ok(found),
             (None, Some(named)) => {
-                let also = |foreign: &&Arc<Foreign>| foreign.id.short() == reference;
-                return match state.foreign.values().find(also) {
-                    Some(_) => Err(FindError::NotUnique(shown(reference))),
-                    None => Ok(AnyContainer::Own(named)),
+                return match state.identifies_another(reference) {
+                    true => Err(FindError::NotUnique(shown(reference))),
+                    false => Ok(AnyContainer::Own(named)),
                 };
             }
             (None, None) => {}
@@ -92,6 +98,43 @@ impl World {
         only(begun.filter(|id| begins(id)), reference)?
             .and_then(|id| state.any(id))
             .ok_or_else(|| FindError::NotFound(shown(reference)))
+    }
+}
+
+impl World {
+    /// What names this container and no other in an address: the name of one of Porthole's own where
+    /// nothing else is meant by it, and else its identifier; of another engine's the identifier,
+    /// with its engine before it where an own one is called so.
+    pub fn reference(&self, container: &AnyContainer) -> String {
+        let state = self.read();
+        match container {
+            AnyContainer::Own(own) if state.identifies_another(own.name.as_str()) => {
+                own.id.to_string()
+            }
+            AnyContainer::Own(own) => own.name.to_string(),
+            AnyContainer::Foreign(foreign) => {
+                let id = foreign.id.as_str();
+                let mut own = state.containers.values();
+                match own.any(|own| own.name.as_str() == id) {
+                    true => format!("{}:{id}", foreign.engine.name()),
+                    false => id.to_owned(),
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// Whether another engine's container is identified so, in full or by what `docker ps` shows.
+    fn identifies_another(&self, name: &str) -> bool {
+        let Ok(from) = name.parse::<ContainerId>() else {
+            return false;
+        };
+        let mut begun = self.foreign.range(from..);
+        begun
+            .by_ref()
+            .take_while(|(id, _)| id.as_str().starts_with(name))
+            .any(|(id, _)| id.as_str() == name || id.short() == name)
     }
 }
 

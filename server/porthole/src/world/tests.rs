@@ -292,6 +292,32 @@ fn no_container_takes_the_place_of_another_by_what_it_is_called() {
     // A group that somebody called so, and a name that somebody chose.
     assert_eq!(found("web"), not_unique("web"));
     assert_eq!(found(&digits[..12]), not_unique(&digits[..12]));
+    // What leads to each from a page is its alone.
+    for container in world.any_containers() {
+        let found = world
+            .find_any(&world.reference(&container))
+            .map(|c| c.id().clone());
+        assert_eq!(found.as_ref(), Ok(container.id()));
+    }
+    let reference = |own: u8| {
+        let own = world.container(&ContainerId::from_bytes([own; 32]));
+        world.reference(&AnyContainer::Own(own.expect("there")))
+    };
+    assert_eq!(reference(0xac), "plain", "the control");
+    assert_eq!(
+        reference(0xaa),
+        ContainerId::from_bytes([0xaa; 32]).to_string()
+    );
+    assert_eq!(
+        reference(0xab),
+        ContainerId::from_bytes([0xab; 32]).to_string()
+    );
+    let lxc = world.any_container(&"web".parse().expect("an id"));
+    assert_eq!(world.reference(&lxc.expect("there")), "lxc:web");
+    assert_eq!(
+        found("docker:web"),
+        Err(FindError::NotFound("docker:web".into()))
+    );
     // Each has an identifier, or a name, that is its alone.
     assert_eq!(
         found(container(0xaa, "web").id.as_str()).as_deref(),

@@ -51,7 +51,7 @@ impl Actions {
         Self {
             base: scene.base.to_owned(),
             id: container.id().to_string(),
-            at: super::reference(container),
+            at: super::reference(world, container),
             name: visible(container.name()),
             running: matches!(
                 container.state(),

@@ -131,11 +131,11 @@ struct Head {
 }
 
 impl Head {
-    fn of(one: &One, base: &str) -> Self {
+    fn of(world: &World, one: &One, base: &str) -> Self {
         let words = visible(&one.words());
         match (&one.container, &one.process) {
             (Some(container), process) => Self {
-                address: format!("{base}/containers/{}", reference(container)),
+                address: format!("{base}/containers/{}", reference(world, container)),
                 what: match process {
                     Some(process) => format!("container, its first process {}", process.host_pid),
                     None => "container that does not run".to_owned(),
@@ -186,12 +186,17 @@ impl ComparePage {
         let all = world.any_containers();
         let mut containers: Vec<_> = all
             .iter()
-            .map(|c| (reference(c), visible(c.name())))
+            .map(|c| (reference(world, c), visible(c.name())))
             .collect();
         containers.sort_by(|a, b| a.1.cmp(&b.1));
         Self {
             shell: shell.around(&region),
-            heads: both.map(|(a, b)| (Head::of(&a, scene.base), Head::of(&b, scene.base))),
+            heads: both.map(|(a, b)| {
+                (
+                    Head::of(world, &a, scene.base),
+                    Head::of(world, &b, scene.base),
+                )
+            }),
             query: wanted.query(),
             wanted: wanted.clone(),
             region,

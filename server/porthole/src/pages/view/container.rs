@@ -123,9 +123,9 @@ pub struct Head {
 
 impl Head {
     /// Above this page of the container.
-    pub fn new(container: &AnyContainer, scene: Scene<'_>, now: Tab) -> Self {
+    pub fn new(world: &World, container: &AnyContainer, scene: Scene<'_>, now: Tab) -> Self {
         let name = visible(container.name());
-        let at = super::reference(container);
+        let at = super::reference(world, container);
         let looks = scene.who.may_look_into_container(container);
         let tabs = Tab::ALL
             .into_iter()
@@ -306,11 +306,15 @@ impl ContainerPage {
     ) -> Self {
         let region = region(world, scene, container, tab);
         Self {
-            head: Head::new(container, scene, tab),
+            head: Head::new(world, container, scene, tab),
             tab,
             shell: shell.around(&region),
             region,
-            at: format!("{}/containers/{}", scene.base, super::reference(container)),
+            at: format!(
+                "{}/containers/{}",
+                scene.base,
+                super::reference(world, container)
+            ),
             may_look: scene.who.may_look_into_container(container),
             held: None,
         }
@@ -365,7 +369,7 @@ impl LogsPage {
     pub fn new(world: &World, scene: Scene<'_>, container: &AnyContainer, shell: Shell) -> Self {
         let region = region(world, scene, container, Tab::Logs);
         Self {
-            head: Head::new(container, scene, Tab::Logs),
+            head: Head::new(world, container, scene, Tab::Logs),
             shell: shell.around(&region),
             region,
             id: container.id().to_string(),

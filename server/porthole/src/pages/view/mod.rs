@@ -36,7 +36,7 @@ pub(crate) mod sample;
 mod told;
 
 use crate::access::Identity;
-use crate::world::AnyContainer;
+use crate::world::{AnyContainer, World};
 
 /// Where a page is: what its links begin with, and who reads it.
 #[derive(Debug, Clone, Copy)]
@@ -52,13 +52,10 @@ pub(super) fn html(template: &impl askama::Template) -> String {
     template.render().unwrap_or_default()
 }
 
-/// What a container's addresses name it by: its name, but for one that is called as a page is, and
-/// for another engine's, whose name need not be the only one: by all of its identifier, since the
-/// beginning of that may be the name of one that somebody makes here.
-pub(crate) fn reference(container: &AnyContainer) -> String {
+/// What a container's addresses name it by: its name, but for one that is called as a page is.
+pub(crate) fn reference(world: &World, container: &AnyContainer) -> String {
     match container {
-        AnyContainer::Own(own) if own.name.as_str() != "new" => own.name.to_string(),
-        AnyContainer::Own(own) => own.id.to_string(),
-        AnyContainer::Foreign(foreign) => foreign.id.to_string(),
+        AnyContainer::Own(own) if own.name.as_str() == "new" => own.id.to_string(),
+        _ => world.reference(container),
     }
 }

@@ -70,7 +70,7 @@ fn row(
         .map(|id| {
             world.any_container(id).map_or_else(
                 || (id.to_string(), id.short().to_owned()),
-                |c| (super::reference(&c), visible(c.name())),
+                |c| (super::reference(world, &c), visible(c.name())),
             )
         })
         .collect();

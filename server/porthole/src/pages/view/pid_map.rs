@@ -150,7 +150,10 @@ impl PidMap {
             }
             mine.push(Drawn { process, places });
         }
-        let address = format!("/containers/{}/processes", super::reference(container));
+        let address = format!(
+            "/containers/{}/processes",
+            super::reference(world, container)
+        );
         let mut map = Self::new(mine, &mut levels, &known, OF_CONTAINER, address);
         if same && let Some(side) = map.levels.get_mut(1).and_then(|l| l.sides.first_mut()) {
             "the host's PID namespace: every process is seen".clone_into(&mut side.hidden);

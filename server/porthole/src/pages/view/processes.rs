@@ -63,7 +63,7 @@ pub fn of_container(
             format!(
                 "{}/processes?container={}",
                 scene.base,
-                super::reference(container)
+                super::reference(world, container)
             ),
             "Search them".to_owned(),
         )),

@@ -49,7 +49,7 @@ impl SessionRow {
         let beside = beside_whom(&session.container).filter(|pid| world.process(*pid).is_some());
         let (place, container) = match (container, beside) {
             (Some(container), _) => (
-                format!("/containers/{}", super::reference(&container)),
+                format!("/containers/{}", super::reference(world, &container)),
                 Some(visible(container.name())),
             ),
             (None, Some(pid)) => (format!("/processes/{pid}"), Some(format!("process {pid}"))),
@@ -128,7 +128,7 @@ pub fn table_of(world: &World, container: &AnyContainer, scene: Scene<'_>) -> St
     html(&SessionTable {
         rows,
         base: scene.base.to_owned(),
-        at: super::reference(container),
+        at: super::reference(world, container),
         running: container.pid().is_some(),
         may_open: scene.who.may_change_any(container),
     })

@@ -112,7 +112,7 @@ impl TerminalPage {
         let whose = |kind| container.namespaces().get(kind).isolation;
         let opener = Opener::new(world, scene.who, container.own().is_some(), whose);
         Self {
-            head: Head::new(container, scene, Tab::Terminal),
+            head: Head::new(world, container, scene, Tab::Terminal),
             shell: shell.around(&region),
             region,
             place: Place {
@@ -120,7 +120,7 @@ impl TerminalPage {
                 name: visible(container.name()),
                 session: session.to_owned(),
                 open: format!("/containers/{}/sessions", container.id()),
-                home: format!("/containers/{}", super::reference(container)),
+                home: format!("/containers/{}", super::reference(world, container)),
             },
             opener: opener.filter(|_| may_open),
         }

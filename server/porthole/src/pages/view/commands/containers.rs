@@ -89,7 +89,7 @@ pub(super) fn of_one(
     container: &AnyContainer,
     scene: Scene<'_>,
 ) -> Vec<Equal> {
-    let name = view::reference(container);
+    let name = view::reference(world, container);
     let of = |what: &str| format!("/containers/{name}{what}");
     let may_look = scene.who.may_look_into_container(container);
     let may_change = scene.who.may_change_any(container);

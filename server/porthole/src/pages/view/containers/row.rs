@@ -127,21 +127,23 @@ impl ContainerRow {
     ) -> Self {
         let init = container.pid().and_then(|pid| world.process(pid));
         let within = container.within().and_then(|id| world.any_container(id));
+        let not = match container {
+            AnyContainer::Own(_) => None,
+            AnyContainer::Foreign(foreign) => foreign.claim.as_ref().map(|claim| {
+                let short = format!("not {}'s {}", claim.engine.words(), claim.name);
+                (visible(&short), visible(&claim.words()))
+            }),
+        };
         Self {
             base: scene.base.to_owned(),
             id: container.id().to_string(),
             short: container.id().short().to_owned(),
-            at: view::reference(container),
+            at: view::reference(world, container),
             name: visible(container.name()),
             depth: (*depth).min(DEEPEST),
-            engine: (container.own().is_none()).then(|| container.engine().words()),
-            not: match container {
-                AnyContainer::Own(_) => None,
-                AnyContainer::Foreign(foreign) => foreign.claim.as_ref().map(|claim| {
-                    let short = format!("not {}'s {}", claim.engine.words(), claim.name);
-                    (visible(&short), visible(&claim.words()))
-                }),
-            },
+            engine: (container.own().is_none() && not.is_none())
+                .then(|| container.engine().words()),
+            not,
             group: container.group().map(|group| {
                 let of_group = Listing {
                     group: group.name().to_owned(),
@@ -149,7 +151,7 @@ impl ContainerRow {
                 };
                 (visible(&group.words()), list::query(&of_group))
             }),
-            within: within.map(|c| (view::reference(&c), visible(c.name()))),
+            within: within.map(|c| (view::reference(world, &c), visible(c.name()))),
             state: StateView::of(container),
             image: container.image().map_or_else(String::new, visible),
             fingerprint: Fingerprint::of(container, false),

@@ -17,6 +17,7 @@ use crate::world::{AnyContainer, World};
 pub struct Survey<'a> {
     /// Who looks, where links begin.
     pub scene: Scene<'a>,
+    world: &'a World,
     /// Every namespace, by type and inode.
     pub namespaces: Vec<Arc<Namespace>>,
     /// Every container, Porthole's own first.
@@ -52,7 +53,7 @@ pub struct Keeps {
 
 impl<'a> Survey<'a> {
     /// As the world is now.
-    pub fn new(world: &World, scene: Scene<'a>) -> Self {
+    pub fn new(world: &'a World, scene: Scene<'a>) -> Self {
         let namespaces = world.namespaces();
         let containers = world.any_containers();
         let processes = world.processes();
@@ -89,6 +90,7 @@ impl<'a> Survey<'a> {
         }
         Self {
             scene,
+            world,
             namespaces,
             containers,
             places,
@@ -199,7 +201,7 @@ impl<'a> Survey<'a> {
 
     /// A container's page.
     pub fn container_link(&self, container: &AnyContainer) -> Link {
-        let at = super::super::reference(container);
+        let at = super::super::reference(self.world, container);
         Link {
             to: format!("{}/containers/{at}", self.scene.base),
             text: visible(container.name()),

@@ -50,7 +50,7 @@ fn file<'a>(kind: NamespaceType, process: &Process, known: &Known<'a>) -> Namesp
         .filter(|_| !initial && inode.is_some())
         .filter(|c| c.namespaces().get(kind).inode == inode)
         .filter(|c| Some(c.id()) != process.container.as_ref())
-        .map(|c| (reference(c), visible(c.name())))
+        .map(|c| (reference(known.world, c), visible(c.name())))
         .collect();
     let more = with.len().saturating_sub(NAMED);
     with.truncate(NAMED);

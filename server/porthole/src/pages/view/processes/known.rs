@@ -44,7 +44,7 @@ impl<'a> Known<'a> {
     /// As they are now, for this reader.
     pub fn new(world: &'a World, scene: Scene<'a>) -> Self {
         let place = |container: &AnyContainer| Place {
-            at: reference(container),
+            at: reference(world, container),
             name: visible(container.name()),
             engine: container.engine(),
             owner: container

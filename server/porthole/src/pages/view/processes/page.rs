@@ -54,7 +54,7 @@ impl ProcessesPage {
         };
         let containers = world.any_containers();
         let engines: BTreeSet<Engine> = containers.iter().map(AnyContainer::engine).collect();
-        let containers = choices(&containers);
+        let containers = choices(world, &containers);
         let chosen = listing.container.as_str();
         let listed = containers.iter().any(|(at, _)| at == chosen);
         let views = [("List", ""), ("Tree", "tree"), ("Map", "map")];
@@ -91,9 +91,11 @@ impl ProcessesPage {
 }
 
 /// Containers with processes, by name.
-fn choices(containers: &[AnyContainer]) -> Vec<(String, String)> {
+fn choices(world: &World, containers: &[AnyContainer]) -> Vec<(String, String)> {
     let running = containers.iter().filter(|c| c.pid().is_some());
-    let mut all: Vec<_> = running.map(|c| (reference(c), visible(c.name()))).collect();
+    let mut all: Vec<_> = running
+        .map(|c| (reference(world, c), visible(c.name())))
+        .collect();
     all.sort_by(|a, b| a.1.cmp(&b.1));
     all
 }
@@ -221,9 +223,9 @@ fn kernel_threads(hidden: usize, scene: Scene<'_>, listing: &Listing) -> String 
 }
 
 /// The query of a list that shows the processes of this container.
-pub fn of_container(container: &AnyContainer) -> String {
+pub fn of_container(world: &World, container: &AnyContainer) -> String {
     list::query(&Listing {
-        container: reference(container),
+        container: reference(world, container),
         ..Listing::default()
     })
 }
