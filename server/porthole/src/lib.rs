@@ -23,6 +23,7 @@ pub mod hubs;
 pub mod keeper;
 pub mod machine;
 pub mod pages;
+mod reconnect;
 pub mod refusal;
 pub mod routes;
 pub mod server;

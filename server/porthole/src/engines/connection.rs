@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use porthole_protocol::engines::{
     Ask, ContainerRef, FromBroker, Hello, MESSAGE_LIMIT, Open, VERSION,
@@ -16,13 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Availability, EngineError, Engines, Job, Jobs, Snapshot};
 use crate::AppState;
-
-/// The first wait after a connection was lost, doubled up to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
-const LONGEST_WAIT: Duration = Duration::from_millis(640);
-
-/// How long greeting may take.
-const GREETING: Duration = Duration::from_secs(5);
+use crate::reconnect::{GREETING, Tries};
 
 /// Messages that may be read before they are taken note of.
 const READ_AHEAD: usize = 64;
@@ -59,38 +52,28 @@ pub async fn run(state: AppState, mut jobs: Jobs) {
     }
     let world = state.clone();
     tokio::spawn(async move { world.world.settle_doubts().await });
-    let mut wait = FIRST_WAIT;
-    let mut told = false;
+    let mut tries = Tries::new();
     loop {
         match connect(&engines.socket).await {
             Ok((connection, hello)) => {
                 tracing::info!(pid = %hello.pid, "the engines broker is there");
-                (wait, told) = (FIRST_WAIT, false);
+                tries = Tries::new();
                 let lost = connection.serve(&state, hello, &mut jobs).await;
                 change(engines, |now| now.availability = Availability::Away);
                 state.world.engines_are(Availability::Away);
                 tracing::warn!(why = %lost, "the engines broker is away");
             }
             Err(why) => {
-                if !std::mem::replace(&mut told, true) {
+                if tries.failed() {
                     tracing::warn!(%why, "the engines broker cannot be reached; trying on");
                 }
             }
         }
-        refuse_for(&mut jobs, wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
-    }
-}
-
-/// Lets time pass and refuses what is asked meanwhile.
-async fn refuse_for(jobs: &mut Jobs, time: Duration) {
-    let _ = tokio::time::timeout(time, async {
-        while let Some(job) = jobs.0.recv().await {
+        let refuse = |job: Job| {
             let _ = job.answer.send(Err(EngineError::Away));
-        }
-        std::future::pending::<()>().await;
-    })
-    .await;
+        };
+        tries.pause(&mut jobs.0, refuse).await;
+    }
 }
 
 fn change(engines: &Engines, how: impl FnOnce(&mut Snapshot)) {

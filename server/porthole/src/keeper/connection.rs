@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Duration;
 
 use porthole_protocol::keeper::{
     Envelope, FromKeeper, Hello, MESSAGE_LIMIT, Reply, Request, VERSION,
@@ -13,13 +12,7 @@ use tokio::sync::oneshot;
 use super::packet::PacketSocket;
 use super::{Answer, Ask, Asks, KeeperError, observer};
 use crate::AppState;
-
-/// The first wait after a connection was lost, doubled up to the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
-/// The longest wait: a dashboard is whole again within two seconds of the keeper.
-const LONGEST_WAIT: Duration = Duration::from_millis(640);
-/// How long greeting may take.
-const GREETING: Duration = Duration::from_secs(5);
+use crate::reconnect::{GREETING, Tries};
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +37,7 @@ enum Lost {
 
 /// Holds the connection for as long as the server runs.
 pub async fn run(state: AppState, mut asks: Asks) {
-    let mut wait = FIRST_WAIT;
-    let mut told = false;
+    let mut tries = Tries::new();
     loop {
         match connect(&state).await {
             Ok((connection, hello)) => {
@@ -54,31 +46,22 @@ pub async fn run(state: AppState, mut asks: Asks) {
                     tracing::warn!(lacking = %sentence, "this machine");
                 }
                 state.world.keeper_came(hello);
-                (wait, told) = (FIRST_WAIT, false);
+                tries = Tries::new();
                 let lost = connection.serve(&state, &mut asks).await;
                 state.world.keeper_left();
                 tracing::warn!(why = %lost, "the keeper is away");
             }
             Err(why) => {
-                if !std::mem::replace(&mut told, true) {
+                if tries.failed() {
                     tracing::warn!(%why, "the keeper cannot be reached; trying on");
                 }
             }
         }
-        refuse_for(&mut asks, wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
-    }
-}
-
-/// Lets time pass and refuses what is asked meanwhile.
-async fn refuse_for(asks: &mut Asks, time: Duration) {
-    let _ = tokio::time::timeout(time, async {
-        while let Some(ask) = asks.0.recv().await {
+        let refuse = |ask: Ask| {
             let _ = ask.answer.send(Err(KeeperError::Away));
-        }
-        std::future::pending::<()>().await;
-    })
-    .await;
+        };
+        tries.pause(&mut asks.0, refuse).await;
+    }
 }
 
 struct Connection {
