@@ -12,20 +12,8 @@ use serde_json::{Value, json};
 /// Docker's default set of capabilities.
 const DOCKERS: u64 = 0x0000_0000_a804_25fb;
 
-/// Fields of `/proc/PID/status` that say what a process may do.
-const STATUS: [&str; 19] = [
-    "Umask",
-    "Uid",
-    "Gid",
-    "Groups",
-    "CapInh",
-    "CapPrm",
-    "CapEff",
-    "CapBnd",
-    "CapAmb",
-    "NoNewPrivs",
-    "Seccomp",
-    "Seccomp_filters",
+/// Fields of `/proc/PID/status` that say more of what a process may do.
+const MORE: [&str; 7] = [
     "Speculation_Store_Bypass",
     "SpeculationIndirectBranch",
     "SigIgn",
@@ -47,8 +35,9 @@ const FILES: [&str; 6] = [
 
 fn security(pid: i32) -> BTreeMap<&'static str, String> {
     let status = host::status(pid);
-    let fields = STATUS
+    let fields = host::CONFINEMENT
         .into_iter()
+        .chain(MORE)
         .map(|field| (field, status.get(field).cloned().unwrap_or_default()));
     let files = FILES.into_iter().map(|file| {
         let text = fs::read_to_string(format!("/proc/{pid}/{file}"));

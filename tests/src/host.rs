@@ -4,6 +4,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The fields of a process's status that say as whom it runs and how it is confined.
+pub const CONFINEMENT: [&str; 12] = [
+    "Uid",
+    "Gid",
+    "Groups",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+    "Seccomp",
+    "Seccomp_filters",
+    "Umask",
+];
+
 /// A process's status (`/proc/PID/status`), by field.
 pub fn status(pid: i32) -> BTreeMap<String, String> {
     fs::read_to_string(format!("/proc/{pid}/status"))

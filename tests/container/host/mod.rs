@@ -27,22 +27,6 @@ const LOOK: &str = "id; echo =; hostname; echo =; \
     for n in mnt uts ipc pid net user cgroup time; do readlink /proc/self/ns/$n; done; echo =; \
     cat /proc/self/cgroup; echo =; cat /proc/self/status; echo END-OF-LOOK";
 
-/// The fields of a status that say as whom and how confined.
-const FIELDS: [&str; 12] = [
-    "Uid",
-    "Gid",
-    "Groups",
-    "CapInh",
-    "CapPrm",
-    "CapEff",
-    "CapBnd",
-    "CapAmb",
-    "NoNewPrivs",
-    "Seccomp",
-    "Seccomp_filters",
-    "Umask",
-];
-
 /// A Porthole whose root lets administrators into everything.
 fn open_host() -> Instance {
     Instance::builder()
@@ -212,7 +196,7 @@ fn seen(text: &str) -> Seen {
     let status = parts[4]
         .lines()
         .filter_map(|line| line.split_once(':'))
-        .filter(|(field, _)| FIELDS.contains(field))
+        .filter(|(field, _)| host::CONFINEMENT.contains(field))
         .map(|(field, value)| {
             let words: Vec<&str> = value.split_whitespace().collect();
             (field.to_owned(), words.join(" "))

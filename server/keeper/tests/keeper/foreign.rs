@@ -110,30 +110,13 @@ struct Seen {
     environment: Vec<String>,
 }
 
-/// The fields of a status that confine.
-const FIELDS: [&str; 13] = [
-    "Uid",
-    "Gid",
-    "Groups",
-    "CapInh",
-    "CapPrm",
-    "CapEff",
-    "CapBnd",
-    "CapAmb",
-    "NoNewPrivs",
-    "Seccomp",
-    "Seccomp_filters",
-    "NStgid",
-    "Umask",
-];
-
 fn seen(text: &str) -> Seen {
     assert!(text.contains("END-OF-LOOK"), "{text}");
     let parts: Vec<&str> = text.split("=\n").collect();
     let status: BTreeMap<_, _> = parts[0]
         .lines()
         .filter_map(|line| line.split_once(':'))
-        .filter(|(field, _)| FIELDS.contains(field) && *field != "NStgid")
+        .filter(|(field, _)| host::CONFINEMENT.contains(field))
         .map(|(field, value)| {
             (
                 field.to_owned(),
