@@ -5,7 +5,7 @@ mod hostile;
 mod tools;
 
 use porthole_tests::instance::text;
-use porthole_tests::{Answer, Instance, PATIENCE, wait_for};
+use porthole_tests::{Answer, Events, Instance, PATIENCE, wait_for};
 use serde_json::{Value, json};
 
 use archive::{Layout, Tape, compressed, config, digest, docker, names_below};
@@ -157,6 +157,11 @@ fn layers_lie_over_one_another() {
         .file(".wh.never-there", b"")
         .end();
     let empty = Tape::default().directory("./").end();
+    // Version 3: for the root of somebody's user namespace, CAP_NET_BIND_SERVICE permitted.
+    let capability: Vec<u8> = [0x0300_0001_u32, 0x400, 0, 0, 0, 1000]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
     let top = Tape::default()
         .pax(&[
             ("SCHILY.xattr.user.colour", b"blue\nand green"),
@@ -164,6 +169,7 @@ fn layers_lie_over_one_another() {
             ("SCHILY.xattr.user.overlay.opaque", b"y"),
         ])
         .directory("d/")
+        .pax(&[("SCHILY.xattr.security.capability", &capability)])
         .file("d/top", b"top")
         .end();
     let script = "cat /d/kept /d/top; ls /d /o; test -e /gone || echo gone; cat /replaced; ls / | grep -c wh";
@@ -214,23 +220,69 @@ fn layers_lie_over_one_another() {
             .join("tree/d");
         path.join("top").exists().then_some(path)
     });
-    let names = attributes(&top.expect("the layer"));
-    assert_eq!(names, ["user.colour"], "{names:?}");
+    let top = top.expect("the layer");
+    let colour = hex(b"blue\nand green");
+    assert_eq!(attributes(&top), [format!("user.colour={colour}")]);
+    // A file's capabilities are those of whoever is root where it is.
+    let own: String = ["01000002", "00040000", "00000000", "00000000", "00000000"].concat();
+    assert_eq!(
+        attributes(&top.join("top")),
+        [format!("security.capability={own}")]
+    );
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Extended attributes as the machine's root sees them, with their values in hexadecimal digits.
 fn attributes(path: &std::path::Path) -> Vec<String> {
+    let script = "import os, sys\nfor name in sorted(os.listxattr(sys.argv[1])): print(name + '=' + os.getxattr(sys.argv[1], name).hex())";
     let output = std::process::Command::new("python3")
-        .args([
-            "-c",
-            "import os,sys; print('\\n'.join(sorted(os.listxattr(sys.argv[1]))))",
-        ])
+        .args(["-c", script])
         .arg(path)
         .output()
         .expect("python3");
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_import_tells_how_far_it_has_come() {
+    let porthole = Instance::start();
+    let mut events = Events::open(porthole.admin(), "/api/v1/events");
+    let mut many = Tape::default();
+    for number in 0..2_000 {
+        many = many.file(&format!("{number}"), b"");
+    }
+    import(&porthole, "told", &many.end()).ok();
+    for stage in ["unpacking", "storing", "done"] {
+        let event = events.next(PATIENCE, |event| event.name == "import");
+        let event = match stage {
+            // Told as often as time allows.
+            "storing" if event.data.contains("unpacking") => {
+                events.next(PATIENCE, |event| event.data.contains("storing"))
+            }
+            _ => event,
+        };
+        let told: Value = serde_json::from_str(&event.data).expect("JSON");
+        assert_eq!(
+            (&told["name"], &told["stage"]),
+            (&json!("told:latest"), &json!(stage))
+        );
+        assert!(told["done"].as_u64() <= told["total"].as_u64(), "{told}");
+    }
+    let event = events.next(PATIENCE, |event| event.name == "image");
+    let told: Value = serde_json::from_str(&event.data).expect("JSON");
+    assert_eq!(told, image(&porthole, "told"), "as the list has it");
+    porthole.admin().delete("/api/v1/images/told").ok();
+    let event = events.next(PATIENCE, |event| event.name == "image");
+    let told: Value = serde_json::from_str(&event.data).expect("JSON");
+    assert_eq!(told, json!({"name": "told:latest", "state": "removed"}));
+    import(&porthole, "bad", b"none").refused(422);
+    events.next(PATIENCE, |event| {
+        event.name == "import" && event.data.contains("failed")
+    });
 }
 
 #[test]

@@ -131,7 +131,7 @@ struct Unpacked {
 const MEMORY: u64 = 512 << 20;
 
 /// How long it may say nothing.
-const SILENCE: Duration = Duration::from_secs(180);
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// How long it may take.
 const DEADLINE: Duration = Duration::from_secs(3600);

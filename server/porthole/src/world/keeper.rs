@@ -70,6 +70,12 @@ impl World {
                     self.changes.tell(Change::Image(image));
                 }
             }
+            Event::ImageGone(name) => {
+                if state.images.remove(&name).is_some() {
+                    self.changes.tell(Change::ImageGone(name));
+                }
+            }
+            Event::Importing(importing) => self.changes.tell(Change::Importing(importing)),
             Event::Synced => self.synced(&mut state),
         }
     }
@@ -138,7 +144,12 @@ impl World {
             {
                 self.changes.tell(Change::SessionGone(gone));
             }
-            state.images.retain(|name, _| told.images.contains(name));
+            for (gone, _) in state
+                .images
+                .extract_if(.., |name, _| !told.images.contains(name))
+            {
+                self.changes.tell(Change::ImageGone(gone));
+            }
         }
         if !std::mem::replace(&mut state.keeper.present, true) {
             self.changes.tell(Change::Keeper);

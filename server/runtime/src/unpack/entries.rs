@@ -298,4 +298,91 @@ mod tests {
             assert!(last.is_none_or(|(key, _)| key.is_empty()), "{bad:?}");
         }
     }
+
+    /// A tar with a little of everything.
+    fn tar() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut add = |kind: u8, path: &str, data: &[u8]| {
+            let mut header = Header::new_gnu();
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_entry_type(EntryType::new(kind));
+            header.set_size(data.len() as u64);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
+            header.set_cksum();
+            bytes.extend_from_slice(header.as_bytes());
+            bytes.extend_from_slice(data);
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
+        };
+        add(b'5', "d/", b"");
+        add(b'x', "pax", b"12 path=a/b\n25 SCHILY.xattr.user.a=1\n");
+        add(b'0', "short", b"some data");
+        add(b'L', "long", &[b'n'; 300]);
+        add(b'0', "cut", &[7; 1500]);
+        add(b'g', "global", b"11 size=99\n");
+        add(b'2', "link", b"");
+        bytes.resize(bytes.len() + 1024, 0);
+        bytes
+    }
+
+    /// What is in it, with how much data each entry has.
+    fn contents(bytes: &[u8]) -> Result<Vec<(String, u64)>, Refusal> {
+        let mut found = Vec::new();
+        each(&mut Digested::new(bytes), 100, |item, data| {
+            let read = io::copy(data, &mut io::sink()).map_err(unreadable)?;
+            found.push((String::from_utf8_lossy(&item.path).into_owned(), read));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn names_and_sizes_come_from_where_they_are_said() {
+        let found = contents(&tar()).expect("whole");
+        let long = "n".repeat(300);
+        let expected = [("d/", 0), ("a/b", 9), (&long, 1500), ("link", 0)];
+        let expected = expected.map(|(name, size)| (name.to_owned(), size));
+        assert_eq!(found, expected);
+        for cut in (0..tar().len() - 1024).step_by(512) {
+            let short = contents(&tar()[..cut]);
+            assert!(
+                matches!(short, Err(Refusal::Truncated | Refusal::Empty)),
+                "{cut}: {short:?}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever is changed in it, it is read to its end or refused.
+        #[test]
+        fn a_damaged_archive_is_read_or_refused(
+            changes in proptest::collection::vec((0_usize..6656, proptest::prelude::any::<u8>()), 0..12),
+            mended: bool,
+        ) {
+            let mut bytes = tar();
+            for (at, byte) in changes {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            if mended {
+                // So that headers are believed.
+                for block in bytes.chunks_exact_mut(512) {
+                    let mut header = Header::new_gnu();
+                    header.as_mut_bytes().copy_from_slice(block);
+                    if block.iter().any(|byte| *byte != 0) && block[257..262] == *b"ustar" {
+                        header.set_cksum();
+                        block.copy_from_slice(header.as_bytes());
+                    }
+                }
+            }
+            if let Ok(found) = contents(&bytes) {
+                proptest::prop_assert!(found.len() <= 7);
+                for (_, size) in found {
+                    proptest::prop_assert!(size <= bytes.len() as u64);
+                }
+            }
+        }
+    }
 }
