@@ -29,6 +29,7 @@ pub const PASSWORD: &str = "correct horse battery staple";
 pub struct Builder {
     account: bool,
     small_disk: bool,
+    hidden: Option<String>,
     policy: Option<String>,
     environment: Vec<(String, String)>,
 }
@@ -99,6 +100,13 @@ impl Builder {
         self
     }
 
+    /// Without this program of the machine's, which is hidden from its own processes alone.
+    #[must_use]
+    pub fn without(mut self, program: &str) -> Self {
+        self.hidden = Some(program.to_owned());
+        self
+    }
+
     /// With this policy of root's.
     #[must_use]
     pub fn with_policy(mut self, policy: &str) -> Self {
@@ -120,6 +128,7 @@ impl Instance {
         Builder {
             account: true,
             small_disk: false,
+            hidden: None,
             policy: None,
             environment: Vec::new(),
         }
@@ -156,6 +165,14 @@ impl Instance {
                 .arg("mkdir -p \"$1\" && mount -t tmpfs -o size=6m,mode=0711 none \"$1\" && exec \"$0\" serve")
                 .arg(Self::program())
                 .arg(self.root());
+            command
+        } else if let Some(hidden) = &self.builder.hidden {
+            let mut command = Command::new("unshare");
+            command
+                .args(["--mount", "--propagation", "private", "sh", "-c"])
+                .arg("mount --bind /dev/null \"$1\" && exec \"$0\" serve")
+                .arg(Self::program())
+                .arg(hidden);
             command
         } else {
             let mut command = Command::new(Self::program());

@@ -40,8 +40,7 @@ pub async fn create(
     let one_more = limits::container(state, identity, &spec.limits)?;
     let start_it = spec.start;
     let named = spec.name.as_ref().map(ToString::to_string);
-    let detail =
-        json!({"image": spec.image, "command": spec.command, "namespaces": spec.namespaces});
+    let detail = json!({"image": spec.image, "command": spec.command, "namespaces": spec.namespaces, "network": spec.network, "publish": spec.publish});
     let object = named.unwrap_or_default();
     let asked = audit(state, identity, Act::ContainerCreate, &object, detail).await?;
     let created = state.keeper.create(spec, identity.name().clone()).await;

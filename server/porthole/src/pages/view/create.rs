@@ -13,7 +13,7 @@ use super::{Scene, commands, html};
 use crate::world::World;
 
 /// The fields that the form has: an error about another one is shown above it.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 23] = [
     "image",
     "name",
     "command",
@@ -35,6 +35,8 @@ const FIELDS: [&str; 21] = [
     "ns_user",
     "ns_cgroup",
     "ns_time",
+    "network",
+    "publish",
 ];
 
 /// What the form would make: fingerprint and command.
@@ -101,6 +103,8 @@ pub struct CreatePage {
     open_more: bool,
     open_isolation: bool,
     host_closed: bool,
+    /// Root's policy has a bridge, and the machine what it takes.
+    bridge: bool,
     /// What the reader has and may have.
     pub usage: Vec<Use>,
 }
@@ -146,6 +150,7 @@ impl CreatePage {
         Self {
             usage: Vec::new(),
             host_closed: scene.who.is_admin() && !host,
+            bridge: policy.is_some_and(|policy| policy.bridge),
             preview: html(&Preview::of(&typed, &shell.origin)),
             general: general.join(" "),
             default_memory: bytes(Limits::DEFAULT_MEMORY),

@@ -267,6 +267,7 @@ fn given(container: &Container) -> Vec<Fact> {
         ("When it ends", at_its_end(container), false),
         ("Stopped by", stopped_by(spec), false),
     ];
+    facts.extend(super::connection::facts(container));
     if let Some(offset) = spec.time_offset {
         let text = format!(
             "monotonic {:+} s, since boot {:+} s",

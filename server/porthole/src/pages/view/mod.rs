@@ -9,6 +9,7 @@ pub mod commands;
 pub mod compare;
 pub mod container;
 pub mod containers;
+mod connection;
 pub mod create;
 pub mod facts;
 pub mod fingerprint;

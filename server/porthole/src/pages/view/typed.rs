@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use porthole_protocol::container::{
-    Argument, ContainerSpec, EnvName, Invalid, Limits, NamespaceChoice, RestartPolicy, TimeOffset,
+    Argument, ContainerSpec, EnvName, Invalid, Limits, NamespaceChoice, NetworkChoice,
+    RestartPolicy, TimeOffset,
 };
 use porthole_protocol::namespace::NamespaceType;
 use serde::Deserialize;
 
+use super::connection::parse_ports;
 use super::words::{parse_bytes, sentence};
 
 /// What was typed. Every field is text, so that nothing typed is lost.
@@ -41,6 +43,9 @@ pub struct Typed {
     pub ns_user: String,
     pub ns_cgroup: String,
     pub ns_time: String,
+    pub network: String,
+    /// One port a line.
+    pub publish: String,
 }
 
 /// What is wrong, by field.
@@ -86,6 +91,15 @@ impl Typed {
         let limits = self.limits(&mut errors);
         let namespaces = self.namespaces(&mut errors);
         let time_offset = self.time_offset(&mut errors);
+        let network = match self.network.trim() {
+            "" => None,
+            text => keep(
+                &mut errors,
+                "network",
+                NetworkChoice::try_from(text.to_owned()),
+            ),
+        };
+        let publish = parse_ports(&self.publish, &mut errors);
         let Some(image) = image else {
             return Err(errors);
         };
@@ -108,8 +122,8 @@ impl Typed {
             auto_remove: false,
             stop_signal: None,
             stop_timeout: None,
-            network: None,
-            publish: Vec::new(),
+            network,
+            publish,
             dns: Vec::new(),
             start: self.rest.is_empty(),
         };
