@@ -227,6 +227,19 @@ impl Instance {
         });
     }
 
+    /// Whether it says that it is. By the socket of local users, which never speaks TLS.
+    fn is_ready(&self) -> bool {
+        let ask = || {
+            let mut socket = UnixStream::connect(self.run().join("porthole.sock"))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer)?;
+            std::io::Result::Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
     fn path(&self) -> &Path {
         self.directory.as_ref().expect("not dropped yet").path()
     }
@@ -244,19 +257,6 @@ impl Instance {
     /// Its policy; there is no file unless a test asked for one or writes one.
     pub fn policy_path(&self) -> PathBuf {
         self.path().join("policy.toml")
-    /// Whether it says that it is. By the socket of local users, which never speaks TLS.
-    fn is_ready(&self) -> bool {
-        let ask = || {
-            let mut socket = UnixStream::connect(self.run().join("porthole.sock"))?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            socket.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            socket.read_to_string(&mut answer)?;
-            std::io::Result::Ok(answer)
-        };
-        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-    }
-
     }
 
     fn log_path(&self) -> PathBuf {
