@@ -162,6 +162,10 @@ fn of_settings(api: &Api<'_>, scene: Scene<'_>) -> Vec<Equal> {
             &api.with("POST", "/password", "@password.json"),
             "The file holds {\"current\": …, \"new\": …}.",
         ),
+        equal("What one has and may have", &api.get("/account")),
+        equal("Sign-ins", &api.get("/sign-ins")),
+        equal("End a sign-in", &api.send("DELETE", "/sign-ins/$ID")),
+        equal("End all others", &api.send("DELETE", "/sign-ins")),
         equal("Tokens", &api.get("/tokens")),
         equal(
             "New token",
@@ -195,7 +199,25 @@ fn of_settings(api: &Api<'_>, scene: Scene<'_>) -> Vec<Equal> {
                 "porthole admin reset-password \"$NAME\"",
                 "As root on the machine: for who has lost the last administrator's.",
             ),
-            equal("Delete an account", &api.send("DELETE", "/users/$NAME")),
+            equal(
+                "Disable an account",
+                &api.with("PATCH", "/users/$NAME", "'{\"disabled\": true}'"),
+            ),
+            equal(
+                "Set limits",
+                &api.with("PATCH", "/users/$NAME", "'{\"limits\": {\"containers\": 3}}'"),
+            ),
+            noted(
+                "Delete an account",
+                &api.send("DELETE", "/users/$NAME"),
+                "With ?containers=remove its containers go with it.",
+            ),
+            equal("Audit trail", &api.get("/audit")),
+            noted(
+                "Verify the audit trail",
+                "porthole audit verify",
+                "As root on the machine; --against FILE compares with the server's log.",
+            ),
         ]);
     }
     rows
