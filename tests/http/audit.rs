@@ -21,7 +21,9 @@ fn database(porthole: &Instance) -> Connection {
 /// What the server's account could do to its own database.
 fn tamper(porthole: &Instance, sql: &str) {
     let unlock = "DROP TRIGGER IF EXISTS audit_is_not_changed; DROP TRIGGER IF EXISTS audit_is_not_shortened;";
-    database(porthole).execute_batch(&format!("{unlock}{sql}")).expect("done");
+    database(porthole)
+        .execute_batch(&format!("{unlock}{sql}"))
+        .expect("done");
 }
 
 fn verify(porthole: &Instance, arguments: &[&str]) -> Output {
@@ -58,7 +60,9 @@ fn entries(porthole: &Instance, query: &str) -> Vec<Value> {
 /// The newest entry of this kind, once its outcome is there.
 fn outcome(porthole: &Instance, act: &str) -> Value {
     wait_for(act, PATIENCE, || {
-        let entry = entries(porthole, &format!("act={act}&limit=1")).into_iter().next()?;
+        let entry = entries(porthole, &format!("act={act}&limit=1"))
+            .into_iter()
+            .next()?;
         (entry["result"] != "asked").then_some(entry)
     })
 }
@@ -67,20 +71,35 @@ fn outcome(porthole: &Instance, act: &str) -> Value {
 fn who_did_what_to_what_from_where_and_how_it_ended() {
     let porthole = Instance::start();
     let ann = porthole.account("ann", "user");
-    let container = ann.post("/api/v1/containers", &json!({"image": "busybox", "command": ["sleep", "infinity"]}));
+    let container = ann.post(
+        "/api/v1/containers",
+        &json!({"image": "busybox", "command": ["sleep", "infinity"]}),
+    );
     let id = text(&container.ok()["id"]);
     let created = outcome(&porthole, "container_create");
-    for (field, value) in [("account", "ann"), ("via", "login"), ("address", "127.0.0.1"), ("result", "done")] {
+    for (field, value) in [
+        ("account", "ann"),
+        ("via", "login"),
+        ("address", "127.0.0.1"),
+        ("result", "done"),
+    ] {
         assert_eq!(created[field], value, "{created}");
     }
     let path = format!("/api/v1/containers/{id}/sessions");
-    ann.post(&path, &json!({"command": ["/no/such/program"]})).refused(422);
+    ann.post(&path, &json!({"command": ["/no/such/program"]}))
+        .refused(422);
     let refused = outcome(&porthole, "session_open");
     assert_eq!(refused["result"], "refused", "{refused}");
     assert!(text(&refused["why"]).contains("program"), "{refused}");
-    porthole.anonymous().sign_in("ann", "not the password").refused(401);
+    porthole
+        .anonymous()
+        .sign_in("ann", "not the password")
+        .refused(401);
     // Some type their password where the name belongs.
-    porthole.anonymous().sign_in("hunter2 hunter2", PASSWORD).refused(401);
+    porthole
+        .anonymous()
+        .sign_in("hunter2 hunter2", PASSWORD)
+        .refused(401);
     let wrong = wait_for("both", PATIENCE, || {
         let found = entries(&porthole, "act=sign_in_refused");
         (found.len() == 2).then_some(found)
@@ -92,15 +111,24 @@ fn who_did_what_to_what_from_where_and_how_it_ended() {
     let about = entries(&porthole, &format!("object={id}"));
     assert_eq!(about.len(), 2, "{about:?}");
     assert_eq!(about[1]["made"], id, "{about:?}");
-    assert_eq!(entries(&porthole, "account=ann&act=account_created").len(), 0);
-    assert_eq!(entries(&porthole, "act=account_created&object=ann").len(), 1);
+    assert_eq!(
+        entries(&porthole, "account=ann&act=account_created").len(),
+        0
+    );
+    assert_eq!(
+        entries(&porthole, "act=account_created&object=ann").len(),
+        1
+    );
     assert_eq!(entries(&porthole, "until=2020-01-01T00:00:00Z").len(), 0);
     // Page by page.
     let all = entries(&porthole, "");
     let mut paged: Vec<Value> = Vec::new();
     let mut after = String::new();
     loop {
-        let page = porthole.admin().get(&format!("/api/v1/audit?limit=2{after}")).ok();
+        let page = porthole
+            .admin()
+            .get(&format!("/api/v1/audit?limit=2{after}"))
+            .ok();
         paged.extend(page["items"].as_array().cloned().expect("a list"));
         match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
@@ -125,7 +153,10 @@ fn whoever_changes_the_trail_is_found() {
     let export = porthole.admin().get("/api/v1/audit/export");
     assert_eq!(export.status, 200);
     let directory = tempfile::tempdir().expect("a directory");
-    let (lines, log) = (directory.path().join("export"), directory.path().join("log"));
+    let (lines, log) = (
+        directory.path().join("export"),
+        directory.path().join("log"),
+    );
     std::fs::write(&lines, &export.body).expect("written");
     std::fs::write(&log, porthole.log()).expect("written");
     let against = ["--against", log.to_str().expect("text")];
@@ -133,26 +164,47 @@ fn whoever_changes_the_trail_is_found() {
 
     // The control: untouched, while it runs; with the log; the export by itself.
     let said = holds(&verify(&porthole, &against));
-    assert!(said.contains("1 sessions that the keeper has records of"), "{said}");
+    assert!(
+        said.contains("1 sessions that the keeper has records of"),
+        "{said}"
+    );
     holds(&verify(&porthole, &[lines.to_str().expect("text")]));
     let changed = export.body.replacen("\"busybox\"", "\"another\"", 1);
     assert_ne!(changed, export.body);
     std::fs::write(&lines, changed).expect("written");
-    broken(&verify(&porthole, &[lines.to_str().expect("text")]), "was changed");
+    broken(
+        &verify(&porthole, &[lines.to_str().expect("text")]),
+        "was changed",
+    );
     let mut fewer: Vec<&str> = export.body.lines().collect();
     fewer.remove(1);
     std::fs::write(&lines, fewer.join("\n")).expect("written");
-    broken(&verify(&porthole, &[lines.to_str().expect("text")]), "Entry 2 ");
+    broken(
+        &verify(&porthole, &[lines.to_str().expect("text")]),
+        "Entry 2 ",
+    );
 
     let kept = directory.path().join("kept");
     let path = porthole.root().join("server/porthole.db");
     copy(&path, &kept);
     let last = format!("Entry {count} ");
     for (sql, without, with_log) in [
-        ("UPDATE audit SET account = 'eve' WHERE number = 3".to_owned(), Some("Entry 3 "), "Entry 3 "),
-        ("DELETE FROM audit WHERE number = 2".to_owned(), Some("Entry 2 "), "Entry 2 "),
+        (
+            "UPDATE audit SET account = 'eve' WHERE number = 3".to_owned(),
+            Some("Entry 3 "),
+            "Entry 3 ",
+        ),
+        (
+            "DELETE FROM audit WHERE number = 2".to_owned(),
+            Some("Entry 2 "),
+            "Entry 2 ",
+        ),
         // The tail by itself nobody can miss but who knows it.
-        (format!("DELETE FROM audit WHERE number = {count}"), None, &*last),
+        (
+            format!("DELETE FROM audit WHERE number = {count}"),
+            None,
+            &*last,
+        ),
     ] {
         porthole.terminate();
         tamper(&porthole, &sql);
@@ -202,23 +254,37 @@ fn without_a_trail_no_shell_is_started() {
     let porthole = Instance::start();
     let container = porthole.sleeper();
     let path = format!("/api/v1/containers/{}/sessions", text(&container["id"]));
-    let open = |word: &str| porthole.admin().post(&path, &json!({"command": ["sleep", word], "tty": false}));
+    let open = |word: &str| {
+        porthole
+            .admin()
+            .post(&path, &json!({"command": ["sleep", word], "tty": false}))
+    };
     open("86471.5").ok();
     wait_for("the control: a shell", PATIENCE, || {
         (!with_argument("86471.5").is_empty()).then_some(())
     });
     database(&porthole)
-        .execute_batch("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END")
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END",
+        )
         .expect("a trail that takes nothing");
     let sessions = porthole.admin().get("/api/v1/sessions").ok();
     open("86472.5").refused(500);
-    assert!(with_argument("86472.5").is_empty(), "a shell that nobody knows of");
+    assert!(
+        with_argument("86472.5").is_empty(),
+        "a shell that nobody knows of"
+    );
     assert_eq!(porthole.admin().get("/api/v1/sessions").ok(), sessions);
     // Nor anything else.
     let create = json!({"image": "busybox", "command": ["sleep", "86473.5"]});
-    porthole.admin().post("/api/v1/containers", &create).refused(500);
+    porthole
+        .admin()
+        .post("/api/v1/containers", &create)
+        .refused(500);
     assert!(with_argument("86473.5").is_empty());
-    database(&porthole).execute_batch("DROP TRIGGER full").expect("as it was");
+    database(&porthole)
+        .execute_batch("DROP TRIGGER full")
+        .expect("as it was");
     open("86474.5").ok();
     wait_for("a shell again", PATIENCE, || {
         (!with_argument("86474.5").is_empty()).then_some(())
@@ -233,7 +299,10 @@ fn a_session_is_in_the_trail_when_its_shell_shows_first_signs() {
     for round in 0..3 {
         let word = format!("8648{round}.25");
         let server = porthole.server_pid();
-        let (client, body) = (porthole.admin().clone(), json!({"command": ["sleep", word], "tty": false}));
+        let (client, body) = (
+            porthole.admin().clone(),
+            json!({"command": ["sleep", word], "tty": false}),
+        );
         let path = path.clone();
         let asked = std::thread::spawn(move || {
             let body = ("application/json", body.to_string());
@@ -263,9 +332,16 @@ fn a_session_is_in_the_trail_when_its_shell_shows_first_signs() {
 
 #[test]
 fn old_entries_go_into_files_and_nothing_is_lost() {
-    let mut porthole = Instance::builder().with("PORTHOLE_AUDIT_KEEP", "10").start();
+    let mut porthole = Instance::builder()
+        .with("PORTHOLE_AUDIT_KEEP", "10")
+        .start();
     let made: Vec<_> = (0..30)
-        .map(|number| porthole.admin().post("/api/v1/tokens", &json!({"name": format!("t{number}")})).ok())
+        .map(|number| {
+            porthole
+                .admin()
+                .post("/api/v1/tokens", &json!({"name": format!("t{number}")}))
+                .ok()
+        })
         .collect();
     assert_eq!(made.len(), 30);
     porthole.terminate();
@@ -273,15 +349,22 @@ fn old_entries_go_into_files_and_nothing_is_lost() {
     let archive = porthole.root().join("server/audit");
     wait_for("a file", PATIENCE, || {
         let found = std::fs::read_dir(&archive).ok()?;
-        found.flatten().find(|e| e.path().extension().is_some_and(|e| e == "jsonl"))
+        found
+            .flatten()
+            .find(|e| e.path().extension().is_some_and(|e| e == "jsonl"))
     });
     wait_for("a checkpoint", PATIENCE, || {
         let found = entries(&porthole, "act=checkpoint");
-        found.first().map(|entry| assert_eq!(entry["via"], "server"))
+        found
+            .first()
+            .map(|entry| assert_eq!(entry["via"], "server"))
     });
     let said = holds(&verify(&porthole, &[]));
     assert!(!said.contains("not here"), "{said}");
     std::fs::remove_dir_all(&archive).expect("taken away");
     let said = holds(&verify(&porthole, &[]));
-    assert!(said.contains("are not here; a checkpoint has closed them"), "{said}");
+    assert!(
+        said.contains("are not here; a checkpoint has closed them"),
+        "{said}"
+    );
 }

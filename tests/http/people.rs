@@ -59,7 +59,11 @@ fn a_disabled_account_is_out_at_once_and_what_it_runs_goes_on() {
     let token = ann.post("/api/v1/tokens", &json!({"name": "robot"})).ok();
     let robot = porthole.anonymous().with_token(&text(&token["token"]));
     robot.get("/api/v1/account").ok();
-    let disable = |on: bool| porthole.admin().patch("/api/v1/users/ann", &json!({"disabled": on}));
+    let disable = |on: bool| {
+        porthole
+            .admin()
+            .patch("/api/v1/users/ann", &json!({"disabled": on}))
+    };
     assert!(disable(true).ok()["disabled_at"].is_string());
     terminal.closed_within(SOON);
     ann.get("/api/v1/account").refused(401);
@@ -72,11 +76,17 @@ fn a_disabled_account_is_out_at_once_and_what_it_runs_goes_on() {
     let told = sign_in(PASSWORD).refused(403);
     assert!(text(&told["message"]).contains("disabled"), "{told}");
     assert_eq!(porthole.container(&id)["state"], "running");
-    let runs = porthole.admin().get(&format!("/api/v1/sessions/{session}")).ok();
+    let runs = porthole
+        .admin()
+        .get(&format!("/api/v1/sessions/{session}"))
+        .ok();
     assert_eq!(runs["state"], "running", "{runs}");
     disable(false).ok();
     assert_eq!(sign_in(PASSWORD).status, 204);
-    porthole.admin().patch("/api/v1/users/admin", &json!({"disabled": true})).refused(409);
+    porthole
+        .admin()
+        .patch("/api/v1/users/admin", &json!({"disabled": true}))
+        .refused(409);
 }
 
 #[test]
@@ -86,27 +96,46 @@ fn an_account_is_deleted_with_its_containers_where_that_is_asked_for() {
     let bob = porthole.account("bob", "user");
     let anns = text(&ann.post("/api/v1/containers", &spec()).ok()["id"]);
     let bobs = text(&bob.post("/api/v1/containers", &spec()).ok()["id"]);
-    let delete = |query: &str| porthole.admin().delete(&format!("/api/v1/users/ann{query}"));
+    let delete = |query: &str| {
+        porthole
+            .admin()
+            .delete(&format!("/api/v1/users/ann{query}"))
+    };
     assert_eq!(delete("").refused(409)["code"], "owns_containers");
     ann.get("/api/v1/account").ok();
     // The page asks with what is there, and does not remove what it did not name.
     let question = porthole.admin().get("/settings/users/ann/delete");
-    assert!(question.body.contains("Delete it and its container"), "{question}");
+    assert!(
+        question.body.contains("Delete it and its container"),
+        "{question}"
+    );
     let none = [("what", "delete"), ("containers", "0")];
     let answer = form(porthole.admin(), "/settings/users/ann/delete", &none);
     assert_eq!(answer.status, 409, "{answer}");
     assert_eq!(porthole.container(&anns)["state"], "running");
     delete("?containers=remove").ok();
-    porthole.admin().get(&format!("/api/v1/containers/{anns}")).refused(404);
+    porthole
+        .admin()
+        .get(&format!("/api/v1/containers/{anns}"))
+        .refused(404);
     porthole.admin().get("/api/v1/users/ann").refused(404);
-    assert_eq!(porthole.container(&bobs)["state"], "running", "another's stays");
-    porthole.admin().delete(&format!("/api/v1/users/{ADMIN}")).refused(409);
+    assert_eq!(
+        porthole.container(&bobs)["state"],
+        "running",
+        "another's stays"
+    );
+    porthole
+        .admin()
+        .delete(&format!("/api/v1/users/{ADMIN}"))
+        .refused(409);
 }
 
 #[test]
 fn sign_ins_are_listed_and_ended_one_by_one_and_all_others() {
     let porthole = Instance::start();
-    let ann = porthole.account("ann", "user").with_header("user-agent", "Firefox on the desk");
+    let ann = porthole
+        .account("ann", "user")
+        .with_header("user-agent", "Firefox on the desk");
     let signed_in = |agent: &str| {
         let mut client = porthole.anonymous().with_header("user-agent", agent);
         client.sign_in("ann", PASSWORD).ok();
@@ -121,7 +150,10 @@ fn sign_ins_are_listed_and_ended_one_by_one_and_all_others() {
     assert_eq!(items.len(), 3, "{items:?}");
     assert_eq!(items[0]["current"], true, "the one that asks comes first");
     assert!(items[1..].iter().all(|item| item["current"] == false));
-    assert!(items.iter().all(|item| item["address"] == "127.0.0.1"), "{items:?}");
+    assert!(
+        items.iter().all(|item| item["address"] == "127.0.0.1"),
+        "{items:?}"
+    );
     let id_of = |agent: &str| {
         let item = items.iter().find(|item| item["agent"] == agent);
         text(&item.expect("listed")["id"])
@@ -144,7 +176,10 @@ fn sign_ins_are_listed_and_ended_one_by_one_and_all_others() {
     // The page shows it, and ends by a form.
     signed_in("<b>Tablet</b>");
     let page = ann.get("/settings");
-    assert!(page.body.contains("this one") && !page.body.contains("<b>Tablet"), "{page}");
+    assert!(
+        page.body.contains("this one") && !page.body.contains("<b>Tablet"),
+        "{page}"
+    );
     assert_eq!(form(&ann, "/settings/sign-ins/end", &[]).status, 200);
     assert_eq!(list(&ann).len(), 1);
 }
@@ -183,7 +218,10 @@ fn at_once(clients: &[Client], path: &str, body: &Value) -> Vec<porthole_tests::
             .iter()
             .map(|client| scope.spawn(move || client.post(path, body)))
             .collect();
-        asked.into_iter().map(|asked| asked.join().expect("answered")).collect()
+        asked
+            .into_iter()
+            .map(|asked| asked.join().expect("answered"))
+            .collect()
     })
 }
 
@@ -192,7 +230,10 @@ fn of_two_who_ask_at_once_for_the_last_place_one_gets_it() {
     let porthole = Instance::start();
     let ann = porthole.account("ann", "user");
     let limits = |limits: Value| {
-        porthole.admin().patch("/api/v1/users/ann", &json!({"limits": limits})).ok();
+        porthole
+            .admin()
+            .patch("/api/v1/users/ann", &json!({"limits": limits}))
+            .ok();
     };
     limits(json!({"containers": 1}));
     let eight: Vec<_> = std::iter::repeat_n(ann.clone(), 8).collect();
@@ -202,7 +243,10 @@ fn of_two_who_ask_at_once_for_the_last_place_one_gets_it() {
     let id = text(&made[0].json()["id"]);
     for refused in answers.iter().filter(|a| a.status != 201) {
         let told = refused.refused(429);
-        assert!(text(&told["message"]).contains("1 containers that you may have"), "{told}");
+        assert!(
+            text(&told["message"]).contains("1 containers that you may have"),
+            "{told}"
+        );
         assert!(refused.header("retry-after").is_some());
     }
     // By memory, with room for one more of two.
@@ -214,7 +258,12 @@ fn of_two_who_ask_at_once_for_the_last_place_one_gets_it() {
     let refused = answers.iter().find(|a| a.status == 429).expect("one");
     let told = refused.refused(429);
     assert_eq!(told["field"], "limits.memory");
-    for words in ["80 MiB of memory", "have 64 MiB", "asks for 32 MiB", "16 MiB are left"] {
+    for words in [
+        "80 MiB of memory",
+        "have 64 MiB",
+        "asks for 32 MiB",
+        "16 MiB are left",
+    ] {
         assert!(text(&told["message"]).contains(words), "{words}: {told}");
     }
     let huge = json!({"image": "busybox", "limits": {"memory": 100 << 20}});
@@ -224,12 +273,26 @@ fn of_two_who_ask_at_once_for_the_last_place_one_gets_it() {
     limits(json!({"sessions": 2}));
     let path = format!("/api/v1/containers/{id}/sessions");
     let answers = at_once(&eight, &path, &json!({"command": ["sleep", "1000"]}));
-    assert_eq!(answers.iter().filter(|a| a.status == 201).count(), 2, "{answers:?}");
-    assert_eq!(answers.iter().filter(|a| a.status == 429).count(), 6, "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|a| a.status == 201).count(),
+        2,
+        "{answers:?}"
+    );
+    assert_eq!(
+        answers.iter().filter(|a| a.status == 429).count(),
+        6,
+        "{answers:?}"
+    );
     let account = ann.get("/api/v1/account").ok();
     assert_eq!(account["usage"]["sessions"], json!({"used": 2, "limit": 2}));
-    assert_eq!(account["usage"]["containers"], json!({"used": 2, "limit": 64}));
-    assert_eq!(account["usage"]["memory"], json!({"used": 64 << 20, "limit": 80 << 20}));
+    assert_eq!(
+        account["usage"]["containers"],
+        json!({"used": 2, "limit": 64})
+    );
+    assert_eq!(
+        account["usage"]["memory"],
+        json!({"used": 64 << 20, "limit": 80 << 20})
+    );
     for path in ["/settings", "/containers/new"] {
         let page = ann.get(path);
         assert!(page.body.contains("of 80 MiB"), "{page}");
@@ -237,7 +300,8 @@ fn of_two_who_ask_at_once_for_the_last_place_one_gets_it() {
     // The control: an administrator has no such limit.
     porthole.create(&spec());
     // What is freed is had again.
-    ann.delete(&format!("/api/v1/containers/{id}?force=true")).ok();
+    ann.delete(&format!("/api/v1/containers/{id}?force=true"))
+        .ok();
     ann.post("/api/v1/containers", &spec()).ok();
 }
 
@@ -245,9 +309,20 @@ fn of_two_who_ask_at_once_for_the_last_place_one_gets_it() {
 fn limits_of_a_running_container_grow_within_its_owners() {
     let porthole = Instance::start();
     let ann = porthole.account("ann", "user");
-    porthole.admin().patch("/api/v1/users/ann", &json!({"limits": {"memory": 64 << 20}})).ok();
+    porthole
+        .admin()
+        .patch(
+            "/api/v1/users/ann",
+            &json!({"limits": {"memory": 64 << 20}}),
+        )
+        .ok();
     let id = text(&ann.post("/api/v1/containers", &spec()).ok()["id"]);
-    let grow = |to: u64| ann.patch(&format!("/api/v1/containers/{id}"), &json!({"limits": {"memory": to}}));
+    let grow = |to: u64| {
+        ann.patch(
+            &format!("/api/v1/containers/{id}"),
+            &json!({"limits": {"memory": to}}),
+        )
+    };
     let told = grow(65 << 20).refused(429);
     assert_eq!(told["field"], "limits.memory", "{told}");
     grow(64 << 20).ok();
@@ -256,7 +331,9 @@ fn limits_of_a_running_container_grow_within_its_owners() {
 #[test]
 fn roots_settings_say_what_accounts_may_have_by_default() {
     let limits = "containers = 1, memory = 67108864, cpus = 1.5, pids = \"unlimited\"";
-    let porthole = Instance::builder().with("PORTHOLE_USER_LIMITS", limits).start();
+    let porthole = Instance::builder()
+        .with("PORTHOLE_USER_LIMITS", limits)
+        .start();
     let ann = porthole.account("ann", "user");
     let usage = &ann.get("/api/v1/account").ok()["usage"];
     assert_eq!(usage["containers"]["limit"], 1);
@@ -266,7 +343,11 @@ fn roots_settings_say_what_accounts_may_have_by_default() {
     ann.post("/api/v1/containers", &spec()).refused(429);
     let own = json!({"limits": {"containers": "unlimited", "memory": 96 << 20}});
     porthole.admin().patch("/api/v1/users/ann", &own).ok();
-    ann.post("/api/v1/containers", &json!({"image": "busybox", "limits": {"memory": 32 << 20, "cpus": 0.5}})).ok();
+    ann.post(
+        "/api/v1/containers",
+        &json!({"image": "busybox", "limits": {"memory": 32 << 20, "cpus": 0.5}}),
+    )
+    .ok();
 }
 
 #[test]
@@ -281,10 +362,17 @@ fn of_two_administrators_the_second_is_told_and_loses_nothing() {
     assert_eq!(form(admin, "/settings/users/ann", &first).status, 200);
     // By the API.
     let late = admin.clone().with_header("if-match", &tag);
-    let refused = late.patch("/api/v1/users/ann", &json!({"role": "admin"})).refused(412);
+    let refused = late
+        .patch("/api/v1/users/ann", &json!({"role": "admin"}))
+        .refused(412);
     assert_eq!(refused["code"], "changed_meanwhile");
     // By the form: everything that was typed is still there, and what is so beside it.
-    let second = [("revision", &*seen), ("role", "viewer"), ("containers", "7"), ("memory", "1 GiB")];
+    let second = [
+        ("revision", &*seen),
+        ("role", "viewer"),
+        ("containers", "7"),
+        ("memory", "1 GiB"),
+    ];
     let answer = form(admin, "/settings/users/ann", &second);
     assert_eq!(answer.status, 412, "{answer}");
     for there in [
@@ -298,10 +386,18 @@ fn of_two_administrators_the_second_is_told_and_loses_nothing() {
         assert!(answer.body.contains(there), "{there}: {answer}");
     }
     let account = admin.get("/api/v1/users/ann").ok();
-    assert_eq!((&account["role"], &account["limits"]), (&json!("user"), &json!({"containers": 3})));
+    assert_eq!(
+        (&account["role"], &account["limits"]),
+        (&json!("user"), &json!({"containers": 3}))
+    );
     // What is wrong loses nothing either, and changes nothing.
     let now = revision(admin, "ann");
-    let wrong = [("revision", &*now), ("role", "viewer"), ("containers", "7"), ("memory", "much")];
+    let wrong = [
+        ("revision", &*now),
+        ("role", "viewer"),
+        ("containers", "7"),
+        ("memory", "much"),
+    ];
     let answer = form(admin, "/settings/users/ann", &wrong);
     assert_eq!(answer.status, 422, "{answer}");
     assert!(answer.body.contains("value=\"much\"") && answer.body.contains("value=\"7\""));
@@ -309,10 +405,17 @@ fn of_two_administrators_the_second_is_told_and_loses_nothing() {
     // Sent again with what was seen meanwhile.
     let again = [("revision", &*now), ("role", "viewer"), ("containers", "7")];
     assert_eq!(form(admin, "/settings/users/ann", &again).status, 200);
-    assert_eq!(admin.get("/api/v1/users/ann").ok()["limits"], json!({"containers": 7}));
+    assert_eq!(
+        admin.get("/api/v1/users/ann").ok()["limits"],
+        json!({"containers": 7})
+    );
     let fresh = revision(admin, "ann");
-    let match_now = admin.clone().with_header("if-match", &format!("\"{fresh}\""));
-    match_now.patch("/api/v1/users/ann", &json!({"role": "user"})).ok();
+    let match_now = admin
+        .clone()
+        .with_header("if-match", &format!("\"{fresh}\""));
+    match_now
+        .patch("/api/v1/users/ann", &json!({"role": "user"}))
+        .ok();
     let bad = json!({"limits": {"disk": 1}});
     let refused = admin.patch("/api/v1/users/ann", &bad).refused(422);
     assert!(text(&refused["field"]).starts_with("limits"), "{refused}");

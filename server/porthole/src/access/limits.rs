@@ -53,7 +53,10 @@ impl Kind {
     /// The number as JSON has it: bytes, cores with fractions, a count.
     pub fn json(self, amount: u64) -> serde_json::Number {
         match self {
-            #[expect(clippy::cast_precision_loss, reason = "thousandths of at most 4096 cores")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "thousandths of at most 4096 cores"
+            )]
             Self::Cpus if !amount.is_multiple_of(1000) => {
                 serde_json::Number::from_f64(amount as f64 / 1000.0).unwrap_or_else(|| 0.into())
             }
@@ -297,7 +300,8 @@ mod tests {
     #[test]
     fn a_change_leaves_the_rest_and_null_gives_the_default_back() {
         let own: Said = serde_json::from_str(r#"{"containers":3,"pids":9}"#).expect("read");
-        let change: Change = serde_json::from_str(r#"{"containers":null,"sessions":1}"#).expect("read");
+        let change: Change =
+            serde_json::from_str(r#"{"containers":null,"sessions":1}"#).expect("read");
         let now = change.apply(own);
         assert_eq!(now.get(Kind::Containers), None);
         assert_eq!(now.get(Kind::Sessions), Some(Ceiling::Most(1)));

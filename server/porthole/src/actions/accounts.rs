@@ -196,7 +196,9 @@ fn own_login(identity: &Identity) -> Option<SecretHash> {
 /// Ends one of one's own sign-ins.
 pub async fn end_sign_in(state: &AppState, identity: &Identity, id: &str) -> Result<(), Refusal> {
     let account = identity.account.clone();
-    let ended = state.store.end_login(account, id.to_owned(), identity.into());
+    let ended = state
+        .store
+        .end_login(account, id.to_owned(), identity.into());
     if !ended.await? {
         return Err(Refusal::not_found(
             "sign_in_not_found",

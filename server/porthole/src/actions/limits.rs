@@ -284,8 +284,18 @@ mod tests {
         let half = asks(512 << 20, 0.75, 150);
         assert_eq!(check(allowed, half, half), Ok(()), "to the last byte");
         for (wanted, field, status, words) in [
-            (asks((512 << 20) + 1, 0.1, 1), "limits.memory", 429, "1 GiB of memory"),
-            (asks(2 << 30, 0.1, 1), "limits.memory", 422, "asks for 2 GiB"),
+            (
+                asks((512 << 20) + 1, 0.1, 1),
+                "limits.memory",
+                429,
+                "1 GiB of memory",
+            ),
+            (
+                asks(2 << 30, 0.1, 1),
+                "limits.memory",
+                422,
+                "asks for 2 GiB",
+            ),
             (asks(1 << 20, 0.76, 1), "limits.cpus", 429, "have 0.75"),
             (asks(1 << 20, 0.1, 151), "limits.pids", 429, "300 processes"),
         ] {
@@ -298,11 +308,17 @@ mod tests {
         two += asks(0, 0.01, 0);
         let refusal = check(allowed, two, asks(0, 0.01, 0)).expect_err("a third");
         assert_eq!(refusal.status.as_u16(), 429);
-        assert!(refusal.message.contains("2 of the 2 containers"), "{refusal}");
+        assert!(
+            refusal.message.contains("2 of the 2 containers"),
+            "{refusal}"
+        );
         let unlimited = said(r#"{"containers":"unlimited"}"#);
         assert_eq!(check(unlimited, two, asks(1 << 40, 99.0, 9)), Ok(()));
         // Somebody who has more than they may by now can still do what needs none of it.
-        assert_eq!(check(said(r#"{"memory":1}"#), two, Amounts::of_session()), Ok(()));
+        assert_eq!(
+            check(said(r#"{"memory":1}"#), two, Amounts::of_session()),
+            Ok(())
+        );
     }
 
     #[test]
@@ -316,6 +332,10 @@ mod tests {
         let admin = said(r#"{"memory":1}"#).or(defaults(configured, Role::Admin));
         assert_eq!(admin.get(Kind::Containers), None);
         assert_eq!(admin.get(Kind::Sessions), Some(Ceiling::Most(SESSIONS)));
-        assert_eq!(admin.get(Kind::Memory), Some(Ceiling::Most(1)), "its own holds");
+        assert_eq!(
+            admin.get(Kind::Memory),
+            Some(Ceiling::Most(1)),
+            "its own holds"
+        );
     }
 }

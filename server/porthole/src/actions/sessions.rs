@@ -192,7 +192,9 @@ async fn begin(
     let kept = files.try_clone().map_err(crate::hubs::journal_failed)?;
     let owner = identity.name().clone();
     let opened = state.keeper.open_session(id, spec, owner, files).await;
-    let late = opened.as_ref().is_err_and(|e| !matches!(e, KeeperError::Failed(_)));
+    let late = opened
+        .as_ref()
+        .is_err_and(|e| !matches!(e, KeeperError::Failed(_)));
     let opened = opened.map_err(Refusal::from);
     asked.ended(state, &opened);
     match opened {
@@ -306,7 +308,11 @@ pub async fn end(
     session: &Session,
 ) -> Result<Arc<Session>, Refusal> {
     let id = session.id.as_str();
-    let ended = async { Ok(Arc::new(state.keeper.end_session(session.id.clone()).await?)) };
+    let ended = async {
+        Ok(Arc::new(
+            state.keeper.end_session(session.id.clone()).await?,
+        ))
+    };
     audited(state, identity, Act::SessionEnd, id, json!({}), ended).await
 }
 

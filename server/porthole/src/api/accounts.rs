@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::body::{Asked, Sent};
 use crate::access::gate::Whence;
-use crate::access::origin::Address;
 use crate::access::limits::{Ceiling, Kind};
+use crate::access::origin::Address;
 use crate::access::secret::Secret;
 use crate::access::{Account, Identity, Role, cookie};
 use crate::actions::accounts::{self, Containers, Wish};
@@ -100,7 +100,10 @@ fn told(state: &AppState, account: &Account) -> Value {
             Some(Ceiling::Unlimited) | None => Value::Null,
         };
         let used = kind.json(used.get(kind));
-        usage.insert(kind.name().to_owned(), json!({"used": used, "limit": limit}));
+        usage.insert(
+            kind.name().to_owned(),
+            json!({"used": used, "limit": limit}),
+        );
     }
     let mut value = json!(account);
     value["usage"] = Value::Object(usage);

@@ -192,8 +192,12 @@ async fn subscribe(
 /// Somebody looks at what is another's: that is written down, but not waited for.
 fn note(state: &AppState, identity: &Identity, session: &Session) {
     let store = state.store.clone();
-    let note = Note::done(&Actor::from(identity), Act::SessionAttach, session.id.as_str())
-        .with(json!({"owner": session.owner}));
+    let note = Note::done(
+        &Actor::from(identity),
+        Act::SessionAttach,
+        session.id.as_str(),
+    )
+    .with(json!({"owner": session.owner}));
     tokio::spawn(async move {
         let noted = store.record(note);
         if let Err(error) = noted.await {

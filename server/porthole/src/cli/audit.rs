@@ -71,7 +71,10 @@ fn say(found: Result<Verified, Broken>, named: usize) -> anyhow::Result<()> {
         println!("Entries {first} to {last} are not here; a checkpoint has closed them.");
     }
     if named > 0 {
-        println!("Of {named} entries that the log names, {} are in it.", verified.heads);
+        println!(
+            "Of {named} entries that the log names, {} are in it.",
+            verified.heads
+        );
     }
     if let Some(head) = verified.head {
         println!("The last one: {head}");
@@ -109,7 +112,10 @@ fn tell_unknown(
     found: &Result<Verified, Broken>,
 ) -> anyhow::Result<()> {
     // Of entries that are elsewhere nobody can say what they hold.
-    if !found.as_ref().is_ok_and(|verified| verified.elsewhere.is_empty()) {
+    if !found
+        .as_ref()
+        .is_ok_and(|verified| verified.elsewhere.is_empty())
+    {
         return Ok(());
     }
     let opened = keep::opened_sessions(database)?;
@@ -119,7 +125,10 @@ fn tell_unknown(
         );
     }
     if !kept.is_empty() {
-        println!("Of {} sessions that the keeper has records of, all are in it.", kept.len());
+        println!(
+            "Of {} sessions that the keeper has records of, all are in it.",
+            kept.len()
+        );
     }
     Ok(())
 }

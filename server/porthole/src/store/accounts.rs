@@ -243,7 +243,10 @@ fn change_account(
     let mut note = |act, detail| notes.push(Note::done(by, act, name).with(detail));
     if let Some(role) = change.role.filter(|role| *role != account.role) {
         another_administrator(db, &account)?;
-        note(Act::RoleChanged, json!({"role": role, "before": account.role}));
+        note(
+            Act::RoleChanged,
+            json!({"role": role, "before": account.role}),
+        );
         account.role = role;
     }
     match (change.disabled, account.disabled_at) {

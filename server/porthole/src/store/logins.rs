@@ -260,7 +260,12 @@ impl Store {
     }
 
     /// Ends one of an account's logins; whether there was one.
-    pub async fn end_login(&self, account: Account, id: String, by: Actor) -> Result<bool, StoreError> {
+    pub async fn end_login(
+        &self,
+        account: Account,
+        id: String,
+        by: Actor,
+    ) -> Result<bool, StoreError> {
         self.write_told(move |db| {
             let hashes: Vec<Vec<u8>> = db
                 .prepare_cached("SELECT hash FROM logins WHERE account = ?1")?

@@ -216,7 +216,8 @@ pub(crate) mod tests {
         };
         let whole = LOG_HEADER + u64::from(LOG_PAGES) * LOG_PAGE;
         assert_eq!(length(directory.path()), whole);
-        let note = |object: &str| store.record(Note::asked(&Actor::server(), Act::SessionOpen, object));
+        let note =
+            |object: &str| store.record(Note::asked(&Actor::server(), Act::SessionOpen, object));
         note("one").await.expect("written");
         note("two").await.expect("written");
         assert_eq!(length(directory.path()), whole, "it did not grow");

@@ -131,7 +131,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("porthole.db");
         let mut db = Connection::open(&path).expect("opens");
-        MIGRATIONS.to_version(&mut db, 1).expect("the first version");
+        MIGRATIONS
+            .to_version(&mut db, 1)
+            .expect("the first version");
         let hashes = old_hashes();
         db.execute_batch(&OLD.replace("%1", &hashes[0]).replace("%2", &hashes[1]))
             .expect("filled");

@@ -24,10 +24,13 @@ impl Scene {
 
     async fn with_password(&self, name: &str) {
         let hash = hash_now(OLD).expect("hashed");
-        self.change(name, AccountChange {
-            password: Some(hash),
-            ..AccountChange::default()
-        })
+        self.change(
+            name,
+            AccountChange {
+                password: Some(hash),
+                ..AccountChange::default()
+            },
+        )
         .await;
     }
 
@@ -39,7 +42,14 @@ impl Scene {
 
     async fn set_role(&self, name: &str, role: Role) {
         let role = Some(role);
-        self.change(name, AccountChange { role, ..AccountChange::default() }).await;
+        self.change(
+            name,
+            AccountChange {
+                role,
+                ..AccountChange::default()
+            },
+        )
+        .await;
     }
 
     async fn token(&self, name: &str) -> (Identity, String) {

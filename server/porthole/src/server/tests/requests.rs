@@ -43,7 +43,10 @@ async fn a_token_needs_no_origin_but_none_of_anothers() {
         hash: secret.hash(),
         life: None,
     };
-    let added = scene.state.store.add_token(new, crate::store::Actor::server());
+    let added = scene
+        .state
+        .store
+        .add_token(new, crate::store::Actor::server());
     let token = added.await.expect("made");
     let path = format!("/api/v1/containers/{}/start", scene.container);
     let send = |authorization: String, origin: Option<&'static str>, who| {

@@ -137,7 +137,9 @@ impl Store {
 
 /// A column of the entry that tells an entry's outcome.
 fn ended(column: &str) -> String {
-    format!("(SELECT {column} FROM audit AS later WHERE later.of = audit.number AND later.of != 0 LIMIT 1)")
+    format!(
+        "(SELECT {column} FROM audit AS later WHERE later.of = audit.number AND later.of != 0 LIMIT 1)"
+    )
 }
 
 /// Why something was refused, as its outcome tells it.
