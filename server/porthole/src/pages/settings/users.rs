@@ -333,7 +333,8 @@ fn delete_page(visit: &Visit, account: &Account, error: String) -> DeletePage {
             .iter()
             .take(NAMED)
             .map(|container| {
-                let path = format!("/containers/{}", reference(&(**container).clone().into()));
+                let at = reference(world, &(**container).clone().into());
+                let path = format!("/containers/{at}");
                 let name = visible(container.name.as_str());
                 (name, path, container.state.name())
             })
