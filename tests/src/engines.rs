@@ -360,14 +360,23 @@ impl Podman {
         let podman = Self {
             place: Place::new("podman"),
         };
+        // Its defaults are more than a machine without CAP_SYS_RESOURCE may set.
+        let limits =
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
+        fs::write(podman.configuration(), limits).expect("a configuration");
         let image = podman.place.image();
         podman.podman(&["import", &image.to_string_lossy(), IMAGE]);
         Some(podman)
     }
 
+    fn configuration(&self) -> PathBuf {
+        self.place.path("containers.conf")
+    }
+
     /// `podman` with these arguments, in this storage.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("/usr/bin/podman");
+        command.env("CONTAINERS_CONF", self.configuration());
         for (option, name) in [
             ("--root", "root"),
             ("--runroot", "run"),
@@ -396,15 +405,26 @@ impl Podman {
         let group = format!("/{}", self.place.group);
         let mut arguments = vec!["run", "--detach", "--network", "none"];
         arguments.extend(["--cgroup-parent", &group]);
-        // Its defaults are more than a machine without CAP_SYS_RESOURCE may set.
-        arguments.extend([
-            "--ulimit",
-            "nofile=1024:1024",
-            "--ulimit",
-            "nproc=4096:4096",
-        ]);
         arguments.extend(options);
         arguments.push(IMAGE);
+        arguments.extend(command);
+        self.podman(&arguments)
+    }
+
+    /// Makes a pod of this name, whose first container is of [`IMAGE`] too: its id.
+    pub fn pod(&self, name: &str) -> String {
+        let group = format!("/{}", self.place.group);
+        let name = format!("--name={name}");
+        let infra = ["--infra-command=/bin/sleep 1000000", "--network=none"];
+        let image = format!("--infra-image=localhost/{IMAGE}");
+        let mut arguments = vec!["pod", "create", "--cgroup-parent", &group, &name, &image];
+        arguments.extend(infra);
+        self.podman(&arguments)
+    }
+
+    /// Starts a container in a pod: its id.
+    pub fn run_in(&self, pod: &str, name: &str, command: &[&str]) -> String {
+        let mut arguments = vec!["run", "--detach", "--pod", pod, "--name", name, IMAGE];
         arguments.extend(command);
         self.podman(&arguments)
     }
@@ -418,9 +438,10 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let _ = self
-            .command(&["rm", "--all", "--force", "--time", "0"])
-            .output();
+        for all in [&["pod", "rm"][..], &["rm"]] {
+            let mut command = self.command(all);
+            let _ = command.args(["--all", "--force", "--time", "0"]).output();
+        }
     }
 }
 
