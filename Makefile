@@ -11,7 +11,7 @@ MUSL := x86_64-unknown-linux-musl
 DEBUG := target/product/debug
 RELEASE := target/product/release
 
-PACKAGES := busybox-static gcc libc6-dev procps
+PACKAGES := busybox-static gcc libc6-dev nftables procps
 TEST_PACKAGES := buildah chromium docker.io fonts-dejavu-core iproute2 lxc mmdebstrap podman python3 runc skopeo systemd-container umoci vim-tiny xz-utils zstd
 
 WEB_SOURCES := $(shell find web static -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
