@@ -94,7 +94,7 @@ impl Guard {
                 "its root is the machine's, may make devices (CAP_MKNOD), and its control group lets it open the machine's disk {name}"
             ))),
             Allowed::Unknown => Err(refusal(
-                "its root is the machine's and may make devices (CAP_MKNOD), and whether its control group lets it open the machine's disks cannot be told, since Porthole itself may make no node of one",
+                "its root is the machine's and may make devices (CAP_MKNOD), and whether its control group lets it open the machine's disks cannot be told, since Porthole itself does not see them or may make no node of one",
             )),
         }
     }

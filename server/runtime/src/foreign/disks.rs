@@ -49,7 +49,7 @@ pub(crate) struct Disks {
     nodes: OwnedFd,
     names: Vec<String>,
     numbers: HashSet<Number>,
-    /// Whether Porthole may make no node of some, and cannot ask.
+    /// Whether Porthole does not see them, or may make no node of some, and cannot ask.
     unasked: bool,
 }
 
@@ -93,8 +93,10 @@ impl Disks {
     }
 
     fn take(&mut self, class: &str, kind: FileType) -> Result<(), Errno> {
-        // A class that there is not, and a disk that has gone meanwhile, are none.
+        // A class that there is not, and a disk that has gone meanwhile, are none. Every kernel has
+        // this one, where its sysfs is mounted.
         let Ok(entries) = fs::read_dir(format!("/sys/class/{class}")) else {
+            self.unasked |= class == "block";
             return Ok(());
         };
         for entry in entries.flatten() {

@@ -21,6 +21,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) missing: &'a [String],
     /// The container's group of the cgroup2 tree.
     pub(crate) cgroup: &'a str,
+    /// Why the container holds hardly anything back, a sentence's end.
+    pub(crate) open: Option<&'a str>,
 }
 
 fn line(
@@ -113,7 +115,11 @@ impl Comparison<'_> {
     }
 
     fn namespaces(&self) -> FidelityLine {
-        namespaces(&self.manner.left_out, self.manner.toolbox)
+        let mut line = namespaces(&self.manner.left_out, self.manner.toolbox);
+        if let Some(why) = self.open {
+            line.words += &format!(" The container holds hardly anything back: {why}.");
+        }
+        line
     }
 
     fn cgroup(&self) -> FidelityLine {
@@ -127,7 +133,7 @@ impl Comparison<'_> {
                 Aspect::Cgroup,
                 Verdict::Equal,
                 values(format!("{place} (own group below)")),
-                "In the container's groups, so that its limits hold for both together; in the cgroup2 tree in a group of its own below, by which it is ended.",
+                "In the container's groups, so that its limits, and which devices may be opened, hold for both; in the cgroup2 tree in a group of its own below, by which it is ended.",
             );
         }
         let missing = self.missing.join(", ");

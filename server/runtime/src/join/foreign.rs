@@ -92,7 +92,7 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
         namespaces: &join.foreign.namespaces,
     };
     let left_out = place.left_out(&read.host);
-    let guard = check_danger(join, &read, &root, &left_out, trace)?;
+    let (guard, open) = check_danger(join, &read, &root, &left_out, trace)?;
     let manner = Manner::of(
         &read.facts,
         &read.filters,
@@ -100,7 +100,7 @@ pub fn join_foreign(join: &JoinForeign<'_>, trace: &mut Recorder) -> Result<Join
         left_out,
         &Own::of(&read.own),
     );
-    let fidelity = compare(join, &read, &manner)?;
+    let fidelity = compare(join, &read, &manner, open.as_deref())?;
     let mut home = None;
     let mut overlays = None;
     if let Some(wanted) = &join.foreign.toolbox {
@@ -215,14 +215,15 @@ fn read(
     })
 }
 
-/// Answers what is still to be looked at in the container itself; `None` where everything may be.
+/// Answers what is still to be looked at in the container itself, `None` where everything may be; and
+/// where root allows it, why the container holds hardly anything back.
 fn check_danger(
     join: &JoinForeign<'_>,
     read: &Read,
     root: &OwnedFd,
     left_out: &[NamespaceType],
     trace: &mut Recorder,
-) -> Result<Option<Guard>, Failure> {
+) -> Result<(Option<Guard>, Option<String>), Failure> {
     let namespaces = &join.foreign.namespaces;
     if namespaces == &read.host {
         return Err(Failure::new(
@@ -239,8 +240,8 @@ fn check_danger(
         return Err(joins_nothing());
     }
     // Whoever leaves some of its own out is confined by Porthole's own measure.
-    if join.privileged || !left_out.is_empty() {
-        return Ok(None);
+    if !left_out.is_empty() {
+        return Ok((None, None));
     }
     let failed = |errno| StepError::new((Step::OpenRoot, "/"), errno);
     let machines = Directory::root().map_err(failed)?;
@@ -255,9 +256,11 @@ fn check_danger(
     };
     let (facts, host) = (&read.facts, &read.host);
     match danger::reason(facts, namespaces, host, &machine, &read.mounts) {
+        why if join.privileged => Ok((None, why)),
         None => {
             let is_root = danger::is_machines_root(facts, namespaces, host);
-            Ok(Some(Guard::new(machines, facts, is_root, trace)?))
+            let guard = Guard::new(machines, facts, is_root, trace)?;
+            Ok((Some(guard), None))
         }
         Some(why) => Err(danger::refusal(&why)),
     }
@@ -276,6 +279,7 @@ fn compare(
     join: &JoinForeign<'_>,
     read: &Read,
     manner: &Manner,
+    open: Option<&str>,
 ) -> Result<Vec<FidelityLine>, Failure> {
     let comparison = Comparison {
         facts: &read.facts,
@@ -284,6 +288,7 @@ fn compare(
         spec: join.spec,
         missing: join.group.missing(),
         cgroup: join.group.container_path(),
+        open,
     };
     let lines = comparison.lines();
     let refused = comparison.refused(&lines);

@@ -6,6 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use super::{place, refusal, run, spec};
 use crate::place::{Client, Place};
 use porthole_protocol::keeper::FailureCode;
+use porthole_protocol::session::Aspect;
 use porthole_tests::engines::DockerDaemon;
 
 /// A disk of the machine that is a file of the test's.
@@ -144,6 +145,10 @@ fn root_in_the_machines_network_needs_roots_word() {
     let (_, text) = run(&place, &mut client, spec(own, &look), 3);
     assert!(text.contains("Path") && !text.contains(&name), "{text}");
     let mut client = with_roots_word(&mut place);
-    let (_, text) = run(&place, &mut client, spec(quiet, &look), 4);
+    let (opened, text) = run(&place, &mut client, spec(quiet, &look), 4);
     assert!(text.contains(&name), "why it is refused: {text}");
+    let mut lines = opened.fidelity.iter();
+    let line = lines.find(|line| line.aspect == Aspect::Namespaces);
+    let words = &line.expect("a line").words;
+    assert!(words.contains("hardly anything back"), "{words}");
 }
