@@ -278,3 +278,47 @@ fn nobody_looks_into_a_joining_process_before_it_runs_the_command() {
         assert!(place("prctl(PR_SET_DUMPABLE, 0)") < place("setns("));
     }
 }
+
+#[test]
+fn after_every_change_of_ids_nobody_looks_into_a_joining_process() {
+    // Why: the kernel then sets what this says, whatever was set before.
+    let script = "import ctypes, os; prctl = ctypes.CDLL(None).prctl; prctl(4, 1, 0, 0, 0); \
+        os.setresuid(1000, 1000, 1000); print(prctl(3, 0, 0, 0, 0))";
+    let shown = std::process::Command::new("python3")
+        .args(["-c", script])
+        .output()
+        .expect("python3");
+    let system = fs::read_to_string("/proc/sys/fs/suid_dumpable").expect("procfs");
+    assert_eq!(String::from_utf8_lossy(&shown.stdout).trim(), system.trim());
+
+    let porthole = Instance::start();
+    let container = porthole.sleeper();
+    let id = text(&container["id"]);
+    let mut traces = vec![format!("/api/v1/containers/{id}/trace")];
+    for tty in [false, true] {
+        let spec = json!({"command": ["true"], "user": "1000", "tty": tty});
+        let session = porthole.session(&container, &spec);
+        traces.push(format!("/api/v1/sessions/{}/trace", text(&session["id"])));
+    }
+    for trace in traces {
+        let trace = porthole.admin().get(&trace).ok();
+        let calls: Vec<String> = trace["steps"]
+            .as_array()
+            .expect("steps")
+            .iter()
+            .filter(|step| step["actor"] == "joiner" || step["actor"] == "init")
+            .map(|step| text(&step["call"]))
+            .collect();
+        let changes = calls.iter().enumerate().filter(|(_, call)| {
+            call.starts_with("setresuid(")
+                || call.starts_with("setns(") && call.contains("CLONE_NEWUSER")
+        });
+        let mut count = 0;
+        for (place, call) in changes {
+            let next = calls.get(place + 1).map(String::as_str);
+            assert_eq!(next, Some("prctl(PR_SET_DUMPABLE, 0)"), "after {call}");
+            count += 1;
+        }
+        assert!(count >= 2, "{calls:?}");
+    }
+}
