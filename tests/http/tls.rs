@@ -14,7 +14,7 @@ use porthole_tests::instance::{ADMIN, PASSWORD, text};
 use porthole_tests::{Instance, PATIENCE, wait_for};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::client::IntoClientRequest as _;
 
@@ -226,20 +226,14 @@ fn a_renewed_certificate_is_in_force_soon_and_open_terminals_stay() {
         "/api/v1/containers",
         &["-H", &bearer, "-H", kind, "-d", &spec],
     );
-    let id = text(
-        &serde_json::from_str::<serde_json::Value>(made.split("\r\n\r\n").last().expect("a body"))
-            .expect("JSON")["id"],
-    );
+    let id = text(&body_of(&made)["id"]);
     let path = format!("/api/v1/containers/{id}/sessions");
     let made = files.curl(
         &porthole,
         &path,
         &["-H", &bearer, "-H", kind, "-d", "{\"command\":[\"sh\"]}"],
     );
-    let session = text(
-        &serde_json::from_str::<serde_json::Value>(made.split("\r\n\r\n").last().expect("a body"))
-            .expect("JSON")["id"],
-    );
+    let session = text(&body_of(&made)["id"]);
 
     let address = format!(
         "wss://localhost:{}/api/v1/sessions/{session}/attach?resume=0",
@@ -297,9 +291,18 @@ fn a_renewed_certificate_is_in_force_soon_and_open_terminals_stay() {
         let message = socket.read().expect("a message").into_data();
         matches!(ServerFrame::decode(&message), Ok(ServerFrame::Heartbeat(9))).then_some(())
     });
+    let path = format!("/api/v1/containers/{id}?force=true");
+    let removed = files.curl(&porthole, &path, &["-X", "DELETE", "-H", &bearer]);
+    assert!(removed.starts_with("HTTP/1.1 20"), "{removed}");
 }
 
-/// A token of the administrator, by the socket that needs no TLS.
+/// The JSON below an answer's head.
+fn body_of(answer: &str) -> Value {
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    serde_json::from_str(body).expect("JSON")
+}
+
+/// A token of the administrator.
 fn token(files: &Files, porthole: &Instance) -> String {
     let body = json!({"user": ADMIN, "password": PASSWORD}).to_string();
     let port = porthole.address().port();
@@ -325,8 +328,7 @@ fn token(files: &Files, porthole: &Instance) -> String {
             "{\"name\":\"machine\"}",
         ],
     );
-    let json = made.split("\r\n\r\n").last().expect("a body");
-    text(&serde_json::from_str::<serde_json::Value>(json).expect("JSON")["token"])
+    text(&body_of(&made)["token"])
 }
 
 #[test]
