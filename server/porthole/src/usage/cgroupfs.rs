@@ -110,8 +110,8 @@ impl Groups<'_> {
             let mut controllers = controllers.split(',');
             controllers.any(|other| other == controller).then_some(path)
         })?;
-        // Of the machine's own group nothing is the container's.
-        (path != "/").then_some(())?;
+        // In a hierarchy that its engine does not use, it is in the group of whoever started it.
+        path.contains(self.id).then_some(())?;
         Some(self.trees.legacy.get(controller)?.directory(self.own(path)))
     }
 }
@@ -142,28 +142,38 @@ fn cores(quota: u64, period: u64) -> Option<f64> {
 }
 
 fn processor(groups: &Groups<'_>) -> Option<Processor> {
-    if let Some(group) = groups.legacy("cpuacct") {
-        let quota = groups.legacy("cpu");
-        let stat = quota.as_ref().and_then(|group| text(group, "cpu.stat"));
-        return Some(Processor {
-            used_ns: number(&group, "cpuacct.usage")?,
-            throttled_ns: stat.and_then(|stat| field(&stat, "throttled_time")),
-            // -1 is none.
-            cores: quota.and_then(|group| {
-                let quota = number(&group, "cpu.cfs_quota_us")?;
-                cores(quota, number(&group, "cpu.cfs_period_us")?)
-            }),
-        });
-    }
-    let group = groups.unified()?;
-    let stat = text(&group, "cpu.stat")?;
+    let unified = groups.unified();
+    // That one counts what is used whichever controllers it has.
+    let counted = unified.as_ref().and_then(|group| text(group, "cpu.stat"));
+    let used_ns = match groups.legacy("cpuacct") {
+        Some(group) => number(&group, "cpuacct.usage")?,
+        None => field(counted.as_ref()?, "usage_usec")?.saturating_mul(1000),
+    };
+    let (throttled_ns, cores) = match groups.legacy("cpu") {
+        Some(group) => {
+            let stat = text(&group, "cpu.stat");
+            // A quota of -1 is none.
+            let quota = number(&group, "cpu.cfs_quota_us");
+            let period = number(&group, "cpu.cfs_period_us");
+            (
+                stat.and_then(|stat| field(&stat, "throttled_time")),
+                quota.zip(period).and_then(|(q, p)| cores(q, p)),
+            )
+        }
+        None => {
+            let throttled = counted.and_then(|stat| field(&stat, "throttled_usec"));
+            let most = unified.and_then(|group| text(&group, "cpu.max"));
+            let most = most.and_then(|text| {
+                let (quota, period) = text.trim().split_once(' ')?;
+                cores(quota.parse().ok()?, period.parse().ok()?)
+            });
+            (throttled.map(|us| us.saturating_mul(1000)), most)
+        }
+    };
     Some(Processor {
-        used_ns: field(&stat, "usage_usec")?.saturating_mul(1000),
-        throttled_ns: field(&stat, "throttled_usec").map(|us| us.saturating_mul(1000)),
-        cores: text(&group, "cpu.max").and_then(|text| {
-            let (quota, period) = text.trim().split_once(' ')?;
-            cores(quota.parse().ok()?, period.parse().ok()?)
-        }),
+        used_ns,
+        throttled_ns,
+        cores,
     })
 }
 
@@ -252,7 +262,7 @@ mod tests {
             text: text.to_owned(),
             id: "c0ffee",
         };
-        let text = "4:memory:/docker/abc/p/c0ffee\n3:cpu,cpuacct:/p/c0ffee/init.scope\n0::/p/docker-c0ffee.scope/x\n";
+        let text = "5:pids:/docker/abc\n4:memory:/docker/abc/p/c0ffee\n3:cpu,cpuacct:/p/c0ffee/init.scope\n0::/p/docker-c0ffee.scope/x\n";
         let place = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
         let groups = groups(text);
         assert_eq!(
@@ -263,7 +273,7 @@ mod tests {
             place(groups.legacy("cpuacct")).as_deref(),
             Some("/sys/fs/cgroup/cpu,cpuacct/p/c0ffee")
         );
-        assert_eq!(groups.legacy("pids"), None);
+        assert_eq!(groups.legacy("pids"), None, "of whoever started it");
         assert_eq!(
             place(groups.unified()).as_deref(),
             Some("/sys/fs/cgroup/unified/p/docker-c0ffee.scope")
