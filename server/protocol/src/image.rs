@@ -95,6 +95,10 @@ impl ImageConfig {
     /// its own ([`crate::container::ContainerSpec::WORDS`]).
     pub const WORDS: usize = 32 * 1024;
 
+    /// And this long in JSON, where some characters take six bytes: every message about the image
+    /// fits its limit then.
+    const JSON: usize = 40 * 1024;
+
     /// Whether it is short enough.
     pub fn fits(&self) -> bool {
         let words = self.entrypoint.iter().chain(&self.command);
@@ -103,7 +107,8 @@ impl ImageConfig {
         let variables: usize = variables
             .map(|(name, value)| name.as_str().len() + value.as_str().len() + 2)
             .sum();
-        words + variables <= Self::WORDS
+        let json = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
+        words + variables <= Self::WORDS && json <= Self::JSON
     }
 }
 
@@ -235,6 +240,22 @@ pub enum ImportStage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_be_too_long_for_a_message_does_not_fit() {
+        let with = |word: &str| ImageConfig {
+            command: vec![word.parse().expect("a word")],
+            ..ImageConfig::default()
+        };
+        assert!(with(&"x".repeat(30_000)).fits());
+        assert!(
+            !with(&"\u{1}".repeat(30_000)).fits(),
+            "180,000 bytes in JSON"
+        );
+        let mut much = with(&"x".repeat(30_000));
+        much.entrypoint = much.command.clone();
+        assert!(!much.fits());
+    }
 
     #[test]
     fn a_digest_is_one_and_nothing_else() {

@@ -118,7 +118,7 @@ async fn receive(
     let writer = tokio::task::spawn_blocking(move || write(&directory, receiver));
     let sent = async {
         let mut told = Instant::now();
-        let mut length = 0;
+        let (mut length, mut writing) = (0, true);
         let mut stream = body.into_data_stream();
         while let Some(piece) = stream.next().await {
             let piece = piece.map_err(|error| {
@@ -130,10 +130,9 @@ async fn receive(
             if length > most {
                 return Err(too_large(most));
             }
-            // Whoever writes has failed, and says why.
-            if pieces.send(piece).await.is_err() {
-                break;
-            }
+            // Whoever writes has failed, and says why. The client is heard out all the same: many
+            // do not listen before they have said everything.
+            writing = writing && pieces.send(piece).await.is_ok();
             if told.elapsed() >= PACE {
                 told = Instant::now();
                 tell(state, identity, asked, ImportStage::Receiving, length);

@@ -111,7 +111,6 @@ pub(super) fn each<R: Read>(
         // What is left is skipped here: the crate would take its end for the end of the archive.
         io::copy(&mut entry, &mut io::sink()).map_err(unreadable)?;
     }
-    drop(archive);
     // An archive ends with zeros; one that ends without was cut off between two entries.
     if reader.ended || extended {
         return Err(if count == 0 {

@@ -113,11 +113,26 @@ impl From<Refusal> for Failure {
                 failure.message = format!("The image could not be unpacked: {}", failure.message);
                 failure.stage(Stage::Image)
             }
-            refusal => unusable(format!(
-                "The archive is no image that can be used: {refusal}."
-            )),
+            refusal => {
+                let why = shown(&refusal.to_string());
+                unusable(format!("The archive is no image that can be used: {why}."))
+            }
         }
     }
+}
+
+/// What an archive says of itself, as far as it fits a message and harms no terminal.
+fn shown(text: &str) -> String {
+    const SHOWN: usize = 600;
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().count() > SHOWN {
+        shown.push('…');
+    }
+    shown
 }
 
 pub(super) fn too_hungry() -> Failure {
@@ -152,4 +167,18 @@ pub(super) fn broken(what: &str) -> Failure {
         format!("the process that was unpacking the archive answered badly: {what}"),
     )
     .stage(Stage::Image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_archive_says_is_short_and_harms_no_terminal() {
+        let long = format!("\u{1b}[31m{}", "x".repeat(1 << 20));
+        let failure = Failure::from(Refusal::Several(long));
+        assert!(failure.message.len() < 4096);
+        assert!(!failure.message.contains('\u{1b}'));
+        assert!(failure.message.contains("several images"));
+    }
 }
