@@ -284,8 +284,9 @@ fn lies_about_neighbours_reach_nobody() {
         lab.machine.run(&format!(
             "ip neigh replace {address} lladdr {theirs} dev {bridge} nud stale"
         ));
-        lie(what);
+        // What the kernel has just learnt it keeps for a second.
         wait_for("the lie to be believed", PATIENCE, || {
+            lie(what);
             known(&address).contains(&liar).then_some(())
         });
     }

@@ -83,10 +83,12 @@ impl Lab {
             if now == self.before {
                 return;
             }
+            let monitors = self.porthole().root().join("keeper/monitors.log");
             assert!(
                 begun.elapsed() < PATIENCE / 3,
-                "{now}\n--- instead of\n{}",
-                self.before
+                "{now}\n--- instead of\n{}\n---\n{}",
+                self.before,
+                std::fs::read_to_string(monitors).unwrap_or_default()
             );
         }
     }
@@ -101,10 +103,18 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        drop(self.porthole.take());
-        if !std::thread::panicking() {
-            self.is_clean();
+        if std::thread::panicking() {
+            return;
         }
+        // While it runs, so that what it says of it can be read.
+        let admin = self.porthole().admin();
+        let all = admin.get("/api/v1/containers?own=true").ok();
+        for container in all["items"].as_array().into_iter().flatten() {
+            let path = format!("/api/v1/containers/{}?force=true", text(&container["id"]));
+            admin.delete(&path);
+        }
+        self.is_clean();
+        drop(self.porthole.take());
     }
 }
 

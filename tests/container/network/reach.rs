@@ -67,12 +67,22 @@ fn one_persons_containers_find_each_other_by_name_and_nobody_elses() {
         send(web.pid, &address).expect_err("another's");
         assert!(call(other.pid, &address).is_ok(), "control: it listens");
     }
+    // Under another name, too, as soon as it has one.
+    let path = format!("/api/v1/containers/{}/rename", db.id);
+    lab.porthole()
+        .admin()
+        .post(&path, &json!({"name": "store"}))
+        .ok();
+    wait_for("its other name", PATIENCE, || {
+        let file = from_web("cat /etc/hosts");
+        (file.contains("\tstore") && !file.contains("\tdb\n")).then_some(())
+    });
     // Nobody writes there, and who has gone is not found any more.
     let written = from_web("echo 10.0.0.1 db >> /etc/hosts");
     assert!(written.contains("can't create"), "{written}");
     lab.remove(&db);
     wait_for("its name to go", PATIENCE, || {
-        (!from_web("cat /etc/hosts").contains("\tdb")).then_some(())
+        (!from_web("cat /etc/hosts").contains("\tstore")).then_some(())
     });
 }
 

@@ -190,7 +190,9 @@ impl Broker {
             (Work::Make(config), Err(failure)) => self.ledger.not_made(&config.id, failure),
             (Work::Unmake(id), report) => self.ledger.removed(id, report),
             (Work::Configure(config, _), report) => {
-                self.ledger.changed(&config.id, report, Self::now())
+                let effects = self.ledger.changed(&config.id, report, Self::now());
+                self.look_at_bridge(&config.id);
+                effects
             }
         }
     }

@@ -290,7 +290,9 @@ impl Broker {
             self.poll.remove(&link.packet);
             self.sources.remove(&link.number);
         }
-        self.left_bridge(target);
+        if let Target::Init(id) = target {
+            self.look_at_bridge(id);
+        }
         // One that was killed leaves its socket.
         let socket = monitor::socket(&self.ground.places, target);
         let _ = std::fs::remove_file(socket);

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
-use porthole_protocol::session::Target;
+use porthole_protocol::container::ContainerName;
+use porthole_protocol::id::ContainerId;
 use porthole_runtime::Bridge;
 use porthole_runtime::network::Prepared;
 use porthole_runtime::network::watch::Watch;
@@ -108,10 +109,10 @@ impl Broker {
         }
     }
 
-    /// A container's monitor is gone; one that was killed has not taken its place on the bridge with
-    /// it.
-    pub(super) fn left_bridge(&mut self, target: &Target) {
-        if let (Target::Init(id), Some(bridge)) = (target, &self.mending.bridge)
+    /// A container's monitor is gone, and where it was killed it has not taken the container's place
+    /// on the bridge with it; or the container has another name.
+    pub(super) fn look_at_bridge(&mut self, id: &ContainerId) {
+        if let Some(bridge) = &self.mending.bridge
             && bridge.knows(id)
         {
             self.mending.due.get_or_insert(0);
@@ -139,14 +140,21 @@ impl Broker {
             return;
         }
         self.mending.due = None;
-        match fork(bridge) {
+        let name = |id: &ContainerId| {
+            let (config, _) = self.ledger.stored(id)?;
+            Some(config.name.clone())
+        };
+        match fork(bridge, &name) {
             Ok(helper) => self.mending.helper = Some(helper),
             Err(error) => log!("keeper", "the network cannot be put right: {error}"),
         }
     }
 }
 
-fn fork(bridge: &Bridge) -> io::Result<Child> {
+fn fork(
+    bridge: &Bridge,
+    name: &dyn Fn(&ContainerId) -> Option<ContainerName>,
+) -> io::Result<Child> {
     let alone = SingleThreaded::verify()?;
     // It outlives a keeper that is killed: what it does is whole when it is at its end, and the next
     // one waits for the same lock.
@@ -156,7 +164,7 @@ fn fork(bridge: &Bridge) -> io::Result<Child> {
         let settled = forked
             .close_all_but(&[])
             .map_err(|error| error.to_string())
-            .and_then(|()| bridge.settle().map_err(|failure| failure.to_string()));
+            .and_then(|()| bridge.settle(name).map_err(|failure| failure.to_string()));
         if let Err(error) = &settled {
             log!("network", "{error}");
         }

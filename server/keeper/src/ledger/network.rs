@@ -65,12 +65,22 @@ impl Network {
 
     fn check_ports(&self, ports: &[Publish]) -> Result<(), Failure> {
         let Self::Ready {
-            publish_anywhere: false,
-            ..
+            pool,
+            publish_anywhere,
         } = self
         else {
             return Ok(());
         };
+        if pool.v6().is_none() && ports.iter().any(|port| port.host.is_ipv6()) {
+            return Err(refused(
+                "publish",
+                FailureCode::Unsupported,
+                "this machine does not speak IPv6, so that no port of such an address leads anywhere; publish on an IPv4 address",
+            ));
+        }
+        if *publish_anywhere {
+            return Ok(());
+        }
         for port in ports {
             let why = if !port.host.is_loopback() {
                 "on an address that others reach"

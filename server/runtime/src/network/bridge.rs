@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use porthole_protocol::container::Owner;
+use porthole_protocol::container::{ContainerName, Owner};
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 
@@ -115,10 +115,21 @@ impl Bridge {
     }
 
     /// Puts everything as it has to be for those who are attached, and takes away what others have
-    /// left: the bridge itself after the last one. Waits for whoever is at work on it.
-    pub fn settle(&self) -> Result<(), Failure> {
+    /// left: the bridge itself after the last one. `name` says what a container is called now. Waits
+    /// for whoever is at work on it.
+    pub fn settle(
+        &self,
+        name: &dyn Fn(&ContainerId) -> Option<ContainerName>,
+    ) -> Result<(), Failure> {
         let lock = self.lock()?;
-        let found = self.take_stock(&lock)?;
+        let mut found = self.take_stock(&lock)?;
+        for one in &mut found.alive {
+            if let Some(name) = name(&one.id).filter(|name| *name != one.name) {
+                one.name = name;
+                registry::rewrite(&lock, &self.directory, one)
+                    .map_err(|error| failed("writing down who is attached", &error))?;
+            }
+        }
         if found.alive.is_empty() {
             return self.dismantle(&lock);
         }

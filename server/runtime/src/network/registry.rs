@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use porthole_protocol::container::{ContainerName, Owner, Publish};
@@ -118,7 +118,8 @@ pub(super) fn read(_lock: &Lock, directory: &Path) -> io::Result<Found> {
         let mut file = File::open(entry.path())?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        let attachment = serde_json::from_str::<Attachment>(&text).ok();
+        let mut values = serde_json::Deserializer::from_str(&text).into_iter::<Attachment>();
+        let attachment = values.next().and_then(Result::ok);
         match (
             flock(&file, FlockOperation::NonBlockingLockShared),
             attachment,
@@ -134,6 +135,16 @@ pub(super) fn read(_lock: &Lock, directory: &Path) -> io::Result<Found> {
     }
     found.alive.sort_by_key(|one| one.number);
     Ok(found)
+}
+
+/// Writes down what has changed of one that lives: in the file that its monitor holds.
+pub(super) fn rewrite(_lock: &Lock, directory: &Path, attachment: &Attachment) -> io::Result<()> {
+    let path = directory.join("ports").join(attachment.id.as_str());
+    let file = OpenOptions::new().write(true).open(path)?;
+    let bytes = serde_json::to_vec(attachment)?;
+    // Whole at any moment: what may be left behind it is not read.
+    file.write_all_at(&bytes, 0)?;
+    file.set_len(bytes.len() as u64)
 }
 
 /// Forgets what a monitor that is gone has left.
@@ -166,6 +177,13 @@ mod tests {
         let killed = Entry::write(&lock, directory, &attachment(2)).expect("an entry");
         let both = read(&lock, directory).expect("entries");
         assert_eq!(both.alive, [attachment(2), attachment(3)]);
+        let mut renamed = attachment(3);
+        for name in ["another-name", "web"] {
+            renamed.name = name.parse().expect("a name");
+            rewrite(&lock, directory, &renamed).expect("rewritten");
+            let now = read(&lock, directory).expect("entries");
+            assert_eq!(now.alive[1], renamed);
+        }
         // As the kernel does it when the process ends.
         drop(killed);
         let now = read(&lock, directory).expect("entries");
