@@ -1,6 +1,7 @@
 //! The audit trail of a real Porthole: what is in it, that it is there in time, and that whoever
 //! changes it is found.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -24,6 +25,7 @@ fn tamper(porthole: &Instance, sql: &str) {
     database(porthole)
         .execute_batch(&format!("{unlock}{sql}"))
         .expect("done");
+    give_back(&porthole.root().join("server/porthole.db"));
 }
 
 fn verify(porthole: &Instance, arguments: &[&str]) -> Output {
@@ -239,6 +241,19 @@ fn copy(from: &Path, to: &Path) {
             Err(_) => {
                 let _ = std::fs::remove_file(with(to));
             }
+        }
+    }
+    give_back(to);
+}
+
+/// The database's files to whose it is: the server could open none that root has made.
+fn give_back(database: &Path) {
+    let owner = std::fs::metadata(database).expect("there");
+    for end in ["-wal", "-shm"] {
+        let path = std::path::PathBuf::from(format!("{}{end}", database.display()));
+        if path.exists() {
+            let (uid, gid) = (Some(owner.uid()), Some(owner.gid()));
+            std::os::unix::fs::chown(path, uid, gid).expect("given");
         }
     }
 }

@@ -185,10 +185,24 @@ async fn begin(
         "toolbox": spec.foreign.as_ref().and_then(|foreign| foreign.toolbox.as_ref()),
     });
     // Both wait for the disk: beside each other.
-    let (files, asked) = tokio::try_join!(
+    let (files, asked) = tokio::join!(
         create_journal(state, &target),
         audit(state, identity, Act::SessionOpen, id.as_str(), detail),
-    )?;
+    );
+    let (files, asked) = match (files, asked) {
+        (Ok(files), Ok(asked)) => (files, asked),
+        (Ok(_), Err(refusal)) => {
+            state.hubs.discard(state, target).await;
+            return Err(refusal);
+        }
+        (Err(refusal), asked) => {
+            let none = Err::<(), _>(refusal.clone());
+            if let Ok(asked) = asked {
+                asked.ended(state, &none);
+            }
+            return Err(refusal);
+        }
+    };
     let kept = files.try_clone().map_err(crate::hubs::journal_failed)?;
     let owner = identity.name().clone();
     let opened = state.keeper.open_session(id, spec, owner, files).await;

@@ -5,7 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use porthole_protocol::container::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ pub async fn list(
         before: query.after,
         ..query.wanted()
     };
-    let found = state.store.audit_entries(&wanted, limit)?;
+    let found = state.store.audit_entries(&wanted, limit).await?;
     let more = u32::try_from(found.len()).is_ok_and(|n| n == limit);
     let next = found
         .last()
@@ -99,7 +99,7 @@ pub async fn export(
         let state = state.clone();
         async move {
             let mut wanted = wanted?;
-            let found = match state.store.audit_entries(&wanted, MOST) {
+            let found = match state.store.audit_entries(&wanted, MOST).await {
                 Ok(found) if found.is_empty() => return None,
                 Ok(found) => found,
                 Err(error) => {
@@ -117,6 +117,7 @@ pub async fn export(
             Some((Ok(Bytes::from(lines)), Some(wanted)))
         }
     });
+    // Compressing asks once more behind the end.
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -127,7 +128,7 @@ pub async fn export(
             HeaderValue::from_static("attachment; filename=\"porthole-audit.jsonl\""),
         ),
     ];
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    Ok((headers, Body::from_stream(pieces.fuse())).into_response())
 }
 
 /// Whether the trail holds together.

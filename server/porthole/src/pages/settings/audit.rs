@@ -72,20 +72,20 @@ fn link(visit: &Visit, found: &Found) -> Option<String> {
     container.map(|container| format!("/containers/{}", container.id))
 }
 
-fn show(visit: &Visit, status: StatusCode, listing: Listing, verdict: Option<Verdict>) -> Response {
+async fn show(visit: &Visit, status: StatusCode, listing: Listing, verdict: Option<Verdict>) -> Response {
     let (wanted, error) = match wanted(&listing) {
         Ok(wanted) => (wanted, String::new()),
         Err(refusal) => (Wanted::default(), refusal.message),
     };
     let store = &visit.state.store;
-    let read = || -> Result<_, Refusal> {
+    let read = async || -> Result<_, Refusal> {
         Ok((
-            store.audit_entries(&wanted, ROWS)?,
+            store.audit_entries(&wanted, ROWS).await?,
             store.audit_acts()?,
             store.audit_head()?,
         ))
     };
-    let (found, acts, head) = match read() {
+    let (found, acts, head) = match read().await {
         Ok(read) => read,
         Err(refusal) => return visit.refuse(refusal),
     };
@@ -126,7 +126,7 @@ pub(in crate::pages) async fn list(
     listing: Result<Query<Listing>, QueryRejection>,
 ) -> Response {
     let Query(listing) = listing.unwrap_or_default();
-    show(&visit, StatusCode::OK, listing, None)
+    show(&visit, StatusCode::OK, listing, None).await
 }
 
 /// Follows the whole chain.
@@ -144,7 +144,7 @@ pub(in crate::pages) async fn verify(visit: Visit) -> Response {
         },
         Err(error) => return visit.refuse(error.into()),
     };
-    show(&visit, StatusCode::OK, Listing::default(), Some(verdict))
+    show(&visit, StatusCode::OK, Listing::default(), Some(verdict)).await
 }
 
 fn whole(verified: &Verified) -> String {

@@ -142,17 +142,23 @@ pub(super) fn write_archive(database: &Path, first: i64, to: i64) -> Result<Head
     last.ok_or_else(|| failed(&io::ErrorKind::UnexpectedEof.into()))
 }
 
+/// A connection that only reads, for what takes long.
+pub(super) fn reading(database: &Path) -> Result<Connection, StoreError> {
+    // Of a database in use SQLite's index beside it is written to when it is read.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(database, flags)?;
+    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
 /// Every entry of a database, oldest first, up to this number.
 fn entries(
     database: &Path,
     to: Option<i64>,
     each: &mut dyn FnMut(Record) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    // Of a database in use SQLite's index beside it is written to when it is read.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(database, flags)?;
-    db.busy_timeout(std::time::Duration::from_secs(5))?;
-    db.pragma_update(None, "query_only", true)?;
+    let db = reading(database)?;
     let mut statement = db.prepare(&format!(
         "SELECT {COLUMNS} FROM audit WHERE number <= ?1 ORDER BY number"
     ))?;

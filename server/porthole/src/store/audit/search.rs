@@ -1,8 +1,9 @@
 //! Looking for entries.
 
-use rusqlite::ToSql;
+use rusqlite::{Connection, ToSql};
 
 use super::chain::Record;
+use super::keep::reading;
 use super::{COLUMNS, record};
 use crate::store::{Store, StoreError};
 
@@ -47,9 +48,10 @@ pub struct Ended {
     pub made: Option<String>,
 }
 
-impl Store {
+impl Wanted {
     /// At most so many entries, the newest first, or the oldest where `after` is asked for.
-    pub fn audit_entries(&self, wanted: &Wanted, limit: u32) -> Result<Vec<Found>, StoreError> {
+    fn find(&self, db: &Connection, limit: u32) -> rusqlite::Result<Vec<Found>> {
+        let wanted = self;
         let mut sql = format!(
             "SELECT {COLUMNS},
                 {}, {}, {}
@@ -73,10 +75,12 @@ impl Store {
             add("act = ?", &wanted.act);
         }
         if !wanted.object.is_empty() {
-            add(
-                "(object LIKE ? ESCAPE '\\' OR detail LIKE ? ESCAPE '\\')",
-                &pattern,
+            // What was made was asked for by another name, or by none.
+            let condition = format!(
+                "(object LIKE ? ESCAPE '\\' OR detail LIKE ? ESCAPE '\\' OR {} LIKE ? ESCAPE '\\')",
+                ended("object")
             );
+            add(&condition, &pattern);
         }
         for (condition, value) in [
             ("at >= ?", &wanted.since),
@@ -97,23 +101,42 @@ impl Store {
             "DESC"
         };
         sql.push_str(&format!(" ORDER BY number {order} LIMIT {limit}"));
-        self.read(|db| {
-            db.prepare_cached(&sql)?
-                .query_map(&*values, |row| {
-                    let record = record(row)?;
-                    let result: Option<String> = row.get(13)?;
-                    let ended = match result {
-                        None => None,
-                        Some(result) => Some(Ended {
-                            result,
-                            why: why(&row.get::<_, String>(14)?),
-                            made: Some(row.get(15)?).filter(|object| *object != record.object),
-                        }),
-                    };
-                    Ok(Found { record, ended })
-                })?
-                .collect()
-        })
+        db.prepare_cached(&sql)?
+            .query_map(&*values, |row| {
+                let record = record(row)?;
+                let result: Option<String> = row.get(13)?;
+                let ended = match result {
+                    None => None,
+                    Some(result) => Some(Ended {
+                        result,
+                        why: why(&row.get::<_, String>(14)?),
+                        made: Some(row.get(15)?).filter(|object| *object != record.object),
+                    }),
+                };
+                Ok(Found { record, ended })
+            })?
+            .collect()
+    }
+}
+
+impl Store {
+    /// At most so many entries, the newest first, or the oldest where `after` is asked for. A long
+    /// trail takes its time to be searched: on a thread and a connection of its own.
+    pub async fn audit_entries(
+        &self,
+        wanted: &Wanted,
+        limit: u32,
+    ) -> Result<Vec<Found>, StoreError> {
+        let (path, wanted) = (self.path.clone(), wanted.clone());
+        tokio::task::spawn_blocking(move || Ok(wanted.find(&reading(&path)?, limit)?))
+            .await
+            .map_err(|_| StoreError::Ending)?
+    }
+
+    /// The same at once, for tests.
+    #[cfg(test)]
+    pub(crate) fn audit_entries_now(&self, wanted: &Wanted, limit: u32) -> Vec<Found> {
+        self.read(|db| wanted.find(db, limit)).expect("read")
     }
 }
 

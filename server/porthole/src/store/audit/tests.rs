@@ -36,7 +36,7 @@ async fn verified(store: &Store) -> Result<Verified, Broken> {
 }
 
 fn newest(store: &Store, wanted: &Wanted) -> Vec<String> {
-    let found = store.audit_entries(wanted, 100).expect("read");
+    let found = store.audit_entries_now(wanted, 100);
     found.into_iter().map(|f| f.record.object).collect()
 }
 
@@ -128,7 +128,7 @@ async fn what_was_done_is_found_with_how_it_ended() {
         object: object.into(),
         ..Wanted::default()
     };
-    let found = store.audit_entries(&wanted("50%"), 9).expect("read");
+    let found = store.audit_entries_now(&wanted("50%"), 9);
     assert_eq!(found.len(), 1, "its letters, and the outcome with it");
     let ended = found[0].ended.clone().expect("told");
     assert_eq!((&*ended.result, &*ended.why), ("refused", "no shell"));
@@ -141,7 +141,7 @@ async fn what_was_done_is_found_with_how_it_ended() {
         ..Note::asked(&Actor::server(), Act::ContainerCreate, "c0ffee")
     };
     store.record(made).await.expect("written");
-    let found = store.audit_entries(&wanted("c0ffee"), 9).expect("read");
+    let found = store.audit_entries_now(&wanted("c0ffee"), 9);
     assert_eq!(found.len(), 1, "by what was made");
     assert_eq!(found[0].record.number, asked_for.number);
     let made = found[0].ended.clone().and_then(|ended| ended.made);
@@ -213,7 +213,7 @@ async fn what_was_done_is_found_with_how_it_ended() {
             4,
         ),
     ] {
-        let found = store.audit_entries(&wanted, 100).expect("read");
+        let found = store.audit_entries_now(&wanted, 100);
         assert_eq!(found.len(), count, "{wanted:?}");
     }
 }
