@@ -17,13 +17,17 @@ impl Lxc {
         program("LXC", &["/usr/bin/lxc-start"])?;
         let place = Place::new("lxc");
         fs::create_dir(place.path("lxc")).expect("a directory");
+        fs::write(place.path("ids"), "root:0:4294967295\n").expect("a file");
         Some(Self { place })
     }
 
     /// One of LXC's programs for one of the containers.
     pub fn command(&self, program: &str, name: &str) -> Command {
-        // What it locks is in /run, where nobody else is to see it.
-        let script = "mount -t tmpfs none /run && exec \"$@\"";
+        // What it locks is in /run, where nobody else is to see it. Where there is a newuidmap(1),
+        // LXC asks that, and it refuses root too what subuid(5) does not say.
+        let script = "mount -t tmpfs none /run; ids=$1; shift
+            for file in /etc/subuid /etc/subgid; do [ ! -e $file ] || mount --bind \"$ids\" $file; done
+            exec \"$@\"";
         let mut command = Command::new("unshare");
         command
             .args([
@@ -31,10 +35,11 @@ impl Lxc {
                 "--propagation",
                 "private",
                 "sh",
-                "-c",
+                "-ec",
                 script,
                 "sh",
             ])
+            .arg(self.place.path("ids"))
             .arg(program)
             .arg("--lxcpath")
             .arg(self.place.path("lxc"))
