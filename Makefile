@@ -12,12 +12,12 @@ DEBUG := target/product/debug
 RELEASE := target/product/release
 
 PACKAGES := busybox-static gcc libc6-dev nftables procps
-TEST_PACKAGES := buildah chromium docker.io fonts-dejavu-core iproute2 lxc mmdebstrap podman python3 runc skopeo systemd-container umoci vim-tiny xz-utils zstd
+TEST_PACKAGES := buildah chromium curl docker.io fonts-dejavu-core iproute2 lxc mmdebstrap nginx-light openssl podman python3 runc skopeo systemd-container umoci vim-tiny xz-utils zstd
 
 WEB_SOURCES := $(shell find web static -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
 
 ##@ Use
-.PHONY: help run build setup uninstall
+.PHONY: help run build package setup uninstall
 help: ## This list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -31,6 +31,9 @@ build: web ## Build both programs, optimised, into target/product/release
 	@mkdir -p $(RELEASE)
 	@install target/release/porthole target/$(MUSL)/release/porthole-keeper $(RELEASE)
 
+package: setup build ## Build a Debian package into target/product
+	@server/packaging/build $(RELEASE) target/product
+
 setup: ## Install what is missing: Debian packages, Rust's musl target, the accounts
 	@server/setup tools
 	@server/setup packages $(PACKAGES)
@@ -40,7 +43,7 @@ uninstall: ## Remove containers, state, settings and the account (asks; CONFIRM=
 	@server/setup uninstall
 
 ##@ Work on it
-.PHONY: web test build-debug setup-test bench picture fmt lint clean
+.PHONY: web test test-vm build-debug setup-test bench picture fmt lint clean
 web: target/web.built ## Build what browsers load into web/dist
 
 ifeq ($(wildcard web/dist/*),)
@@ -69,6 +72,11 @@ setup-test: setup ## As setup, and what the tests need: Chromium among others
 
 test: setup-test build-debug tests/browser/node_modules/.package-lock.json ## All tests, with formatting and lints (as root; sets up what it needs)
 	@PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) tests/run
+
+test-vm: setup build-debug ## Try the package in a machine with Debian's own kernel and systemd (minutes)
+	@server/setup packages mmdebstrap
+	cargo build --locked -p porthole-tests --bin test-machine
+	@tests/vm/run $(DEBUG) target/debug/test-machine
 
 bench: setup build ## How fast it is, beside bare system calls (some minutes; BENCH="start echo" for a part)
 	cargo build --locked --release -p porthole-tests --bin bench
