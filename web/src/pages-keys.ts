@@ -1,4 +1,4 @@
-// The keyboard: / ? Esc c e l g t and the arrows in lists. In a field and in a terminal every key is the
+// The keyboard: / ? Esc c e l g t x and the arrows in lists. In a field and in a terminal every key is the
 // field's and the terminal's.
 
 import { openCommands, openHelp } from "./pages-dialogs.ts";
@@ -32,6 +32,14 @@ function open(key: string): boolean {
   const link = row?.querySelector<HTMLAnchorElement>(`a[data-key="${key}"]`);
   if (link === undefined || link === null) return false;
   location.assign(link.href);
+  return true;
+}
+
+/** Chooses the row that one is at, or not any more. */
+function choose(): boolean {
+  const box = document.activeElement?.closest("[data-row]")?.querySelector<HTMLInputElement>("input[data-choose]");
+  if (box === undefined || box === null) return false;
+  box.click();
   return true;
 }
 
@@ -80,6 +88,8 @@ function handle(event: KeyboardEvent, target: Element): boolean {
       return document.activeElement?.closest("pre, .scroll[tabindex]") == null && step(1);
     case "ArrowUp":
       return document.activeElement?.closest("pre, .scroll[tabindex]") == null && step(-1);
+    case "x":
+      return choose();
     case "e":
     case "l":
       return open(event.key);

@@ -8,6 +8,7 @@
 //! one sent by a browser without scripts, with another page.
 
 mod commands;
+mod chosen;
 mod containers;
 mod create;
 mod entry;
@@ -51,6 +52,7 @@ pub fn routes(routes: Routes) -> Routes {
         .post("/login", Public, entry::sign_in)
         .post("/logout", SignedIn, entry::sign_out)
         .get("/containers", See, containers::list)
+        .post("/containers", Create, chosen::many)
         .get("/containers/new", Create, create::form)
         .post("/containers/new", Create, create::make)
         .post("/containers/new/preview", Create, create::preview)
@@ -97,6 +99,7 @@ fn container_routes(routes: Routes) -> Routes {
         .post("/restart", ChangeContainer, containers::restart)
         .post("/pause", ChangeContainer, containers::pause)
         .post("/unpause", ChangeContainer, containers::unpause)
+        .post("/change", ChangeContainer, chosen::change)
         .post("/remove", ChangeContainer, containers::remove)
 }
 

@@ -291,6 +291,8 @@ pub struct ContainerPage {
     at: String,
     /// Who looks may see what happens inside.
     may_look: bool,
+    /// The form that changes it, for who may.
+    change: Option<String>,
     /// A piece that is in the page already; the others are loaded by it.
     held: Option<(Piece, String)>,
 }
@@ -316,6 +318,7 @@ impl ContainerPage {
                 super::reference(world, container)
             ),
             may_look: scene.who.may_look_into_container(container),
+            change: super::change::form(container, scene),
             held: None,
         }
     }

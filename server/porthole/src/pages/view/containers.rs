@@ -27,6 +27,37 @@ struct Column {
     aria: Option<&'static str>,
 }
 
+/// What can be done with several at once: as the form says it, its title, whether it is asked about.
+const CHOSEN_VERBS: [(&str, &str, bool); 5] = [
+    ("start", "Start", false),
+    ("stop", "Stop", false),
+    ("pause", "Pause", false),
+    ("unpause", "Unpause", false),
+    ("remove", "Remove", true),
+];
+
+/// The question before several are removed, for a browser without scripts.
+#[derive(Template)]
+#[template(path = "containers_sure.html")]
+pub struct SurePage {
+    /// The frame.
+    pub shell: Shell,
+    /// How each is addressed, its name, and whether it runs.
+    pub chosen: Vec<(String, String, bool)>,
+}
+
+/// What was not done, for a browser without scripts.
+#[derive(Template)]
+#[template(path = "containers_failed.html")]
+pub struct SomeFailedPage {
+    /// The frame.
+    pub shell: Shell,
+    /// In a few words.
+    pub title: String,
+    /// Each with why.
+    pub failed: Vec<(String, String)>,
+}
+
 /// The page.
 #[derive(Template)]
 #[template(path = "containers.html")]

@@ -4,6 +4,7 @@ use askama::Template;
 use porthole_protocol::container::{Argument, Limits};
 use porthole_protocol::namespace::NamespaceType;
 
+use super::change::POLICIES;
 use super::fingerprint::Fingerprint;
 use super::settings::usage::Use;
 use super::shell::Shell;
@@ -13,8 +14,9 @@ use super::{Scene, commands, html};
 use crate::world::World;
 
 /// The fields that the form has: an error about another one is shown above it.
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 24] = [
     "image",
+    "restart",
     "name",
     "command",
     "user",

@@ -5,6 +5,7 @@
 //! through [`words::visible`], and askama escapes it.
 
 pub mod actions;
+mod change;
 pub mod commands;
 pub mod compare;
 pub mod container;

@@ -31,6 +31,9 @@ pub struct Typed {
     pub pids: String,
     pub tty: String,
     pub init: String,
+    pub restart: String,
+    /// Removed when it ends.
+    pub auto_remove: String,
     /// Only create.
     pub rest: String,
     pub monotonic: String,
@@ -91,6 +94,7 @@ impl Typed {
         let limits = self.limits(&mut errors);
         let namespaces = self.namespaces(&mut errors);
         let time_offset = self.time_offset(&mut errors);
+        let restart: Option<RestartPolicy> = field(&mut errors, "restart", &self.restart);
         let network = match self.network.trim() {
             "" => None,
             text => keep(
@@ -118,8 +122,8 @@ impl Typed {
             limits,
             namespaces,
             time_offset,
-            restart: RestartPolicy::No,
-            auto_remove: false,
+            restart: restart.unwrap_or_default(),
+            auto_remove: !self.auto_remove.is_empty(),
             stop_signal: None,
             stop_timeout: None,
             network,
@@ -174,6 +178,13 @@ impl Typed {
             }
         }
         env
+    }
+
+    /// Its limits alone, or the first field of them that is wrong, with the reason.
+    pub fn only_limits(&self) -> Result<Limits, (String, String)> {
+        let mut errors = Errors::new();
+        let limits = self.limits(&mut errors);
+        errors.pop_first().map_or(Ok(limits), Err)
     }
 
     fn limits(&self, errors: &mut Errors) -> Limits {

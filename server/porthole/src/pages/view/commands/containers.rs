@@ -28,7 +28,8 @@ fn leave_out_defaults(spec: &mut serde_json::Value) {
     }
     fields.retain(|name, value| match name.as_str() {
         "init" | "start" => value == false,
-        "tty" => value == true,
+        "tty" | "auto_remove" => value == true,
+        "restart" => value != "no",
         _ => match value {
             serde_json::Value::Null => false,
             serde_json::Value::Array(items) => !items.is_empty(),
@@ -68,6 +69,9 @@ fn changes(api: &Api<'_>, name: &str, offered: impl Fn(&str) -> bool) -> Vec<Equ
     let all = [
         ("Start", api.send("POST", &act("start"))),
         ("Stop", api.send("POST", &act("stop"))),
+        ("Restart", api.send("POST", &act("restart"))),
+        ("Pause", api.send("POST", &act("pause"))),
+        ("Unpause", api.send("POST", &act("unpause"))),
         (
             "Kill",
             api.with("POST", &act("kill"), "'{\"signal\": \"SIGKILL\"}'"),
@@ -108,6 +112,9 @@ pub(super) fn of_one(
         rows.push(equal("Namespaces", &lsns(pid, None)));
     }
     rows.push(equal("Inspect", &api.get(&of(""))));
+    if container.pid().is_some() {
+        rows.push(equal("Use", &api.get(&of("/stats"))));
+    }
     if may_look {
         rows.push(equal("Processes", &api.get(&of("/processes"))));
         rows.push(equal("Mounts", &api.get(&of("/mounts"))));
@@ -129,11 +136,22 @@ pub(super) fn of_one(
             container.state(),
             ContainerState::Running | ContainerState::Paused
         );
+        let paused = container.state() == ContainerState::Paused;
         rows.extend(changes(api, &name, |does| match does {
             "Start" => !running,
             "Remove" => true,
+            "Pause" => running && !paused,
+            "Unpause" => paused,
             _ => running,
         }));
+        if container.own().is_some() {
+            rows.push(equal(
+                "Rename",
+                &api.with("POST", &of("/rename"), "'{\"name\": \"NEW\"}'"),
+            ));
+            let body = "'{\"limits\": {\"memory\": 268435456}, \"restart\": \"always\"}'";
+            rows.push(equal("Change", &api.with("PATCH", &of(""), body)));
+        }
     }
     rows
 }
