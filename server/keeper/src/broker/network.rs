@@ -23,6 +23,9 @@ use crate::settings::Places;
 /// Whoever changes rules rarely changes one only.
 const PAUSE_MS: u64 = 50;
 
+/// How long to wait where one could not take everything away.
+const RETRY_MS: u64 = 2_000;
+
 /// A helper waits for starts of containers, each of which takes milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -109,11 +112,11 @@ impl Broker {
         }
     }
 
-    /// A container's monitor is gone, and where it was killed it has not taken the container's place
-    /// on the bridge with it; or the container has another name.
+    /// A container's monitor is gone, and where it was killed, or something failed, it has not taken
+    /// the container's place on the bridge with it; or the container has another name.
     pub(super) fn look_at_bridge(&mut self, id: &ContainerId) {
         if let Some(bridge) = &self.mending.bridge
-            && bridge.knows(id)
+            && (bridge.knows(id) || bridge.is_left_over())
         {
             self.mending.due.get_or_insert(0);
         }
@@ -132,7 +135,14 @@ impl Broker {
         {
             return;
         }
-        self.mending.helper = None;
+        if self.mending.helper.take().is_some()
+            && let Some(bridge) = &self.mending.bridge
+            && bridge.is_left_over()
+        {
+            // It could not, and has said why.
+            let later = clock::monotonic_ms() + RETRY_MS;
+            self.mending.due.get_or_insert(later);
+        }
         let (Some(bridge), Some(due)) = (&self.mending.bridge, self.mending.due) else {
             return;
         };

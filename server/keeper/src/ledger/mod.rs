@@ -22,8 +22,8 @@
 mod changes;
 mod containers;
 mod endings;
-mod network;
 mod images;
+mod network;
 mod pausing;
 mod record;
 mod recovery;
@@ -49,10 +49,10 @@ use porthole_protocol::session::{Exit, SessionSpec, Target};
 use crate::policy::{Ceilings, Rules};
 pub(crate) use images::Import;
 use images::Shelf;
+pub(crate) use network::Network;
 pub(crate) use record::{Config, Init, Run, Starter};
 use record::{Deadline, Held, HeldSession};
 pub(crate) use recovery::{Found, FoundSession};
-pub(crate) use network::Network;
 
 /// A request that is to be answered: by which connection it came, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

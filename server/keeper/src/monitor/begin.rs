@@ -9,7 +9,10 @@ use porthole_protocol::keeper::{Failure, FailureCode};
 use porthole_protocol::monitor::Started;
 use porthole_protocol::namespace::{NamespaceSet, PerNamespace};
 use porthole_protocol::session::{Session, Size, Target};
-use porthole_runtime::{Attached, Attaching, Attachment, Console, ForeignGroup, Join, Joined, LastWord, Launch, Recorder};
+use porthole_runtime::{
+    Attached, Attaching, Attachment, Console, ForeignGroup, Join, Joined, LastWord, Launch,
+    Recorder,
+};
 
 use super::output::Output;
 use super::{Assignment, Ground, directory, foreign, io_failure};

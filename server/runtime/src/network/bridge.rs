@@ -114,6 +114,14 @@ impl Bridge {
         registry::is_there(&self.directory, id)
     }
 
+    /// Whether it is there although nobody is attached: who was the last to leave could not take it
+    /// away.
+    pub fn is_left_over(&self) -> bool {
+        self.directory.join(MADE).exists()
+            && fs::read_dir(self.directory.join("ports"))
+                .is_ok_and(|mut ports| ports.next().is_none())
+    }
+
     /// Puts everything as it has to be for those who are attached, and takes away what others have
     /// left: the bridge itself after the last one. `name` says what a container is called now. Waits
     /// for whoever is at work on it.
