@@ -17,6 +17,7 @@ mod life;
 mod lifecycle;
 mod limits;
 mod network;
+mod package;
 mod screens;
 mod sessions;
 mod survival;
