@@ -62,12 +62,33 @@ fn plain_http_beyond_loopback_must_be_asked_for() {
 }
 
 #[test]
+fn with_a_certificate_it_may_be_reached_from_elsewhere() {
+    let given = Given {
+        tls_cert: Some("c.pem".into()),
+        tls_key: Some("/k.pem".into()),
+        ..listen("0.0.0.0:443")
+    };
+    let settings = given.resolve().expect("resolved");
+    assert_eq!(settings.address(), "https://127.0.0.1:443");
+    let tls = settings.tls.as_ref().expect("TLS");
+    assert!(tls.cert.is_absolute() && tls.cert.ends_with("c.pem"));
+    let told = settings.to_env();
+    let read = Given::from_env(|name| {
+        let variable = told.iter().find(|(told, _)| *told == name);
+        variable.map(|(_, value)| value.clone())
+    });
+    let again = read.expect("read").resolve().expect("resolved");
+    assert_eq!(again.tls, settings.tls);
+}
+
+#[test]
 fn what_cannot_be_used_is_said() {
     let tls = Given {
         tls_cert: Some("c.pem".into()),
         ..Given::default()
     };
-    assert!(matches!(tls.resolve(), Err(SettingsError::Tls)));
+    let error = tls.resolve().expect_err("half").to_string();
+    assert!(error.contains("PORTHOLE_TLS_KEY is not"), "{error}");
     for address in ["7678", "localhost", "127.0.0.1", "127.0.0.1:70000", "x:1"] {
         let error = listen(address).resolve().expect_err(address).to_string();
         assert!(error.contains("PORTHOLE_LISTEN"), "{error}");
@@ -114,4 +135,39 @@ fn what_is_handed_on_resolves_to_the_same() {
     let again = again.expect("read").resolve().expect("resolved");
     assert_eq!(format!("{again:?}"), format!("{settings:?}"));
     assert_eq!(again.admin_password, settings.admin_password);
+}
+
+#[test]
+fn what_accounts_may_have_is_said_by_file_and_environment_and_handed_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    let table = "[user_limits]\ncontainers = 5\nmemory = 4294967296\npids = \"unlimited\"\n";
+    std::fs::write(&path, table).expect("written");
+    let file = Given::from_file(&path).expect("read");
+    let env = |text: &str| {
+        Given::from_env(|name| (name == "PORTHOLE_USER_LIMITS").then(|| text.to_owned()))
+    };
+    let nearer = env("containers = 7, cpus = 1.5").expect("read");
+    let settings = nearer.or(file).resolve().expect("resolved");
+    let limits = settings.user_limits;
+    assert_eq!(limits.get(Kind::Containers), Some(Ceiling::Most(7)));
+    assert_eq!(limits.get(Kind::Memory), Some(Ceiling::Most(1 << 32)));
+    assert_eq!(limits.get(Kind::Cpus), Some(Ceiling::Most(1500)));
+    assert_eq!(limits.get(Kind::Pids), Some(Ceiling::Unlimited));
+    let handed_on = settings.to_env();
+    let again = Given::from_env(|name| {
+        let found = handed_on.iter().find(|(own, _)| *own == name);
+        found.map(|(_, value)| value.clone())
+    });
+    let again = again.expect("read").resolve().expect("resolved");
+    assert_eq!(again.user_limits, limits);
+    for bad in [
+        "containers",
+        "disk = 1",
+        "memory = -1",
+        "memory = 1 } x = {",
+    ] {
+        let error = env(bad).expect_err(bad).to_string();
+        assert!(error.contains("PORTHOLE_USER_LIMITS"), "{error}");
+    }
 }
