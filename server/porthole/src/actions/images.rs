@@ -58,6 +58,7 @@ pub async fn import(
                 5,
             )
         })?;
+        let mut untold = Untold::new(state, identity, &asked);
         let archive = tokio::select! {
             biased;
             () = state.access.standing.lost(&state.store, identity) => Err(Refusal::forbidden(
@@ -70,36 +71,57 @@ pub async fn import(
             )),
             archive = receive(state, identity, &asked, body) => archive,
         };
-        let archive = match archive {
-            Ok(archive) => archive,
-            Err(refusal) => {
-                tell(state, identity, &asked, ImportStage::Failed, 0);
-                return Err(refusal);
-            }
-        };
+        let archive = archive?;
         let owner = identity.name().clone();
         let imported = state
             .keeper
             .import_image(asked.name.clone(), owner, archive.into())
             .await;
-        if imported.is_err() {
-            // A keeper that went away meanwhile has told nobody.
-            tell(state, identity, &asked, ImportStage::Failed, 0);
-        }
-        Ok(Arc::new(imported?))
+        let imported = imported?;
+        untold.failed = None;
+        Ok(Arc::new(imported))
     };
     let object = object.unwrap_or_default();
     audited(state, identity, Act::ImageImport, &object, detail, doing).await
 }
 
-fn tell(state: &AppState, identity: &Identity, asked: &Asked, stage: ImportStage, done: u64) {
-    state.world.apply(Event::Importing(Importing {
+/// Tells everybody that an import has come to nothing, unless it is taken back: also where the client
+/// hangs up, which ends what was done for it anywhere, and where the keeper went away.
+struct Untold<'a> {
+    state: &'a AppState,
+    failed: Option<Importing>,
+}
+
+impl<'a> Untold<'a> {
+    fn new(state: &'a AppState, identity: &Identity, asked: &Asked) -> Self {
+        Self {
+            state,
+            failed: Some(importing(identity, asked, ImportStage::Failed, 0)),
+        }
+    }
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        if let Some(failed) = self.failed.take() {
+            self.state.world.apply(Event::Importing(failed));
+        }
+    }
+}
+
+fn importing(identity: &Identity, asked: &Asked, stage: ImportStage, done: u64) -> Importing {
+    Importing {
         name: asked.name.clone(),
         owner: identity.name().clone(),
         stage,
         done,
         total: asked.length.unwrap_or(0),
-    }));
+    }
+}
+
+fn tell(state: &AppState, identity: &Identity, asked: &Asked, stage: ImportStage, done: u64) {
+    let event = Event::Importing(importing(identity, asked, stage, done));
+    state.world.apply(event);
 }
 
 /// Puts a body into a file without a name.

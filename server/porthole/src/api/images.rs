@@ -20,6 +20,7 @@ use super::list::{Listed, Page};
 use super::view;
 use crate::access::Identity;
 use crate::actions::images::{self, Gone};
+use crate::world::World;
 use crate::{AppState, Refusal};
 
 /// An image, as the API and the pages show it.
@@ -68,8 +69,8 @@ pub struct ImageView {
 }
 
 /// All images, as the API and the pages show them.
-pub fn views(state: &AppState) -> Vec<ImageView> {
-    let images = state.world.images();
+pub fn views(world: &World) -> Vec<ImageView> {
+    let images = world.images();
     // Of an image with two names each layer counts once.
     let mut owners: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
     for stored in images.iter().filter_map(|image| image.stored.as_deref()) {
@@ -83,11 +84,11 @@ pub fn views(state: &AppState) -> Vec<ImageView> {
     let shared = |layer: &Digest| owners.get(layer).is_some_and(|ids| ids.len() > 1);
     images
         .iter()
-        .map(|image| of(state, image, shared))
+        .map(|image| of(world, image, shared))
         .collect()
 }
 
-fn of(state: &AppState, image: &Arc<Image>, shared: impl Fn(&Digest) -> bool) -> ImageView {
+fn of(world: &World, image: &Arc<Image>, shared: impl Fn(&Digest) -> bool) -> ImageView {
     let stored = image.stored.as_deref();
     let config = stored
         .map(|stored| stored.config.clone())
@@ -107,7 +108,7 @@ fn of(state: &AppState, image: &Arc<Image>, shared: impl Fn(&Digest) -> bool) ->
             shared_size += layer.size;
         }
     }
-    let used_by = state.world.containers();
+    let used_by = world.containers();
     let used_by = used_by
         .iter()
         .filter(|container| match stored {
@@ -163,14 +164,14 @@ pub async fn list(
         key: "name",
         sort: "name",
     };
-    let items: Result<Vec<Value>, Refusal> = views(&state).iter().map(view::value).collect();
+    let items: Result<Vec<Value>, Refusal> = views(&state.world).iter().map(view::value).collect();
     Ok(Json(LISTED.page(items?, query)?))
 }
 
 /// The image that a path means: by a name, with its tag or without, or by its digest.
-fn find(state: &AppState, name: &str) -> Result<Arc<Image>, Refusal> {
+pub fn find(world: &World, name: &str) -> Result<Arc<Image>, Refusal> {
     let latest = format!("{name}:latest");
-    let images = state.world.images();
+    let images = world.images();
     let is = |image: &&Arc<Image>| {
         let id = image.stored.as_ref().map(|stored| stored.id.as_str());
         image.name.as_str() == name || id == Some(name)
@@ -192,13 +193,13 @@ pub async fn one(
     State(state): State<AppState>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    let image = find(&state, &name)?;
+    let image = find(&state.world, &name)?;
     shown(&state, &image.name)
 }
 
 /// One image's JSON; `null` where there is none of this name any more.
 pub(super) fn view_of(state: &AppState, name: &ImageName) -> Value {
-    let all = views(state);
+    let all = views(&state.world);
     let found = all.iter().find(|view| view.name == *name);
     found
         .and_then(|view| view::value(view).ok())
@@ -257,7 +258,7 @@ pub async fn tag(
     Path(name): Path<String>,
     Sent(tag): Sent<Tag>,
 ) -> Result<Json<Value>, Refusal> {
-    let image = find(&state, &name)?;
+    let image = find(&state.world, &name)?;
     let tagged = images::tag(&state, &identity, &image, tag.name).await?;
     shown(&state, &tagged.name)
 }
@@ -268,7 +269,7 @@ pub async fn remove(
     identity: Identity,
     Path(name): Path<String>,
 ) -> Result<Json<Gone>, Refusal> {
-    let image = find(&state, &name)?;
+    let image = find(&state.world, &name)?;
     let by_id = image
         .stored
         .as_ref()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use porthole_protocol::container::{Container, ImageName};
 use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::image::{ImportStage, Importing};
 use porthole_protocol::keeper::{Event, Hello};
 use porthole_protocol::session::{Exit, Session};
 
@@ -15,6 +16,20 @@ pub(super) struct Told {
     containers: HashSet<ContainerId>,
     sessions: HashSet<SessionId>,
     images: HashSet<ImageName>,
+}
+
+/// Keeps how far an import has come, until it has come to an end. One person's imports without a name
+/// are taken for one.
+fn note_import(imports: &mut Vec<Importing>, now: &Importing) {
+    let known = imports
+        .iter()
+        .position(|known| (&known.owner, &known.name) == (&now.owner, &now.name));
+    match (known, now.stage) {
+        (Some(at), ImportStage::Done | ImportStage::Failed) => drop(imports.remove(at)),
+        (None, ImportStage::Done | ImportStage::Failed) => {}
+        (Some(at), _) => imports[at] = now.clone(),
+        (None, _) => imports.push(now.clone()),
+    }
 }
 
 impl World {
@@ -75,7 +90,10 @@ impl World {
                     self.changes.tell(Change::ImageGone(name));
                 }
             }
-            Event::Importing(importing) => self.changes.tell(Change::Importing(importing)),
+            Event::Importing(importing) => {
+                note_import(&mut state.imports, &importing);
+                self.changes.tell(Change::Importing(importing));
+            }
             Event::Synced => self.synced(&mut state),
         }
     }

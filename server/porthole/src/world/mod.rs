@@ -21,6 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use porthole_protocol::container::{Container, Image, ImageName};
 use porthole_protocol::engines::{EndpointId, EngineContainer, EngineState};
 use porthole_protocol::id::{ContainerId, HostPid, NamespaceInode, SessionId};
+use porthole_protocol::image::Importing;
 use porthole_protocol::keeper::Hello;
 use porthole_protocol::observation::{Namespace, Process, Sighting};
 use porthole_protocol::session::Session;
@@ -62,6 +63,8 @@ struct State {
     containers: BTreeMap<ContainerId, Arc<Container>>,
     sessions: BTreeMap<SessionId, Arc<Session>>,
     images: BTreeMap<ImageName, Arc<Image>>,
+    /// Imports that have neither come to an image nor to nothing.
+    imports: Vec<Importing>,
     processes: HashMap<HostPid, Arc<Process>>,
     by_container: HashMap<ContainerId, BTreeSet<HostPid>>,
     ended: departed::Ended,
@@ -188,6 +191,11 @@ impl World {
     /// Every image, by name.
     pub fn images(&self) -> Vec<Arc<Image>> {
         self.read().images.values().cloned().collect()
+    }
+
+    /// How far the imports of images have come that go on now, the oldest first.
+    pub fn imports(&self) -> Vec<Importing> {
+        self.read().imports.clone()
     }
 
     /// Every process of the host, by PID.
