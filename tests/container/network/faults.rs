@@ -144,6 +144,43 @@ fn a_pool_that_is_used_up_is_told_in_words() {
 }
 
 #[test]
+fn another_range_waits_until_nobody_has_the_old_one() {
+    let lab = Lab::new("ipv4 = \"10.9.9.0/24\"\n");
+    let address = &addresses(PEER, 7000)[0];
+    greet(lab.peer.pid(), address);
+    let one = lab.container("one", json!({}));
+    let policy = "[network]\nbridge = true\nipv4 = \"10.8.8.0/29\"\n";
+    std::fs::write(lab.porthole().policy_path(), policy).expect("a policy");
+    let another_keeper = || {
+        let keeper = lab.porthole().keeper_pid();
+        signal(keeper, Signal::KILL);
+        wait_for("another keeper", PATIENCE, || {
+            (lab.porthole().keeper_pid() != keeper).then_some(())
+        });
+        lab.porthole().wait_ready();
+    };
+    another_keeper();
+    let same = lab.porthole().container("one");
+    assert_eq!(same["addresses"], one.json["addresses"]);
+    let two = lab.container("two", json!({}));
+    assert!(two.v4.to_string().starts_with("10.9.9."), "{}", two.v4);
+    for container in [&one, &two] {
+        assert!(call(container.pid, address).is_ok());
+    }
+    lab.remove(&two);
+    let admin = lab.porthole().admin();
+    let stop = admin.post("/api/v1/containers/one/stop", &json!({"timeout": 0}));
+    assert_eq!(stop.status, 200, "{stop}");
+    lab.is_clean();
+    another_keeper();
+    let answer = admin.post("/api/v1/containers/one/start", &json!({}));
+    assert_eq!(answer.status, 200, "{answer}");
+    let now = Container::of(answer.json());
+    assert!(now.v4.to_string().starts_with("10.8.8."), "{}", now.v4);
+    assert!(call(now.pid, address).is_ok());
+}
+
+#[test]
 fn a_bridge_of_somebody_elses_with_our_name_is_left_alone() {
     let lab = Lab::new("");
     let one = lab.container("one", json!({}));

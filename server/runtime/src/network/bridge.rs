@@ -67,6 +67,16 @@ impl Bridge {
         };
         let v6 = machine::speaks_ipv6();
         let mut lacking = Vec::new();
+        let range = match in_use(directory).filter(|used| *used != range) {
+            None => range,
+            Some(used) => {
+                lacking.push(format!(
+                    "Connected containers have addresses of {}/{}; others get some of {}/{} once those have been stopped and Porthole was started again.",
+                    used.0, used.1, range.0, range.1
+                ));
+                used
+            }
+        };
         if !v6 {
             lacking.push(
                 "This machine does not speak IPv6, so that containers do not either: start its kernel without ipv6.disable=1, and set net.ipv6.conf.all.disable_ipv6=0.".to_owned(),
@@ -224,7 +234,8 @@ impl Bridge {
         let directory = &self.directory;
         let v6 = self.pool.v6().is_some();
         let mut changed = Changed::read(directory);
-        let made = fs::write(directory.join(MADE), self.name())
+        let made = self
+            .write_made()
             .and_then(|()| changed.forward(directory, v6));
         made.map_err(|error| failed("letting the machine forward", &error))?;
         let mut netlink =
@@ -249,6 +260,16 @@ impl Bridge {
         let running = nft::start(nft, &text, &lock.0)
             .map_err(|error| failed("setting the packet filter", &error))?;
         Ok((index, running))
+    }
+
+    /// Writes down that it is there, and with which addresses.
+    fn write_made(&self) -> io::Result<()> {
+        if self.directory.join(MADE).exists() {
+            return Ok(());
+        }
+        let range = serde_json::to_vec(&self.pool.range())?;
+        fs::write(self.directory.join(USED), range)?;
+        fs::write(self.directory.join(MADE), self.name())
     }
 
     /// The bridge's number, after it was made where it was not there.
@@ -357,6 +378,18 @@ impl Bridge {
 
 /// Says that there is something to take away.
 const MADE: &str = "made";
+
+/// The range of addresses that it was made with.
+const USED: &str = "range.json";
+
+/// The range that attached containers have.
+fn in_use(directory: &Path) -> Option<Range> {
+    let attached = fs::read_dir(directory.join("ports")).ok()?.next().is_some();
+    let used = fs::read(directory.join(USED)).ok()?;
+    (attached && directory.join(MADE).exists())
+        .then(|| serde_json::from_slice(&used).ok())
+        .flatten()
+}
 
 fn name_of(mark: &str) -> String {
     format!("ph-{mark}")

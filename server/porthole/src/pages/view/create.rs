@@ -263,6 +263,28 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_no_bridge_it_is_said_who_can_change_that() {
+        let world = sample::world();
+        let who = sample::identity("ada", crate::access::Role::User);
+        let scene = Scene {
+            base: "",
+            who: &who,
+        };
+        let page = |world: &World| {
+            let typed = Typed::fresh(Some("host"));
+            let shell = Shell::outside("");
+            html(&CreatePage::new(world, scene, typed, Errors::new(), shell))
+        };
+        let without = page(&world);
+        assert!(without.contains("bridge = true") && !without.contains("name=\"publish\""));
+        let mut hello = world.keeper().hello.expect("said");
+        hello.policy.bridge = true;
+        world.keeper_came(hello);
+        let with = page(&world);
+        assert!(!with.contains("bridge = true") && with.contains("name=\"publish\""));
+    }
+
+    #[test]
     fn the_hosts_namespaces_are_offered_where_root_allows_them() {
         let world = sample::world();
         let who = sample::admin();
