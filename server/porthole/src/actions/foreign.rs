@@ -170,7 +170,7 @@ pub async fn logs(
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         );
         if of_engine && !identity.is_admin() {
-            refusal.message = format!("{}.", does_not_answer(container.engine.words())).into();
+            refusal.message = format!("{}.", does_not_answer(container.engine.words()));
         }
         refusal
     })
