@@ -12,6 +12,7 @@
 //!           leave: unplugged, the filter without it; the last one takes everything away
 //! ```
 
+mod attached;
 mod bridge;
 mod cover;
 mod links;
@@ -32,8 +33,9 @@ use std::path::Path;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 
-pub(crate) use self::bridge::Pending;
-pub use self::bridge::{Attached, Bridge, Prepared};
+pub use self::attached::Attached;
+pub(crate) use self::attached::Pending;
+pub use self::bridge::{Bridge, Prepared};
 pub(crate) use self::cover::{COVERS, attach as attach_covers};
 use self::netlink::Netlink;
 pub use self::registry::Attachment;
