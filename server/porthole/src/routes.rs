@@ -49,6 +49,7 @@ pub struct Routes {
     state: AppState,
     face: Face,
     prefix: String,
+    gathers: bool,
     router: Router<AppState>,
     table: Vec<Declared>,
 }
@@ -60,6 +61,7 @@ impl Routes {
             state,
             face: Face::Api,
             prefix: String::new(),
+            gathers: true,
             router: Router::new(),
             table: Vec::new(),
         }
@@ -126,6 +128,20 @@ impl Routes {
         self.add(Method::DELETE, path, permission, handler)
     }
 
+    /// A route for POST whose body is too long to be gathered: its handler reads it, and has to look
+    /// itself whether the rights are still there when it is at its end.
+    #[must_use]
+    pub fn post_stream<H, T>(mut self, path: &str, permission: Permission, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        self.gathers = false;
+        self = self.post(path, permission, handler);
+        self.gathers = true;
+        self
+    }
+
     fn add(
         mut self,
         method: Method,
@@ -139,6 +155,7 @@ impl Routes {
                 state: self.state.clone(),
                 permission,
                 face: self.face,
+                gathers: self.gathers,
             },
             guard,
         ));

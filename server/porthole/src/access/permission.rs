@@ -3,9 +3,14 @@
 //! A route names its object by a path parameter, `{container}` or `{session}`. The guard finds
 //! the object, checks the permission on it and hands that very object to the handler, which takes
 //! [`TheContainer`] or [`TheSession`] and looks nothing up again.
+//!
+//! A client may send the head of a change and hold its body back for as long as it likes, so both
+//! are done again once all of it is there: what was taken away meanwhile is not used any more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::StatusCode;
@@ -19,6 +24,7 @@ use porthole_protocol::session::Session;
 use super::identity::{Authenticated, Identity, Role};
 use crate::actions::sessions::may_look;
 use crate::api::attach;
+use crate::api::body::read;
 use crate::routes::Face;
 use crate::world::{AnyContainer, FindError};
 use crate::{AppState, Refusal, pages};
@@ -103,27 +109,40 @@ pub(crate) struct Guard {
     pub(crate) state: AppState,
     pub(crate) permission: Permission,
     pub(crate) face: Face,
+    /// Whether all of a change's body is there before its handler runs.
+    pub(crate) gathers: bool,
 }
+
+/// How long a client may take for the whole body of a change.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// The layer in front of every route.
 pub(crate) async fn guard(
     State(guard): State<Guard>,
     params: Result<RawPathParams, RawPathParamsRejection>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let identity = request
-        .extensions()
+    let (parts, body) = request.into_parts();
+    let identity = parts
+        .extensions
         .get::<Authenticated>()
         .and_then(|a| a.0.clone());
+    let identity = identity.as_deref();
     let checked = match &params {
-        Ok(params) => guard.check(identity.as_deref(), params),
+        Ok(params) => match guard.check(identity, params) {
+            Ok(_) if guard.gathers && !parts.method.is_safe() => {
+                guard.hear_out(identity, params, body).await
+            }
+            checked => checked.map(|objects| (objects, body)),
+        },
         Err(_) => Err(Refusal::malformed(
             "This address holds bytes that are no UTF-8, so it names nothing.",
         )),
     };
     match checked {
-        Ok(objects) => {
+        Ok((objects, body)) => {
+            let mut request = Request::from_parts(parts, body);
             if let Some(container) = objects.container {
                 request.extensions_mut().insert(TheAnyContainer(container));
             }
@@ -132,7 +151,7 @@ pub(crate) async fn guard(
             }
             next.run(request).await
         }
-        Err(refusal) => guard.refuse(identity.as_deref(), request, refusal).await,
+        Err(refusal) => guard.refuse(identity, parts, refusal).await,
     }
 }
 
@@ -201,6 +220,32 @@ impl Guard {
         Ok(objects)
     }
 
+    /// Waits for all of a body, and looks again at what may have changed since.
+    async fn hear_out(
+        &self,
+        identity: Option<&Identity>,
+        params: &RawPathParams,
+        body: Body,
+    ) -> Result<(Objects, Body), Refusal> {
+        let heard = tokio::time::timeout(BODY_TIME, read(body)).await;
+        let bytes = heard.map_err(|_| {
+            Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "too_slow",
+                "The body did not arrive within a minute. Send it again.",
+            )
+        })??;
+        if let Some(identity) = identity
+            && self.permission != Permission::Public
+            && !self.state.store.still(identity)?
+        {
+            return Err(Refusal::forbidden(
+                "You were signed out, or your role has changed, while the request was on its way.",
+            ));
+        }
+        Ok((self.check(identity, params)?, Body::from(bytes)))
+    }
+
     fn container(&self, params: &RawPathParams) -> Result<AnyContainer, Refusal> {
         let reference = parameter(params, "container")?;
         self.state
@@ -238,10 +283,9 @@ impl Guard {
     async fn refuse(
         &self,
         identity: Option<&Identity>,
-        request: Request,
+        mut parts: Parts,
         refusal: Refusal,
     ) -> Response {
-        let (mut parts, _) = request.into_parts();
         match self.face {
             Face::Page => {
                 pages::refused(&self.state, identity, &parts.uri, &parts.headers, refusal)

@@ -56,10 +56,9 @@ impl Standing {
     pub async fn lost(&self, store: &Store, identity: &Identity) {
         let mut changes = self.0.subscribe();
         loop {
-            match store.current(&identity.via) {
-                Ok(Some(account)) if account.role == identity.account.role => {}
-                Ok(None) if identity.via == Via::Local => {}
-                Ok(_) => return,
+            match store.still(identity) {
+                Ok(true) => {}
+                Ok(false) => return,
                 Err(error) => {
                     tracing::error!(%error, "whether somebody is still signed in cannot be read");
                     return;
@@ -82,5 +81,14 @@ impl Store {
             Via::Token(hash) => self.token(hash),
             Via::Local => Ok(None),
         }
+    }
+
+    /// Whether this identity is what it was when it was proved: neither signed out, nor removed, nor
+    /// of another role.
+    pub fn still(&self, identity: &Identity) -> Result<bool, StoreError> {
+        Ok(match self.current(&identity.via)? {
+            Some(account) => account.role == identity.account.role,
+            None => identity.via == Via::Local,
+        })
     }
 }

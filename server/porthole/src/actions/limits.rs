@@ -90,7 +90,9 @@ pub(super) fn change<'a>(
     let Some(owner) = state.store.account(container.owner.as_str())? else {
         return Ok(None);
     };
-    let now = &container.spec.limits;
+    // As it is now: the request may have seen it long ago.
+    let seen = state.world.container(&container.id);
+    let now = &seen.as_deref().unwrap_or(container).spec.limits;
     let then = Limits {
         memory: limits.memory.or(now.memory),
         swap: limits.swap.or(now.swap),

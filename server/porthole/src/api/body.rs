@@ -53,7 +53,8 @@ async fn json_bytes(request: Request) -> Result<Bytes, Refusal> {
     read(request.into_body()).await
 }
 
-async fn read(body: Body) -> Result<Bytes, Refusal> {
+/// The whole body, where it has no more than [`BODY_LIMIT`].
+pub(crate) async fn read(body: Body) -> Result<Bytes, Refusal> {
     axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|_| {
         Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,

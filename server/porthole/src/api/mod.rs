@@ -44,7 +44,7 @@ pub fn routes(routes: Routes) -> Routes {
 fn observed_routes(routes: Routes) -> Routes {
     routes
         .get("/images", See, images::list)
-        .post("/images", Administer, images::import)
+        .post_stream("/images", Administer, images::import)
         .post("/images/prune", Administer, images::prune)
         .get("/images/{image}", See, images::one)
         .delete("/images/{image}", Administer, images::remove)
