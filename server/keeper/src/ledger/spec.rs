@@ -118,6 +118,11 @@ impl Ledger {
             );
             return Err(above("limits.memory", ceiling));
         }
+        // The same again beyond the memory, as docker allows by itself; a disk is no way around it.
+        if limits.swap.is_some_and(|swap| swap > most.memory) {
+            let ceiling = format!("{} MiB of swap ({} bytes)", most.memory >> 20, most.memory);
+            return Err(above("limits.swap", ceiling));
+        }
         if limits.cpus.is_some_and(|cpus| cpus > most.cpus) {
             return Err(above("limits.cpus", format!("{} cores", most.cpus)));
         }

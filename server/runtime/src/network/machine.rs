@@ -10,6 +10,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::ruleset::OnlyOurs;
+
 const V4: &str = "/proc/sys/net/ipv4/ip_forward";
 const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 const V6_INTERFACES: &str = "/proc/sys/net/ipv6/conf";
@@ -37,9 +39,13 @@ impl Changed {
             .unwrap_or_default()
     }
 
-    /// Whether the machine did not forward IPv4 before.
-    pub(super) fn forwarded_nothing(&self) -> bool {
-        self.0.iter().any(|(path, _)| path == V4)
+    /// Which families the machine did not forward before.
+    pub(super) fn forwarded_nothing(&self) -> OnlyOurs {
+        let changed = |file| self.0.iter().any(|(path, _)| path == file);
+        OnlyOurs {
+            v4: changed(V4),
+            v6: changed(V6),
+        }
     }
 
     /// Lets the machine forward; what that changes is on disk before it is done.
@@ -160,6 +166,21 @@ mod tests {
         changed.restore(directory.path()).expect("set back");
         assert_eq!(fs::read_to_string(ours).expect("a file"), "0");
         assert_eq!(fs::read_to_string(theirs).expect("a file"), "0\n");
+    }
+
+    #[test]
+    fn each_family_is_remembered_by_itself() {
+        let changed = |paths: &[&str]| {
+            let all = paths
+                .iter()
+                .map(|path| ((*path).to_owned(), "0".to_owned()));
+            Changed(all.collect()).forwarded_nothing()
+        };
+        let families = |v4, v6| OnlyOurs { v4, v6 };
+        assert_eq!(changed(&[]), families(false, false));
+        assert_eq!(changed(&[V4]), families(true, false));
+        assert_eq!(changed(&[V6]), families(false, true), "as where Docker is");
+        assert_eq!(changed(&[V4, V6]), families(true, true));
     }
 
     #[test]

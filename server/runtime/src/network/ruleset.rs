@@ -32,8 +32,16 @@ pub(super) struct Ruleset<'a> {
     pub(super) attached: &'a [Attachment],
     /// Name servers that are this machine itself.
     pub(super) resolvers: &'a [IpAddr],
-    /// The machine forwarded nothing before Porthole came, and goes on doing so for all others.
-    pub(super) only_ours: bool,
+    /// What the machine did not forward before Porthole came, and goes on not forwarding for all others.
+    pub(super) only_ours: OnlyOurs,
+}
+
+/// The families of which only containers' packets are forwarded. Each is switched by itself: where
+/// Docker is, a machine often forwards IPv4 and no IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OnlyOurs {
+    pub(super) v4: bool,
+    pub(super) v6: bool,
 }
 
 /// Removes the table, whether it is there or not.
@@ -187,10 +195,11 @@ impl Ruleset<'_> {
   type filter hook forward priority filter; policy accept
 "
         )?;
-        if self.only_ours {
+        let OnlyOurs { v4, v6 } = self.only_ours;
+        for (family, _) in [("ipv4", v4), ("ipv6", v6)].iter().filter(|(_, on)| *on) {
             writeln!(
                 text,
-                "  iifname != \"{bridge}\" oifname != \"{bridge}\" drop comment \"as before Porthole came\""
+                "  meta nfproto {family} iifname != \"{bridge}\" oifname != \"{bridge}\" drop comment \"as before Porthole came\""
             )?;
         }
         write!(
@@ -339,7 +348,13 @@ mod tests {
         .expect("an attachment")
     }
 
-    fn text(attached: &[Attachment], v6: bool, only_ours: bool) -> String {
+    const BOTH: OnlyOurs = OnlyOurs { v4: true, v6: true };
+    const NEITHER: OnlyOurs = OnlyOurs {
+        v4: false,
+        v6: false,
+    };
+
+    fn text(attached: &[Attachment], v6: bool, only_ours: OnlyOurs) -> String {
         let range = parse_range("10.88.0.0/16").expect("a range");
         let pool = Pool::new(range, 1, v6);
         Ruleset {
@@ -360,7 +375,7 @@ mod tests {
             attachment(3, "bob", "[]"),
             attachment(4, "ann", "[]"),
         ];
-        let text = text(&attached, true, false);
+        let text = text(&attached, true, NEITHER);
         for line in [
             "ip daddr { 10.88.0.2, 10.88.0.4 } accept comment \"to ann's\"",
             "ip daddr { 10.88.0.3 } accept comment \"to bob's\"",
@@ -375,9 +390,24 @@ mod tests {
 
     #[test]
     fn without_ipv6_nothing_speaks_of_its_addresses() {
-        let text = text(&[attachment(2, "ann", "[]")], false, true);
+        let text = text(&[attachment(2, "ann", "[]")], false, BOTH);
         assert!(!text.contains("fd70"), "{text}");
         assert!(text.contains("as before Porthole came"), "{text}");
+    }
+
+    #[test]
+    fn a_family_that_was_not_forwarded_is_not_for_others() {
+        let drops = |v4, v6| {
+            let text = text(&[attachment(2, "ann", "[]")], true, OnlyOurs { v4, v6 });
+            ["ipv4", "ipv6"].map(|family| {
+                text.contains(&format!("meta nfproto {family} iifname != \"ph-00000001\" oifname != \"ph-00000001\" drop"))
+            })
+        };
+        for v4 in [false, true] {
+            for v6 in [false, true] {
+                assert_eq!(drops(v4, v6), [v4, v6]);
+            }
+        }
     }
 
     #[test]
@@ -389,7 +419,7 @@ mod tests {
                {"host":"0.0.0.0","host_port":81,"container_port":81,"protocol":"udp"},
                {"host":"2001:db8::1","host_port":82,"container_port":82}]"#,
         )];
-        let text = text(&attached, true, false);
+        let text = text(&attached, true, NEITHER);
         let count = |line: &str| text.matches(line).count();
         assert_eq!(
             count("ip daddr 127.0.0.1 tcp dport 8080 dnat ip to 10.88.0.2:80"),

@@ -83,6 +83,11 @@ impl Staging {
             let out = self.path.join(format!("out-{number}"));
             fs::create_dir(&out).map_err(failed(&out))?;
             let from = self.inside.join(number.to_string());
+            // A link would be followed by whoever mounts it, to where the unpacker never was. Nobody
+            // changes it any more: its process has ended.
+            if !fs::symlink_metadata(&from).is_ok_and(|found| found.is_dir()) {
+                return Err(refusal::broken("a layer that is no directory"));
+            }
             fs::rename(&from, out.join(TREE)).map_err(failed(&from))?;
             let text = serde_json::to_vec(layer).map_err(|e| failed(&out)(e.into()))?;
             fs::write(out.join("layer.json"), text).map_err(failed(&out))?;
@@ -161,4 +166,48 @@ fn entries(directory: &Path) -> Result<Vec<(String, PathBuf)>, StepError> {
             )
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use porthole_protocol::image::{Format, Layer};
+
+    use super::super::Imported;
+    use super::*;
+
+    #[test]
+    fn a_layer_that_leads_elsewhere_is_not_stored() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let images = directory.path();
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().expect("one");
+        let layer: Layer = serde_json::from_value(serde_json::json!({
+            "digest": digest, "size": 1, "entries": 1,
+        }))
+        .expect("a layer");
+        let unpacked = Unpacked {
+            imported: Imported {
+                id: digest.clone(),
+                config: Default::default(),
+                layers: vec![layer.clone()],
+                created_at: None,
+                format: Format::Rootfs,
+                name: None,
+                devices_left_out: 0,
+            },
+            places: vec![Some(0)],
+        };
+        let publish = |make: &dyn Fn(&Path)| {
+            let key = "import-1".parse().expect("a key");
+            let staging = Staging::make(images, &key).expect("made");
+            make(&staging.inside().join("0"));
+            staging.publish(&unpacked).is_ok()
+        };
+        assert!(!publish(&|at| symlink("/etc", at).expect("a link")));
+        assert!(!publish(&|at| fs::write(at, "").expect("a file")));
+        assert!(!tree_of(images, &digest).exists());
+        assert!(publish(&|at| fs::create_dir(at).expect("made")), "control");
+        assert!(tree_of(images, &digest).is_dir());
+    }
 }

@@ -52,6 +52,7 @@ fn no_container_is_given_more_than_root_allows() {
     let mut world = World::new();
     for (limits, field, ceiling) in [
         (r#"{"memory":8589934593}"#, "limits.memory", "8192 MiB"),
+        (r#"{"swap":8589934593}"#, "limits.swap", "8192 MiB of swap"),
         (r#"{"cpus":4.5}"#, "limits.cpus", "4 cores"),
         (r#"{"pids":4097}"#, "limits.pids", "4096 processes"),
     ] {
