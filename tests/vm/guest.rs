@@ -10,6 +10,7 @@ mod machine;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::machine::Machine;
 
@@ -18,7 +19,7 @@ type Check = (&'static str, fn(&mut Machine));
 
 /// Made by `tests/vm/run` in the machine's own file system.
 const MARK: &str = "/etc/porthole-test-machine";
-/// There after the first part.
+/// There after the first part: when the machine was asked to end, in seconds since 1970.
 const STAGE: &str = "/var/lib/porthole-test-stage";
 
 fn main() -> ExitCode {
@@ -52,7 +53,9 @@ fn main() -> ExitCode {
         "test result: {}. {passed} passed; {failed} failed",
         if failed == 0 { "ok" } else { "FAILED" }
     );
-    std::fs::write(STAGE, "").expect("the stage is written down");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs().to_string();
+    std::fs::write(STAGE, now).expect("the stage is written down");
     let next = if first && failed == 0 {
         "reboot"
     } else {
