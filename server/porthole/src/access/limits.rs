@@ -65,7 +65,7 @@ impl Kind {
         }
     }
 
-    fn from_json(self, number: f64) -> Result<u64, Invalid> {
+    fn amount(self, number: f64) -> Result<u64, Invalid> {
         const WHY: Invalid = Invalid("a limit is a number, \"unlimited\", or null for the default");
         let scaled = if self == Self::Cpus {
             (number * 1000.0).round()
@@ -249,7 +249,7 @@ impl<'de> Deserialize<'de> for Change {
                             ));
                         }
                         Some(Written::Number(number)) => Some(Ceiling::Most(
-                            kind.from_json(number).map_err(A::Error::custom)?,
+                            kind.amount(number).map_err(A::Error::custom)?,
                         )),
                     };
                     change.0[kind as usize] = Some(ceiling);
