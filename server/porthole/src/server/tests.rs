@@ -234,6 +234,7 @@ impl Scene {
             .replace("{inode}", "1")
             .replace("{id}", "1")
             .replace("{token}", "1")
+            .replace("{image}", "nothing")
     }
 }
 
