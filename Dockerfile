@@ -1,12 +1,13 @@
-# Porthole in a container. NOT VERIFIED: it was written where no Docker engine could run it.
+# Porthole in a container, beside what runs on the machine:
 #
 #   docker build -t porthole .
-#   docker run --rm -it --privileged --pid=host --cgroupns=host --network=host \
+#   docker run --detach --name porthole --privileged --pid=host --cgroupns=host --network=host \
 #     -v porthole-state:/var/lib/porthole porthole
+#   docker exec porthole cat /run/porthole/setup-code
 #
-# It needs the host's PID namespace and cgroups, because that is what it shows and manages. The
+# It needs the host's PID namespace and control groups, because that is what it shows and manages. The
 # state is a volume, because an overlay cannot lie on the overlay of a container's own file system.
-# The image `host` is not available inside, for the same reason.
+# docs/OPERATING.md says what it cannot promise here.
 ARG NODE=node:20-bookworm-slim
 ARG RUST=rust:1.95-slim-bookworm
 ARG BASE=debian:bookworm-slim
@@ -35,9 +36,10 @@ RUN cargo build --locked --release -p porthole \
  && cargo build --locked --release -p porthole-keeper --target x86_64-unknown-linux-musl
 
 FROM ${BASE}
-RUN apt-get update && apt-get install --yes --no-install-recommends busybox-static \
- && rm -rf /var/lib/apt/lists/* \
- && useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin porthole
+RUN apt-get update && apt-get install --yes --no-install-recommends busybox-static nftables procps \
+ && rm -rf /var/lib/apt/lists/*
+COPY server/setup /usr/local/lib/porthole/setup
+RUN /usr/local/lib/porthole/setup account
 COPY --from=build /src/target/release/porthole /src/target/x86_64-unknown-linux-musl/release/porthole-keeper /usr/local/bin/
 VOLUME /var/lib/porthole
 ENTRYPOINT ["porthole"]
