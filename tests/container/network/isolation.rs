@@ -369,3 +369,40 @@ fn a_machine_that_was_no_router_does_not_become_one() {
         }
     }
 }
+
+#[test]
+fn a_machine_that_forwards_ipv4_alone_goes_on_so() {
+    let policy = "[network]\nbridge = true\n";
+    let lab = Lab::start(policy, "echo 1 > /proc/sys/net/ipv4/ip_forward");
+    let side = Network::new();
+    lab.machine.join("side0", &side, "in0");
+    lab.machine.run(
+        "ip address add 198.51.100.1/24 dev side0; ip address add 2001:db8:5::1/64 dev side0 nodad",
+    );
+    side.run(
+        "ip address add 198.51.100.2/24 dev in0; ip route add default via 198.51.100.1; \
+         ip address add 2001:db8:5::2/64 dev in0 nodad; ip route add default via 2001:db8:5::1",
+    );
+    lab.peer.run(
+        "ip route add 198.51.100.0/24 via 192.0.2.1; ip route add 2001:db8:5::/64 via 2001:db8::1",
+    );
+    let [v4, v6] = ["198.51.100.2:7000", "[2001:db8:5::2]:7000"];
+    for address in [v4, v6] {
+        greet(side.pid(), address);
+    }
+    let _one = lab.container("one", json!({}));
+    let forwards = lab
+        .machine
+        .run("cat /proc/sys/net/ipv6/conf/all/forwarding");
+    assert_eq!(forwards, "1\n", "for containers");
+    assert!(call(lab.peer.pid(), v4).is_ok(), "as before");
+    call(lab.peer.pid(), v6).expect_err("nor did it before");
+    let stopped = Stopped::keeper(lab.porthole());
+    lab.machine.run(&format!(
+        "nft insert rule inet {} forward accept",
+        table(&lab)
+    ));
+    assert!(call(lab.peer.pid(), v6).is_ok(), "control");
+    drop(stopped);
+    lab.machine.run("ip link delete side0");
+}

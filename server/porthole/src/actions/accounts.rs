@@ -500,6 +500,13 @@ pub async fn create_token(
             "A token lasts between a second and ten years, or until it is ended where nothing is said.",
         ));
     }
+    // A token that ends is no way to one that does not.
+    let left = state.store.ends_in(&identity.via)?;
+    let left = left.map(|left| Duration::from_millis(left.unsigned_abs()));
+    let life = match (life, left) {
+        (Some(life), Some(left)) => Some(life.min(left)),
+        (life, left) => life.or(left),
+    };
     let secret = Secret::new();
     let new = NewToken {
         account: identity.account.id,

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::Asked;
+use crate::access::Identity;
 use crate::store::audit::search::{Found, Wanted};
 use crate::{AppState, Refusal};
 
@@ -85,9 +86,11 @@ pub async fn list(
     Ok(Json(json!({"items": items, "next": next})))
 }
 
-/// Everything that is looked for as lines of JSON, the oldest first, as it is in the chain.
+/// Everything that is looked for as lines of JSON, the oldest first, as it is in the chain. Ends with
+/// the rights to it: a client that reads slowly reads for long.
 pub async fn export(
     State(state): State<AppState>,
+    identity: Identity,
     Asked(query): Asked<Query>,
 ) -> Result<Response, Refusal> {
     let first = Wanted {
@@ -96,9 +99,13 @@ pub async fn export(
         ..query.wanted()
     };
     let pieces = stream::unfold(Some(first), move |wanted| {
-        let state = state.clone();
+        let (state, identity) = (state.clone(), identity.clone());
         async move {
             let mut wanted = wanted?;
+            if !state.store.still(&identity).unwrap_or(false) {
+                let why = "the rights to the audit trail have ended";
+                return Some((Err(std::io::Error::other(why)), None));
+            }
             let found = match state.store.audit_entries(&wanted, MOST).await {
                 Ok(found) if found.is_empty() => return None,
                 Ok(found) => found,

@@ -467,3 +467,143 @@ async fn waiting_ends_after_an_hour() {
     let why = json_of(answer).await;
     assert_eq!(why["error"]["code"], "still_running", "{why}");
 }
+
+/// A body that begins to be waited for, and is held back until this is told.
+fn held_back(
+    body: &Value,
+) -> (
+    Body,
+    tokio::sync::oneshot::Receiver<()>,
+    tokio::sync::oneshot::Sender<()>,
+) {
+    let (waits, waited) = tokio::sync::oneshot::channel();
+    let (go, gone) = tokio::sync::oneshot::channel();
+    let text = body.to_string();
+    let body = Body::from_stream(futures_util::stream::once(async move {
+        let _ = waits.send(());
+        let _ = gone.await;
+        Ok::<_, std::io::Error>(text)
+    }));
+    (body, waited, go)
+}
+
+#[tokio::test]
+async fn a_change_whose_body_is_held_back_outlives_no_right() {
+    // The control: nothing is taken away meanwhile.
+    for (loses, status, role) in [(false, 200, Role::Admin), (true, 403, Role::User)] {
+        let scene = Scene::new().await;
+        scene.account("second", Role::Admin).await;
+        let mut request = scene.request(&Method::PATCH, "/api/v1/users/other", Who::Admin);
+        let (body, waited, go) = held_back(&json!({"role": "admin"}));
+        *request.body_mut() = body;
+        let (answer, ()) = tokio::join!(scene.send(request), async {
+            waited.await.expect("the body is waited for");
+            if loses {
+                scene.set_role("admin", Role::Viewer).await;
+            }
+            go.send(()).expect("somebody waits");
+        });
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(scene.stored("other").await.role, role);
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_body_is_held_back_is_measured_by_what_is_then() {
+    const ALL: u64 = 1 << 30;
+    let with = |id: &ContainerId, memory: u64| {
+        let mut container = container(id, "owner");
+        container.name = format!("c{}", &id.as_str()[..2]).parse().expect("a name");
+        container.spec.limits.memory = Some(memory);
+        Event::Container(Box::new(container))
+    };
+    // The control: what is asked for is what the container has all the time. No keeper is there.
+    for (gives, status) in [(false, 503), (true, 429)] {
+        let scene = Scene::new().await;
+        let limits = serde_json::from_value(json!({"memory": ALL})).expect("limits");
+        let change = AccountChange {
+            limits,
+            ..AccountChange::default()
+        };
+        scene.change("owner", change).await;
+        scene.state.world.apply(with(&scene.container, ALL));
+        let path = format!("/api/v1/containers/{}", scene.container);
+        let mut request = scene.request(&Method::PATCH, &path, Who::Owner);
+        let (body, waited, go) = held_back(&json!({"limits": {"memory": ALL}}));
+        *request.body_mut() = body;
+        let (answer, ()) = tokio::join!(scene.send(request), async {
+            waited.await.expect("the body is waited for");
+            if gives {
+                let other = ContainerId::from_bytes([9; 32]);
+                scene.state.world.apply(with(&scene.container, ALL / 16));
+                scene.state.world.apply(with(&other, ALL / 2));
+            }
+            go.send(()).expect("somebody waits");
+        });
+        assert_eq!(answer.status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_ends_makes_none_that_lasts_longer() {
+    let scene = Scene::new().await;
+    let account = scene.stored("owner").await.id;
+    let mint = |life: Option<Duration>, body: Value| {
+        let (secret, scene) = (Secret::new(), &scene);
+        async move {
+            let new = NewToken {
+                account,
+                name: "robot".into(),
+                hash: secret.hash(),
+                life,
+            };
+            let added = scene.state.store.add_token(new, Actor::server());
+            let mother = added.await.expect("made");
+            let mut request = scene.request(&Method::POST, "/api/v1/tokens", Who::Nobody);
+            let value = format!("Bearer {}", secret.reveal()).parse();
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, value.expect("a value"));
+            *request.body_mut() = Body::from(body.to_string());
+            let answer = scene.send(request).await;
+            assert_eq!(answer.status().as_u16(), 201);
+            let id = json_of(answer).await["id"].as_i64();
+            let tokens = scene.state.store.tokens(account).expect("read");
+            let made = tokens.into_iter().find(|token| Some(token.id) == id);
+            (mother.expires_at, made.expect("there").expires_at)
+        }
+    };
+    for body in [
+        json!({"name": "x"}),
+        json!({"name": "x", "expires_in": 9e6}),
+    ] {
+        let (mother, made) = mint(Some(Duration::from_secs(60)), body).await;
+        assert!(made.is_some() && made <= mother, "{made:?} {mother:?}");
+    }
+    // The controls.
+    let (mother, made) = mint(None, json!({"name": "x"})).await;
+    assert_eq!((mother, made), (None, None));
+    let (mother, made) = mint(
+        Some(Duration::from_secs(60)),
+        json!({"name": "x", "expires_in": 5}),
+    )
+    .await;
+    assert!(made.is_some() && made < mother);
+}
+
+#[tokio::test]
+async fn an_export_of_the_audit_trail_ends_with_the_rights_to_it() {
+    // The control: they stay.
+    for loses in [false, true] {
+        let scene = Scene::new().await;
+        scene.account("second", Role::Admin).await;
+        let request = scene.request(&Method::GET, "/api/v1/audit/export", Who::Admin);
+        let answer = scene.send(request).await;
+        assert_eq!(answer.status().as_u16(), 200);
+        if loses {
+            scene.set_role("admin", Role::Viewer).await;
+        }
+        let read = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+        let whole = read.is_ok_and(|bytes| bytes.ends_with(b"}\n"));
+        assert_eq!(whole, !loses);
+    }
+}
