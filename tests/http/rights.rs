@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use porthole_tests::instance::{PASSWORD, text};
-use porthole_tests::terminal::upgrade;
+use porthole_tests::terminal::{Attach, upgrade};
 use porthole_tests::{Events, Instance, PATIENCE, Terminal, wait_for};
 use serde_json::json;
 use tungstenite::Message;
@@ -74,11 +74,16 @@ fn who_was_an_administrator_does_not_come_back_into_the_hosts_namespaces() {
             .refused(403);
         assert_eq!(porthole.container(id)["state"], "running", "it goes on");
     }
-    let writes = |session: &str| Terminal::attach(&ann, session).flags.write;
-    assert!(!writes(&outside), "only watched");
+    let attach = |session: &str| Terminal::try_attach(&ann, session, &Attach::default());
+    let refused = |session: &str| attach(session).err() == Some(4403);
+    assert!(refused(&outside), "what it shows may be the host's");
     // What is on its way in may have been seen before it was there.
-    wait_for("the control", PATIENCE, || writes(&inside).then_some(()));
-    assert!(!writes(&session), "only watched");
+    wait_for("the control", PATIENCE, || {
+        attach(&inside)
+            .is_ok_and(|terminal| terminal.flags.write)
+            .then_some(())
+    });
+    assert!(refused(&session), "what it shows may be the host's");
     // What it came through may be gone: what it is in stays the host's.
     ann.delete(&format!("/api/v1/containers/{id}?force=true"))
         .ok();
