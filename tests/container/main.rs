@@ -5,6 +5,7 @@
 
 mod calls;
 mod confinement;
+mod dockerfile;
 mod endings;
 mod engines;
 mod escape;
