@@ -128,8 +128,6 @@ fn out_of_memory(machine: &mut Machine) {
 }
 
 fn devices(machine: &mut Machine) {
-    // As its own root on the machine's device, if it could be made: DevicePolicy= of the service
-    // holds for containers too, since their groups lie beside it only for systemd.
     let (answer, code) = machine.run(
         "long",
         &["sh", "-c", "mknod /disk b 254 0 2>&1 || echo refused"],
