@@ -5,6 +5,7 @@ import { showChosen } from "./pages-choose.ts";
 import "./pages-dialogs.ts";
 import { lightEqual } from "./pages-equal.ts";
 import "./pages-filter.ts";
+import { followImport } from "./pages-import.ts";
 import "./pages-keys.ts";
 import "./pages-live.ts";
 import { startLogs } from "./pages-logs.ts";
@@ -18,6 +19,7 @@ function afterChange(): void {
   lightEqual();
   showChosen();
   followWires();
+  followImport();
 }
 
 // The one-time code of the first start stands behind '#', which no server and no log sees. It is

@@ -1,9 +1,10 @@
 //! The form that makes a container.
 
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 
 use super::view::create::{CreatePage, Preview};
 use super::view::settings::usage;
@@ -14,13 +15,13 @@ use crate::Refusal;
 use crate::actions::{containers, limits};
 
 /// The image that is chosen for who has not chosen yet: the machine's own, if it can be used.
-fn proposed(visit: &Visit) -> Option<String> {
+fn proposed(visit: &Visit, asked: &Asked) -> Option<String> {
     let images = visit.state.world.images();
     let usable = images.iter().filter(|image| image.unavailable.is_none());
-    usable
-        .clone()
-        .find(|image| image.name.as_str() == "host")
-        .or_else(|| usable.into_iter().next())
+    let called = |name| usable.clone().find(|image| image.name.as_str() == name);
+    called(asked.image.as_str())
+        .or_else(|| called("host"))
+        .or_else(|| usable.clone().next())
         .map(|image| image.name.to_string())
 }
 
@@ -33,9 +34,18 @@ fn show(visit: &Visit, status: StatusCode, typed: Typed, errors: Errors) -> Resp
     page(status, &form)
 }
 
-/// `/containers/new`.
-pub(super) async fn form(visit: Visit) -> Response {
-    let typed = Typed::fresh(proposed(&visit).as_deref());
+/// What the address of the form says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    /// The image that is chosen already.
+    image: String,
+}
+
+/// `/containers/new`, `/containers/new?image=web:1`.
+pub(super) async fn form(visit: Visit, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Query(asked) = asked.unwrap_or_default();
+    let typed = Typed::fresh(proposed(&visit, &asked).as_deref());
     show(&visit, StatusCode::OK, typed, Errors::new())
 }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::view::container::{Tab, region, removed};
 use super::view::live::Region;
 use super::view::{
-    self, Scene, compare, containers, namespaces, process, processes, sessions, shell,
+    self, Scene, compare, containers, images, namespaces, process, processes, sessions, shell,
 };
 use crate::AppState;
 use crate::access::Identity;
@@ -171,6 +171,15 @@ fn concerns(world: &World, at: &str, changes: &[Change]) -> bool {
             _ => true,
         });
     }
+    if section == Some("images") {
+        return changes.iter().any(|change| match change {
+            Change::Image(_) | Change::ImageGone(_) | Change::Importing(_) => true,
+            Change::Container(_) | Change::ContainerGone(_) | Change::Keeper => true,
+            // How many containers there are stands above each page.
+            Change::Foreign(_) | Change::ForeignGone(_) => true,
+            _ => false,
+        });
+    }
     let shown = reference.and_then(|reference| world.find_any(reference).ok());
     changes.iter().any(|change| match change {
         Change::Container(_) | Change::ContainerGone(_) | Change::Keeper => true,
@@ -241,6 +250,8 @@ fn drawn(world: &World, host: &shell::Host, scene: Scene<'_>, at: &str) -> Regio
         (Some("processes"), None, _) => processes::region(world, scene, &listing(query)),
         (Some("processes"), Some(pid), None) => of_process(world, scene, pid, query),
         (Some("compare"), None, _) => compare::region(world, scene, query),
+        (Some("images"), None, _) => images::region(world, scene, &listing(query)),
+        (Some("images"), Some(part), None) => images::one::region(world, scene, part),
         (Some("sessions"), None, _) => sessions::region(world, scene, &listing(query)),
         _ => Region::default(),
     };

@@ -12,6 +12,7 @@ mod chosen;
 mod containers;
 mod create;
 mod entry;
+mod images;
 pub mod live;
 mod namespaces;
 mod pieces;
@@ -73,6 +74,7 @@ pub fn routes(routes: Routes) -> Routes {
         )
         .below("/containers/{container}", container_routes)
         .below("/sessions", session_routes)
+        .below("/images", image_routes)
         .below("/settings", settings_routes)
 }
 
@@ -109,6 +111,18 @@ fn session_routes(routes: Routes) -> Routes {
         .get("", See, sessions::list)
         .get("/{session}", LookIntoSession, sessions::show)
         .post("/{session}/end", ChangeSession, sessions::end)
+}
+
+fn image_routes(routes: Routes) -> Routes {
+    use Permission::{Administer, See};
+    routes
+        .get("", See, images::list)
+        .get("/prune", Administer, images::ask_prune)
+        .post("/prune", Administer, images::prune)
+        .get("/{image}", See, images::one)
+        .post("/{image}/tag", Administer, images::tag)
+        .get("/{image}/remove", Administer, images::ask_remove)
+        .post("/{image}/remove", Administer, images::remove)
 }
 
 fn settings_routes(routes: Routes) -> Routes {

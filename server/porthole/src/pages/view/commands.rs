@@ -6,6 +6,7 @@
 
 mod api;
 mod containers;
+mod images;
 mod kernel;
 mod namespaces;
 mod processes;
@@ -21,6 +22,7 @@ use crate::actions::sessions::may_look;
 use crate::world::World;
 
 pub use self::containers::create;
+pub use self::images::import as import_image;
 pub use self::kernel::{lsns, nsenter, nsenter_file, ps};
 
 /// A command: what it does, the command, and what has to be known of it.
@@ -87,6 +89,8 @@ impl Commands {
             (Some("processes"), None) => processes::of_list(&api, query),
             (Some("processes"), Some(pid)) => processes::of_one(&api, world, pid),
             (Some("compare"), _) => of_comparison(&api, query),
+            (Some("images"), None | Some("prune")) => images::of_list(&api, scene),
+            (Some("images"), Some(part)) => images::of_one(&api, world, scene, part),
             (Some("sessions"), _) => of_sessions(&api, query),
             (Some("settings"), _) => of_settings(&api, scene),
             _ => Vec::new(),

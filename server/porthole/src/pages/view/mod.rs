@@ -15,6 +15,7 @@ pub mod create;
 pub mod facts;
 pub mod fingerprint;
 pub mod gate;
+pub mod images;
 pub mod list;
 pub mod live;
 pub mod namespaces;
