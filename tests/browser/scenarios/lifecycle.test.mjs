@@ -131,8 +131,8 @@ test("several are chosen, by the keyboard too, and what fails is told for each",
   assert.match(await state("many-c"), /running/);
   for (const width of [1280, 390]) {
     await page.setViewportSize({ width, height: 800 });
-    await isFine(page);
     await page.screenshot({ path: results(`lifecycle-list-${width}`), fullPage: true });
+    await isFine(page);
   }
   await page.setViewportSize({ width: 1280, height: 800 });
   // The third can be paused, the others are.
