@@ -390,10 +390,16 @@ fn a_machine_that_forwards_ipv4_alone_goes_on_so() {
     for address in [v4, v6] {
         greet(side.pid(), address);
     }
+    // The control: this is what it would do.
+    let switch = "/proc/sys/net/ipv6/conf/all/forwarding";
+    lab.machine.run(&format!("echo 1 > {switch}"));
+    wait_for("the way through", PATIENCE, || {
+        call(lab.peer.pid(), v6).is_ok().then_some(())
+    });
+    lab.machine.run(&format!("echo 0 > {switch}"));
+    call(lab.peer.pid(), v6).expect_err("it is no router");
     let _one = lab.container("one", json!({}));
-    let forwards = lab
-        .machine
-        .run("cat /proc/sys/net/ipv6/conf/all/forwarding");
+    let forwards = lab.machine.run(&format!("cat {switch}"));
     assert_eq!(forwards, "1\n", "for containers");
     assert!(call(lab.peer.pid(), v4).is_ok(), "as before");
     call(lab.peer.pid(), v6).expect_err("nor did it before");
