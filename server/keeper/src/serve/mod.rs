@@ -113,7 +113,6 @@ const DIAL: u64 = 1;
 struct Supervisor<'a> {
     poll: Poll,
     signals: SignalFd,
-    setting: &'a Setting,
     kids: Vec<Kid<'a>>,
     /// Since when, and until when, they are being stopped.
     stopping: Option<u64>,
@@ -141,7 +140,6 @@ impl<'a> Supervisor<'a> {
         Ok(Self {
             poll,
             signals,
-            setting,
             kids: [Role::Keeper, Role::Server, Role::Engines]
                 .into_iter()
                 .filter(|role| *role != Role::Engines || setting.engines.account.is_some())
