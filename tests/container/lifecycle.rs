@@ -62,7 +62,12 @@ fn a_paused_container_stands_still_until_it_is_unpaused() {
     assert!(unified(&id, "cgroup.events").contains("frozen 1"));
     // Answered when everything stands still, the session's processes too.
     let of_session = format!("/proc/{}/root/m", pid(&session["host_pid"]));
-    let seen = || (counted(&container), fs::read_to_string(&of_session).expect("read"));
+    let seen = || {
+        (
+            counted(&container),
+            fs::read_to_string(&of_session).expect("read"),
+        )
+    };
     let before = seen();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(seen(), before);
@@ -97,7 +102,11 @@ fn a_paused_container_can_be_stopped_killed_and_removed() {
     let id = text(&stopped["id"]);
     act(&porthole, &id, "pause");
     let now = act(&porthole, &id, "stop");
-    assert_eq!((&now["state"], &now["exit_code"]), (&json!("exited"), &json!(7)), "{now}");
+    assert_eq!(
+        (&now["state"], &now["exit_code"]),
+        (&json!("exited"), &json!(7)),
+        "{now}"
+    );
     let killed = polite();
     let id = text(&killed["id"]);
     act(&porthole, &id, "pause");
@@ -146,7 +155,10 @@ fn a_container_that_fails_is_started_again_ever_later() {
     let gaps: Vec<_> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
     for (gap, least) in gaps.iter().zip([100, 200, 400, 800]) {
         // Beyond the wait a start takes its time; an event may be told a little late.
-        assert!(*gap + Duration::from_millis(60) > Duration::from_millis(least), "{gaps:?}");
+        assert!(
+            *gap + Duration::from_millis(60) > Duration::from_millis(least),
+            "{gaps:?}"
+        );
     }
     assert!(gaps[3] > gaps[0], "{gaps:?}");
     // Four times were asked for.
@@ -202,7 +214,10 @@ fn who_stops_it_ends_the_restarting() {
     porthole.wait_ready();
     std::thread::sleep(Duration::from_millis(500));
     let now = porthole.container(&id);
-    assert_eq!((&now["state"], &now["restarts"]), (&json!("exited"), &restarts));
+    assert_eq!(
+        (&now["state"], &now["restarts"]),
+        (&json!("exited"), &restarts)
+    );
 }
 
 #[test]
@@ -253,7 +268,10 @@ fn what_is_removed_at_its_end_leaves_nothing() {
         left
     };
     wait_for("nothing left", PATIENCE, || left().is_empty().then_some(()));
-    porthole.admin().get(&format!("/api/v1/containers/{id}")).refused(404);
+    porthole
+        .admin()
+        .get(&format!("/api/v1/containers/{id}"))
+        .refused(404);
     // Its name is free.
     porthole.create(&json!({"image": "busybox", "name": "brief", "command": ["true"]}));
 }
@@ -285,13 +303,17 @@ fn want_of_memory_is_told() {
     porthole.admin().patch(&path, &more).ok();
     act(&porthole, &id, "start");
     let well = porthole.wait_state(&id, "exited");
-    assert_eq!((&well["exit_code"], &well["oom_killed"]), (&json!(0), &json!(false)));
+    assert_eq!(
+        (&well["exit_code"], &well["oom_killed"]),
+        (&json!(0), &json!(false))
+    );
 }
 
 #[test]
 fn a_name_is_changed_while_it_runs_and_is_unique() {
     let porthole = Instance::start();
-    let one = porthole.create(&json!({"image": "busybox", "name": "one", "command": ["sleep", "1000"]}));
+    let one =
+        porthole.create(&json!({"image": "busybox", "name": "one", "command": ["sleep", "1000"]}));
     porthole.create(&json!({"image": "busybox", "name": "two", "command": ["sleep", "1000"]}));
     let id = text(&one["id"]);
     let mut events = Events::open(porthole.admin(), "/api/v1/events");
@@ -326,7 +348,9 @@ fn limits_change_while_it_runs() {
     let path = format!("/api/v1/containers/{id}");
     let file = |names: &[&str]| {
         let groups = host::cgroups(&id);
-        let paths = groups.iter().flat_map(|g| names.iter().map(move |n| g.join(n)));
+        let paths = groups
+            .iter()
+            .flat_map(|g| names.iter().map(move |n| g.join(n)));
         let mut texts = paths.filter_map(|path| fs::read_to_string(path).ok());
         texts.next().expect("a file").trim().to_owned()
     };
@@ -336,7 +360,8 @@ fn limits_change_while_it_runs() {
         porthole.exec(&container, &["perl", "-e", &script])
     };
     assert_eq!(take(100).stdout, "fits", "the control: there is room");
-    let less = json!({"limits": {"memory": 64 << 20, "pids": 20, "cpus": 0.5}, "restart": "always"});
+    let less =
+        json!({"limits": {"memory": 64 << 20, "pids": 20, "cpus": 0.5}, "restart": "always"});
     let now = porthole.admin().patch(&path, &less).ok();
     assert_eq!(now["limits"]["memory"], 64 << 20, "{now}");
     assert_eq!(now["restart"], "always", "{now}");
@@ -362,15 +387,24 @@ fn limits_change_while_it_runs() {
     let too_little = json!({"limits": {"memory": 32 << 20, "pids": 30}});
     let error = porthole.admin().patch(&path, &too_little).refused(422);
     assert_eq!(error["field"], "limits.memory", "{error}");
-    assert!(text(&error["message"]).contains("MiB of memory now"), "{error}");
+    assert!(
+        text(&error["message"]).contains("MiB of memory now"),
+        "{error}"
+    );
     assert_eq!(file(&memory), (256 << 20).to_string());
     assert_eq!(file(&["pids.max"]), "20", "all or nothing");
-    hog = porthole.admin().get(&format!("/api/v1/sessions/{}", text(&hog["id"]))).ok();
+    hog = porthole
+        .admin()
+        .get(&format!("/api/v1/sessions/{}", text(&hog["id"])))
+        .ok();
     assert_eq!(hog["state"], "running", "{hog}");
     // Above what may be given it is refused too.
     let too_much = json!({"limits": {"memory": 1_u64 << 49}});
     porthole.admin().patch(&path, &too_much).refused(422);
-    porthole.admin().patch(&path, &json!({"image": "busybox"})).refused(422);
+    porthole
+        .admin()
+        .patch(&path, &json!({"image": "busybox"}))
+        .refused(422);
 }
 
 #[test]
@@ -393,10 +427,16 @@ fn what_it_uses_is_told_as_the_kernel_counts_it() {
     let used = stats["memory"]["used"].as_u64().expect("a number");
     let peak = stats["memory"]["peak"].as_u64().expect("a number");
     assert!(used > 0 && peak >= used, "{stats}");
-    assert_eq!((&stats["pids"]["count"], &stats["pids"]["limit"]), (&json!(2), &json!(17)));
+    assert_eq!(
+        (&stats["pids"]["count"], &stats["pids"]["limit"]),
+        (&json!(2), &json!(17))
+    );
     // Followed, until it ends.
     let mut events = Events::open(
-        &porthole.admin().clone().with_header("accept", "text/event-stream"),
+        &porthole
+            .admin()
+            .clone()
+            .with_header("accept", "text/event-stream"),
         &path,
     );
     for _ in 0..2 {

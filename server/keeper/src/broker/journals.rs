@@ -67,7 +67,7 @@ impl Broker {
     /// server need be there.
     pub(super) fn open_journal(&self, id: &ContainerId) -> Result<[OwnedFd; 2], Failure> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let files = openat(CWD, &self.ground.places.server(), flags, Mode::empty())
+        let files = openat(CWD, self.ground.places.server(), flags, Mode::empty())
             .map_err(std::io::Error::from)
             .and_then(|root| {
                 let directory = Path::new("journals").join(id.as_str());

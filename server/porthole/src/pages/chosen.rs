@@ -12,11 +12,11 @@ use super::view::gate::Toast;
 use super::view::typed::Typed;
 use super::view::words::{sentence, visible};
 use super::{Visit, page, view};
+use crate::Refusal;
 use crate::access::TheContainer;
 use crate::actions::containers;
 use crate::actions::foreign::{self as actions, Deed};
 use crate::world::AnyContainer;
-use crate::Refusal;
 
 /// So many can be chosen; as many as a list can show.
 const MOST: usize = 5000;
@@ -205,7 +205,10 @@ pub(super) async fn change(
     match containers::change(&visit.state, &visit.who, &container, change).await {
         Err(refusal) => visit.refuse(refusal),
         Ok(now) => {
-            let to = format!("/containers/{}", view::reference(&visit.state.world, &AnyContainer::Own(now)));
+            let to = format!(
+                "/containers/{}",
+                view::reference(&visit.state.world, &AnyContainer::Own(now))
+            );
             // Its address may be another.
             if visit.by_htmx() {
                 let to = format!("{}{to}", visit.state.settings.base_path);

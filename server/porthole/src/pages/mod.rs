@@ -7,8 +7,8 @@
 //! htmx is answered with nothing (the change itself arrives by the live stream) or with a notice;
 //! one sent by a browser without scripts, with another page.
 
-mod commands;
 mod chosen;
+mod commands;
 mod containers;
 mod create;
 mod entry;
@@ -158,11 +158,13 @@ fn by_htmx(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a page asks for its stream of changes: what it gets instead is shown to nobody.
-fn for_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/event-stream"))
+/// htmx accepts such a stream in answer to every form, so that the address has to say it too.
+fn for_stream(uri: &Uri, headers: &HeaderMap) -> bool {
+    uri.path().ends_with("/events")
+        && headers
+            .get(header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok())
+            .is_some_and(|accept| accept.contains("text/event-stream"))
 }
 
 /// The page that says why something was refused. Called for every page route whose permission was
@@ -176,12 +178,13 @@ pub fn refused(
     refusal: Refusal,
 ) -> Response {
     let base = &state.settings.base_path;
-    if refusal.status == StatusCode::UNAUTHORIZED && identity.is_none() && !for_stream(headers) {
+    if refusal.status == StatusCode::UNAUTHORIZED && identity.is_none() && !for_stream(uri, headers)
+    {
         return sign_in_first(state, uri, headers);
     }
     let retry_after = refusal.retry_after;
     let status = refusal.status;
-    if for_stream(headers) {
+    if for_stream(uri, headers) {
         // The page says by itself that its stream is down.
         return status.into_response();
     }

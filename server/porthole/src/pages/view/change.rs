@@ -11,7 +11,10 @@ use crate::world::AnyContainer;
 pub(super) const POLICIES: [(&str, &str); 4] = [
     ("no", "it stays as it is"),
     ("on-failure", "start it again when it fails"),
-    ("unless-stopped", "start it again, unless somebody stopped it"),
+    (
+        "unless-stopped",
+        "start it again, unless somebody stopped it",
+    ),
     ("always", "start it again, after the machine's restart too"),
 ];
 
