@@ -67,6 +67,12 @@ scenario("nothing was imported yet, and the page says what to do", async (t) => 
   await page.getByRole("heading", { name: "No image was imported yet" }).waitFor();
   await row(page, "busybox").getByText("Porthole's own").waitFor();
   assert.equal(await row(page, "busybox").getByRole("link", { name: /^Remove/ }).count(), 0);
+  for (const [width, theme] of [[1280, "dark"], [1280, "light"], [390, "dark"], [390, "light"]]) {
+    await page.emulateMedia({ colorScheme: theme });
+    await page.setViewportSize({ width, height: 800 });
+    await page.screenshot({ path: new URL(`../results/images-first-${theme}-${width}.png`, import.meta.url).pathname, fullPage: true });
+    assert.deepEqual(await new AxeBuilder(page).violations(), [], `${theme} ${width}`);
+  }
   await page.getByRole("button", { name: "Import" }).click();
   await page.getByText("Choose the file that is to become an image.").waitFor();
   assert.deepEqual(window.errors, []);
@@ -234,8 +240,10 @@ scenario("every page at a desk's and a phone's width, in both themes", { timeout
 scenario("without scripts what nothing uses is shown, removed, and the rest says how to import", async (t) => {
   const page = await signIn(await open(t, { javaScriptEnabled: false }), porthole);
   await list(page);
-  await page.getByText("Importing from this page needs scripts").waitFor();
-  await page.getByText(/-T archive.tar/).waitFor();
+  const without = page.locator("noscript .notice");
+  await without.waitFor();
+  assert.match(await without.textContent(), /needs scripts.*-T archive\.tar/);
+  assert.ok(!(await page.locator("#import").isVisible()), "what would not work is not offered");
   await page.getByRole("link", { name: "Remove what nothing uses…" }).click();
   await page.getByText(/Removing them frees/).first().waitFor();
   await page.getByRole("button", { name: "Remove those without a name" }).click();
