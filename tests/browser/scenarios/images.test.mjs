@@ -68,7 +68,7 @@ scenario("nothing was imported yet, and the page says what to do", async (t) => 
   await row(page, "busybox").getByText("Porthole's own").waitFor();
   assert.equal(await row(page, "busybox").getByRole("link", { name: /^Remove/ }).count(), 0);
   for (const [width, theme] of [[1280, "dark"], [1280, "light"], [390, "dark"], [390, "light"]]) {
-    await page.emulateMedia({ colorScheme: theme });
+    await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
     await page.setViewportSize({ width, height: 800 });
     await page.screenshot({ path: new URL(`../results/images-first-${theme}-${width}.png`, import.meta.url).pathname, fullPage: true });
     assert.deepEqual(await new AxeBuilder(page).violations(), [], `${theme} ${width}`);

@@ -330,6 +330,7 @@ fn pages() -> Vec<(String, String)> {
         message: "There is no container \"web2\".".to_owned(),
     };
     pages.push(("refused".to_owned(), html(&refused)));
+    pages.extend(super::images::tests::pages(scene));
     pages.extend(super::namespaces::tests::pages());
     pages
 }
@@ -383,6 +384,7 @@ fn every_address_begins_with_the_base_path() {
     of_container(&mut pages, &world, scene);
     of_processes(&mut pages, scene);
     of_settings(&mut pages, &world, scene);
+    pages.extend(super::images::tests::pages(scene));
     pages.push((
         "containers".to_owned(),
         containers(&world, scene, &Listing::default()),

@@ -2,6 +2,8 @@
 
 pub mod one;
 pub mod prune;
+#[cfg(test)]
+pub(super) mod tests;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
