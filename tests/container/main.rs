@@ -9,6 +9,7 @@ mod dockerfile;
 mod endings;
 mod engines;
 mod escape;
+mod faults;
 mod foreign;
 mod host;
 mod images;

@@ -187,7 +187,13 @@ impl Broker {
         }
         match (work, report) {
             (Work::Make(config), Ok(())) => self.ledger.made(&config.id),
-            (Work::Make(config), Err(failure)) => self.ledger.not_made(&config.id, failure),
+            (Work::Make(config), Err(failure)) => {
+                // A worker that was killed has not cleared up.
+                if self.container_directory(&config.id).exists() {
+                    self.work(Work::Unmake(config.id.clone()));
+                }
+                self.ledger.not_made(&config.id, failure)
+            }
             (Work::Unmake(id), report) => self.ledger.removed(id, report),
             (Work::Configure(config, _), report) => {
                 let effects = self.ledger.changed(&config.id, report, Self::now());

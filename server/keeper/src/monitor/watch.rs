@@ -312,8 +312,9 @@ impl<'a> Watch<'a> {
                 }
                 if let Err(failure) = self.watched.group.kill() {
                     log!("monitor", "{:?}: {failure}", self.watched.target);
-                    let _ = signals::send(&self.watched.pidfd, 9);
                 }
+                // Somebody may have moved it out of its group, or removed that.
+                let _ = signals::send(&self.watched.pidfd, 9);
             }
             ToMonitor::Release => {
                 if self.exit.is_some() {
