@@ -15,16 +15,16 @@ fn ports_lead_from_loopback_into_a_container_and_nobody_else_there() {
     greet(one.pid, &one.at(7000)[0]);
     let machine = lab.machine.pid();
     let gateway = ip(&text(&one.json["gateway"][0]));
-    assert_eq!(call(machine, "127.0.0.1:8080").expect("an answer"), gateway);
-    assert_eq!(send(machine, "127.0.0.1:8081").expect("an answer"), gateway);
+    assert_eq!(call(machine, "127.0.0.2:8080").expect("an answer"), gateway);
+    assert_eq!(send(machine, "127.0.0.2:8081").expect("an answer"), gateway);
     for address in addresses(MACHINE, 8080) {
         call(lab.peer.pid(), &address).expect_err("loopback is the machine's alone");
     }
-    assert_eq!(one.json["ports"][0]["host"], "127.0.0.1", "{}", one.json);
+    assert_eq!(one.json["ports"][0]["host"], "127.0.0.2", "{}", one.json);
     // Other containers do not get in that way.
     let ann = lab.porthole().account("ann", "user");
     let other = lab.container_of(&ann, "other", json!({}));
-    call(other.pid, "127.0.0.1:8080").expect_err("its own loopback");
+    call(other.pid, "127.0.0.2:8080").expect_err("its own loopback");
     for address in addresses(MACHINE, 8080) {
         call(other.pid, &address).expect_err("the machine's");
     }
@@ -59,7 +59,7 @@ fn a_port_that_somebody_has_is_told_at_the_start() {
     let machine = lab.machine.pid();
     let bind = move |port: u16| {
         let bound = within(machine, move || {
-            std::net::TcpListener::bind(("127.0.0.1", port))
+            std::net::TcpListener::bind(("127.0.0.2", port))
         });
         bound.join().expect("it ran")
     };
@@ -95,7 +95,7 @@ fn a_port_that_somebody_has_is_told_at_the_start() {
     assert_eq!(answer.status, 200, "{answer}");
     let two = Container::of(answer.json());
     greet(two.pid, &two.at(80)[0]);
-    assert!(call(machine, "127.0.0.1:8080").is_ok());
+    assert!(call(machine, "127.0.0.2:8080").is_ok());
     assert_eq!(started("one").status, 409);
 }
 
@@ -103,7 +103,12 @@ fn a_port_that_somebody_has_is_told_at_the_start() {
 fn where_ports_are_published_is_roots_to_say() {
     let lab = Lab::new("");
     let admin = lab.porthole().admin();
-    for (host, port) in [("0.0.0.0", 8080), ("192.0.2.1", 8080), ("127.0.0.1", 80)] {
+    for (host, port) in [
+        ("0.0.0.0", 8080),
+        ("192.0.2.1", 8080),
+        ("127.0.0.2", 80),
+        ("127.0.0.1", 8080),
+    ] {
         let publish = json!([{"host": host, "host_port": port, "container_port": 80}]);
         let answer = admin.post(
             "/api/v1/containers",

@@ -1,6 +1,8 @@
 //! What containers are connected to: what is asked for becomes what is in force, and each that is
 //! on the bridge has a number in its pool, which it keeps until it is removed.
 
+use std::net::Ipv4Addr;
+
 use porthole_protocol::container::{
     ContainerNetwork, ContainerSpec, NamespaceChoice, NetworkChoice, Publish,
 };
@@ -84,6 +86,8 @@ impl Network {
         for port in ports {
             let why = if !port.host.is_loopback() {
                 "on an address that others reach"
+            } else if port.host == Ipv4Addr::LOCALHOST {
+                "where browsers have Porthole's cookies, which know no ports (127.0.0.2 is as near)"
             } else if port.host_port.get() < FIRST_FREE_PORT {
                 "below 1024"
             } else {

@@ -99,10 +99,15 @@ pub struct Publish {
 }
 
 const fn loopback() -> IpAddr {
-    IpAddr::V4(Ipv4Addr::LOCALHOST)
+    Publish::LOOPBACK
 }
 
 impl Publish {
+    /// Where a port is published that names no address: the machine's loopback, but not 127.0.0.1.
+    /// Cookies know no ports (RFC 6265, 8.5), so that whoever answers there is sent those of a
+    /// Porthole that is used at that address.
+    pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
     /// How many ports one container may publish.
     pub const MOST: usize = 32;
 
@@ -116,7 +121,7 @@ impl Publish {
             .any(|one| matches!(one.host, IpAddr::V6(host) if host.is_loopback()))
         {
             return Err(Invalid(
-                "the kernel leads nothing on from ::1; publish on 127.0.0.1",
+                "the kernel leads nothing on from ::1; publish on 127.0.0.2",
             ));
         }
         if all.iter().any(|one| one.host.is_multicast()) {
@@ -137,7 +142,7 @@ impl Publish {
 }
 
 impl fmt::Display for Publish {
-    /// As people write it: `127.0.0.1:8080 → 80/tcp`.
+    /// As people write it: `127.0.0.2:8080 → 80/tcp`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = std::net::SocketAddr::new(self.host, self.host_port.get());
         write!(
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn a_port_is_published_on_loopback_unless_told_otherwise() {
         let port = publish(r#"{"host_port":8080,"container_port":80}"#);
-        assert_eq!(port.to_string(), "127.0.0.1:8080 → 80/tcp");
+        assert_eq!(port.to_string(), "127.0.0.2:8080 → 80/tcp");
         let port = publish(r#"{"host":"::","host_port":53,"container_port":53,"protocol":"udp"}"#);
         assert_eq!(port.to_string(), "[::]:53 → 53/udp");
         for bad in [

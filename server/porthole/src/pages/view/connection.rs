@@ -38,7 +38,7 @@ fn parse_port(line: &str) -> Option<Publish> {
     let (host, container_port) = line.rsplit_once(':')?;
     let (host, host_port) = match host.parse::<SocketAddr>() {
         Ok(at) => (at.ip(), at.port()),
-        Err(_) => (IpAddr::from([127, 0, 0, 1]), host.parse().ok()?),
+        Err(_) => (Publish::LOOPBACK, host.parse().ok()?),
     };
     Some(Publish {
         host,
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                "127.0.0.1:8080 → 80/tcp",
+                "127.0.0.2:8080 → 80/tcp",
                 "127.0.0.1:53 → 5353/udp",
                 "[::]:443 → 8443/tcp"
             ]
