@@ -13,7 +13,7 @@ use porthole_runtime::Cgroups;
 use porthole_sys::packet::Packet;
 
 use super::{Broker, Link, MESSAGES_AT_ONCE, Source, identity};
-use crate::ledger::{Config, Joining, Starter, Ticket};
+use crate::ledger::{Config, Effect, Joining, Starter, Ticket};
 use crate::log::log;
 use crate::monitor::{self, Assignment, io_failure};
 use crate::poll::READ;
@@ -301,6 +301,12 @@ impl Broker {
         let failure = store::read(&directory.join("failure.json")).ok().flatten();
         let effects = self.ledger.monitor_gone(target, exit, failure, Self::now());
         self.perform(effects);
+        // Its keeper went while it was being opened, and so did it.
+        if let Target::Session(id) = target
+            && self.ledger.container_of(id).is_none()
+        {
+            self.perform(vec![Effect::Forget(id.clone())]);
+        }
     }
 
     /// Kills a session in another engine's container, whose monitor has written down where it is.
