@@ -16,9 +16,7 @@ fn what_happens_is_told_as_it_happens() {
     let limit = Duration::from_secs(10);
     // Other containers of the machine are told too.
     events.next(limit, |event| {
-        event.name == "container"
-            && event.data.contains(&id)
-            && event.data.contains("\"running\"")
+        event.name == "container" && event.data.contains(&id) && event.data.contains("\"running\"")
     });
     let session = porthole.session(&container, &json!({"command": ["sleep", "1000"]}));
     events.next(limit, |event| {

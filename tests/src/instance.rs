@@ -232,7 +232,9 @@ impl Instance {
         let ask = || {
             let mut socket = UnixStream::connect(self.run().join("porthole.sock"))?;
             socket.set_read_timeout(Some(PATIENCE))?;
-            socket.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+            socket.write_all(
+                b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+            )?;
             let mut answer = String::new();
             socket.read_to_string(&mut answer)?;
             std::io::Result::Ok(answer)

@@ -109,11 +109,8 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "porthole", &mut out);
             Ok(())
         }
-        Command::Manual { directory } => {
-            clap_mangen::generate_to(Cli::command(), &directory).map_err(|error| {
-                anyhow::anyhow!("writing into {}: {error}", directory.display())
-            })
-        }
+        Command::Manual { directory } => clap_mangen::generate_to(Cli::command(), &directory)
+            .map_err(|error| anyhow::anyhow!("writing into {}: {error}", directory.display())),
         Command::Audit {
             command:
                 Audit::Verify {

@@ -152,7 +152,9 @@ async fn who_is_not_signed_in_is_sent_to_where_one_does() {
         role: crate::access::Role::Admin,
         password,
     };
-    let made = state.store.create_first_account(new, crate::store::Actor::server());
+    let made = state
+        .store
+        .create_first_account(new, crate::store::Actor::server());
     made.await.expect("made");
     let later = answer(&state, stranger(), from_network("/containers?q=a")).await;
     assert_eq!(

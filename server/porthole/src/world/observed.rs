@@ -125,7 +125,10 @@ impl World {
         // Where a network has no number here nothing is heard of its wires; but whoever changes them
         // is mostly a program in it that then ends.
         let unheard = |process: &Arc<Process>| {
-            let network = process.namespaces.net.and_then(|net| state.namespaces.get(&net));
+            let network = process
+                .namespaces
+                .net
+                .and_then(|net| state.namespaces.get(&net));
             network.is_some_and(|network| !network.initial && network.netnsid.is_none())
         };
         if rewired || gone.iter().any(unheard) {

@@ -72,7 +72,12 @@ fn link(visit: &Visit, found: &Found) -> Option<String> {
     container.map(|container| format!("/containers/{}", container.id))
 }
 
-async fn show(visit: &Visit, status: StatusCode, listing: Listing, verdict: Option<Verdict>) -> Response {
+async fn show(
+    visit: &Visit,
+    status: StatusCode,
+    listing: Listing,
+    verdict: Option<Verdict>,
+) -> Response {
     let (wanted, error) = match wanted(&listing) {
         Ok(wanted) => (wanted, String::new()),
         Err(refusal) => (Wanted::default(), refusal.message),

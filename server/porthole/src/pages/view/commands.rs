@@ -209,7 +209,11 @@ fn of_settings(api: &Api<'_>, scene: Scene<'_>) -> Vec<Equal> {
             ),
             equal(
                 "Set limits",
-                &api.with("PATCH", "/users/$NAME", "'{\"limits\": {\"containers\": 3}}'"),
+                &api.with(
+                    "PATCH",
+                    "/users/$NAME",
+                    "'{\"limits\": {\"containers\": 3}}'",
+                ),
             ),
             noted(
                 "Delete an account",
