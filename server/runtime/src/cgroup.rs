@@ -190,7 +190,7 @@ impl Cgroups {
 
     /// Makes a session's group below its container's, in the cgroup2 tree.
     pub fn create_session(&self, id: &ContainerId, session: &SessionId) -> Result<(), Failure> {
-        let group = self.open(&self.unified, &[id.as_str()])?;
+        let group = self.open(&self.unified, &[id.as_str()]).map_err(lost)?;
         Ok(make(&group, session.as_str(), id.as_str())?)
     }
 
@@ -328,6 +328,18 @@ impl Cgroups {
         }
         Ok(())
     }
+}
+
+/// What is told where a container that runs has no group: somebody else has removed it.
+pub(crate) fn lost(error: StepError) -> Failure {
+    if !error.is(Errno::NOENT) {
+        return error.into();
+    }
+    Failure::new(
+        FailureCode::WrongState,
+        "somebody has removed the container's control groups, so that it has no limits any more: stop it and start it again",
+    )
+    .stage(Stage::Cgroup)
 }
 
 fn open_directory(at: impl AsFd, path: &str, place: &str) -> Result<OwnedFd, StepError> {

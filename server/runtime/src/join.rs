@@ -129,7 +129,7 @@ pub fn join(join: &Join<'_>, trace: &mut Recorder) -> Result<Joined, Failure> {
     let answer = join
         .cgroups
         .entrance(join.id, Some(join.session))
-        .map_err(Failure::from)
+        .map_err(crate::cgroup::lost)
         .and_then(|entrance| start(&visit, &entrance, alone, target, trace))
         .map(|mut joined| {
             if !left_out.is_empty() {

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::connection::Closed;
 use super::journals::check_journal;
-use super::worker::{Work, Worker};
+use super::worker::{Attempt, Work, Worker};
 use super::{Broker, Source};
 use crate::ledger::{Config, Effect, Ticket};
 use crate::log::log;
@@ -69,7 +69,7 @@ impl Broker {
             Effect::Tell(event) => self.tell(&event),
             Effect::Watch(connection) => self.begin_to_watch(connection),
             Effect::Make(config) => self.make(*config),
-            Effect::Unmake(id) => self.work(Work::Unmake(id)),
+            Effect::Unmake(id) => self.work(Work::Unmake(id, Attempt::First)),
             Effect::Save(id) => self.save(&id),
             Effect::SaveSession(id) => self.save_session(&id),
             Effect::Forget(id) => self.forget(&id),
@@ -190,11 +190,17 @@ impl Broker {
             (Work::Make(config), Err(failure)) => {
                 // A worker that was killed has not cleared up.
                 if self.container_directory(&config.id).exists() {
-                    self.work(Work::Unmake(config.id.clone()));
+                    self.work(Work::Unmake(config.id.clone(), Attempt::First));
                 }
                 self.ledger.not_made(&config.id, failure)
             }
-            (Work::Unmake(id), report) => self.ledger.removed(id, report),
+            // One that was killed halfway has left the rest, which nobody would find before the
+            // next start: its record is gone first.
+            (Work::Unmake(id, Attempt::First), Err(_)) => {
+                self.work(Work::Unmake(id.clone(), Attempt::Last));
+                Vec::new()
+            }
+            (Work::Unmake(id, _), report) => self.ledger.removed(id, report),
             (Work::Configure(config, _), report) => {
                 let effects = self.ledger.changed(&config.id, report, Self::now());
                 self.look_at_bridge(&config.id);

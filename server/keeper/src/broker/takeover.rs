@@ -12,7 +12,7 @@ use porthole_protocol::session::Target;
 use porthole_sys::packet::Packet;
 
 use super::Broker;
-use super::worker::Work;
+use super::worker::{Attempt, Work};
 use crate::ledger::{Config, Found, FoundSession};
 use crate::log::log;
 use crate::{monitor, store};
@@ -56,7 +56,7 @@ impl Broker {
                     "container {} is half made: it is deleted",
                     id.short()
                 );
-                self.work(Work::Unmake(id));
+                self.work(Work::Unmake(id, Attempt::First));
                 continue;
             };
             let frozen = self.ground.cgroups.is_frozen(&id);

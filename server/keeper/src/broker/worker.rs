@@ -19,13 +19,20 @@ use crate::store;
 /// A report is short.
 const REPORT_LIMIT: usize = 64 * 1024;
 
+/// The how manyth time something is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    Last,
+}
+
 /// What a worker is to do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Work {
     /// Make a container's files; its `config.json` comes last, and makes it one.
     Make(Box<Config>),
-    /// Delete a container's files; its `config.json` goes first.
-    Unmake(ContainerId),
+    /// Delete a container's files, for the first time or again; its `config.json` goes first.
+    Unmake(ContainerId, Attempt),
     /// Set a container's limits where it runs and they were these, and write down what it is.
     Configure(Box<Config>, Option<Limits>),
 }
@@ -34,7 +41,7 @@ impl Work {
     pub(super) fn container(&self) -> &ContainerId {
         match self {
             Self::Make(config) | Self::Configure(config, _) => &config.id,
-            Self::Unmake(id) => id,
+            Self::Unmake(id, _) => id,
         }
     }
 
@@ -42,7 +49,7 @@ impl Work {
         let directory = ground.places.containers().join(self.container().as_str());
         match self {
             Self::Make(config) => make(ground, config, &directory),
-            Self::Unmake(id) => unmake(ground, id, &directory),
+            Self::Unmake(id, _) => unmake(ground, id, &directory),
             Self::Configure(config, was) => configure(ground, config, was.as_ref(), &directory),
         }
     }

@@ -21,7 +21,9 @@ impl Cgroups {
     /// Stops every process of a container until [`Cgroups::thaw`]. The kernel does that in its own
     /// time: one that waits for a device stops only after that.
     pub fn freeze(&self, id: &ContainerId) -> Result<Freezing, Failure> {
-        let group = self.open(&self.unified, &[id.as_str()])?;
+        let group = self
+            .open(&self.unified, &[id.as_str()])
+            .map_err(super::lost)?;
         let events = openat(
             &group,
             "cgroup.events",

@@ -93,7 +93,7 @@ pub(super) fn refused(error: StepError, limit: u64) -> Failure {
         .field("limits.memory")
         .stage(Stage::Cgroup)
     } else {
-        error.into()
+        super::lost(error)
     }
 }
 
