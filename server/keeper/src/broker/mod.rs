@@ -275,7 +275,9 @@ impl Broker {
     fn reap(&mut self) {
         while let Ok(Some(_)) = self.children.read_signal() {}
         // What became of it is told by its connection.
-        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            self.note_end(pid, status);
+        }
     }
 
     fn hear_worker(&mut self, id: u64) {

@@ -11,6 +11,7 @@ use porthole_runtime::Bridge;
 use porthole_runtime::network::Prepared;
 use porthole_runtime::network::watch::Watch;
 use porthole_sys::process::{Child, Clone, SingleThreaded};
+use rustix::process::{Pid, WaitStatus};
 
 use super::{Broker, Source};
 use crate::clock;
@@ -37,6 +38,8 @@ pub(super) struct Mending {
     /// What the kernel says about its rules.
     watch: Option<Watch>,
     helper: Option<Child>,
+    /// The last one was killed before its end.
+    cut_short: bool,
     /// When one is to be started, in milliseconds of the monotonic clock.
     due: Option<u64>,
 }
@@ -127,6 +130,14 @@ impl Broker {
         self.mending.due.filter(|_| self.mending.helper.is_none())
     }
 
+    /// A child has ended so: one that was killed while it put the network right has left the rest.
+    pub(super) fn note_end(&mut self, pid: Pid, status: WaitStatus) {
+        let helper = self.mending.helper.as_ref();
+        if helper.is_some_and(|helper| helper.pid == pid.as_raw_pid()) {
+            self.mending.cut_short = status.signaled();
+        }
+    }
+
     /// Starts a helper when it is time.
     pub(super) fn mend(&mut self) {
         // Its end wakes us: it is our child.
@@ -137,9 +148,9 @@ impl Broker {
         }
         if self.mending.helper.take().is_some()
             && let Some(bridge) = &self.mending.bridge
-            && bridge.is_left_over()
+            && (std::mem::take(&mut self.mending.cut_short) || bridge.is_left_over())
         {
-            // It could not, and has said why.
+            // It could not, and has said why if it could do that.
             let later = clock::monotonic_ms() + RETRY_MS;
             self.mending.due.get_or_insert(later);
         }

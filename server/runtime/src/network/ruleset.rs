@@ -44,9 +44,11 @@ pub(super) struct OnlyOurs {
     pub(super) v6: bool,
 }
 
-/// Removes the table, whether it is there or not.
+/// Removes the table, whether it is there or not. It is made anew in between, by which whoever
+/// listens knows that it was one of us ([`super::Watch`]).
 pub(super) fn removal(table: &str) -> String {
-    format!("table inet {table}\ndelete table inet {table}\n")
+    let once = format!("table inet {table}\ndelete table inet {table}\n");
+    once.repeat(2)
 }
 
 /// Whether the kernel must let `127.0.0.0/8` through to the bridge for these.
