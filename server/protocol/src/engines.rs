@@ -340,6 +340,7 @@ mod tests {
             "\"pause\"",
             r#"{"stop":{"timeout":10}}"#,
             r#"{"kill":{"signal":64}}"#,
+            r#"{"kill":{"signal":"SIGKILL"}}"#,
             r#"{"remove":{"force":false}}"#,
         ] {
             assert!(ask(good).is_ok(), "{good}");
@@ -350,7 +351,7 @@ mod tests {
             "\"stop\"",
             r#"{"kill":{"signal":0}}"#,
             r#"{"kill":{"signal":65}}"#,
-            r#"{"kill":{"signal":"SIGKILL"}}"#,
+            r#"{"kill":{"signal":"SIGNOTHING"}}"#,
             r#"{"stop":{"timeout":3601}}"#,
             r#"{"stop":{"timeout":-1}}"#,
             r#"{"remove":{"force":true,"v":true}}"#,

@@ -210,7 +210,7 @@ fn one_child_has_no_rights_and_both_are_started_again() {
         ("Umask", "0077"),
         ("SigBlk", zero),
         ("Passed", "[true, true, false]"),
-        ("Names", "http:api"),
+        ("Names", "http:api:tls"),
         ("Keeper", "true"),
         ("Directory", "/"),
         ("Root", "false"),

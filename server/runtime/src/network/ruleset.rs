@@ -424,7 +424,7 @@ mod tests {
         let text = text(&attached, true, NEITHER);
         let count = |line: &str| text.matches(line).count();
         assert_eq!(
-            count("ip daddr 127.0.0.1 tcp dport 8080 dnat ip to 10.88.0.2:80"),
+            count("ip daddr 127.0.0.2 tcp dport 8080 dnat ip to 10.88.0.2:80"),
             1
         );
         assert_eq!(count("udp dport 81 dnat ip to 10.88.0.2:81"), 2);

@@ -67,15 +67,20 @@ fn ports_are_published_on_loopback_unless_root_allows_more() {
         )
     };
     let mut careful = world(ready("10.88.0.0/16", false));
-    careful.create(&spec("127.0.0.1", 8080));
-    for (host, port) in [("127.0.0.1", 80), ("0.0.0.0", 8080), ("192.0.2.1", 8080)] {
+    careful.create(&spec("127.0.0.2", 8080));
+    for (host, port) in [
+        ("127.0.0.2", 80),
+        ("127.0.0.1", 8080),
+        ("0.0.0.0", 8080),
+        ("192.0.2.1", 8080),
+    ] {
         let failure = refusal(&mut careful, &spec(host, port));
         assert_eq!(failure.code, FailureCode::Forbidden, "{host} {port}");
         assert_eq!(failure.field.as_deref(), Some("publish"));
     }
     let mut open = world(ready("10.88.0.0/16", true));
     open.create(&spec("0.0.0.0", 80));
-    let none = refusal(&mut world(Network::Off), &spec("127.0.0.1", 8080));
+    let none = refusal(&mut world(Network::Off), &spec("127.0.0.2", 8080));
     assert_eq!(none.field.as_deref(), Some("network"), "{none}");
 }
 

@@ -275,7 +275,7 @@ mod tests {
         let stranger = sample::identity("ada", Role::User);
         assert_eq!(
             does(&stranger, "/containers/web"),
-            ["Namespaces", "Inspect"]
+            ["Namespaces", "Inspect", "Use"]
         );
         assert!(!does(&stranger, "/settings").contains(&"Accounts"));
         assert!(does(&admin, "/settings").contains(&"Accounts"));
