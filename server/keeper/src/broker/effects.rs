@@ -200,6 +200,9 @@ impl Broker {
                 self.work(Work::Unmake(id.clone(), Attempt::Last));
                 Vec::new()
             }
+            (Work::Unmake(id, _), Err(failure)) if self.is_recorded(id) => {
+                self.ledger.not_removed(id, &failure)
+            }
             (Work::Unmake(id, _), report) => self.ledger.removed(id, report),
             (Work::Configure(config, _), report) => {
                 let effects = self.ledger.changed(&config.id, report, Self::now());
@@ -244,6 +247,11 @@ impl Broker {
 
     pub(super) fn container_directory(&self, id: &ContainerId) -> std::path::PathBuf {
         monitor::directory(&self.ground.places, &Target::Init(id.clone()))
+    }
+
+    /// Whether it is a container for the next keeper, too.
+    fn is_recorded(&self, id: &ContainerId) -> bool {
+        self.container_directory(id).join("config.json").exists()
     }
 
     fn trace(&mut self, target: &Target, ticket: Ticket) {

@@ -179,6 +179,18 @@ impl Ledger {
         vec![Effect::Unmake(id.clone())]
     }
 
+    /// Nothing of the container was deleted: it is all there, as before.
+    pub(crate) fn not_removed(&mut self, id: &ContainerId, failure: &Failure) -> Vec<Effect> {
+        let Some(held) = self.containers.get_mut(id) else {
+            return Vec::new();
+        };
+        held.standing = Standing::Whole;
+        std::mem::take(&mut held.waiting)
+            .into_iter()
+            .map(|(ticket, _)| Effect::Reply(ticket, Reply::Failed(failure.clone())))
+            .collect()
+    }
+
     /// The container is gone from the disk, or what of it could not be deleted.
     pub(crate) fn removed(&mut self, id: &ContainerId, result: Result<(), Failure>) -> Vec<Effect> {
         let Some(held) = self.containers.remove(id) else {

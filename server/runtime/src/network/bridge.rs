@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use porthole_protocol::container::{ContainerName, Owner};
 use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
+use rustix::io::Errno;
 
 use super::cover::{self, COVERS};
 use super::links::{self, Port};
@@ -387,8 +388,14 @@ fn chosen(directory: &Path, mark: u32, others: &[Range]) -> Result<Range, String
 }
 
 pub(super) fn failed(what: &str, error: &io::Error) -> Failure {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    let code = match errno {
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => FailureCode::Storage,
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN) => FailureCode::Exhausted,
+        _ => FailureCode::Internal,
+    };
     let mut failure = Failure::new(
-        FailureCode::Internal,
+        code,
         format!("{what} failed: {error}; try again, or give the container the network \"none\""),
     )
     .stage(Stage::Network);

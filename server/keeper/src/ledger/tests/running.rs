@@ -119,6 +119,26 @@ fn a_container_that_is_being_started_can_be_removed_by_force() {
 }
 
 #[test]
+fn one_of_which_nothing_could_be_deleted_is_there_as_before() {
+    let mut world = World::new();
+    let id = world.create(PLAIN).id;
+    let remove = || Request::Remove {
+        container: id.clone(),
+        force: false,
+    };
+    let (remover, effects) = world.ask(remove());
+    assert_eq!(effects, [Effect::Unmake(id.clone())]);
+    let failure = Failure::new(FailureCode::Exhausted, "no process can be started");
+    let effects = world.ledger.not_removed(&id, &failure);
+    assert_eq!(effects, [Effect::Reply(remover, Reply::Failed(failure))]);
+    // It can be removed later, which answers whoever asks then.
+    let (remover, effects) = world.ask(remove());
+    assert_eq!(effects, [Effect::Unmake(id.clone())]);
+    let effects = world.ledger.removed(&id, Ok(()));
+    assert!(effects.contains(&Effect::Reply(remover, Reply::Done)));
+}
+
+#[test]
 fn a_start_waits_for_the_last_runs_monitor() {
     let mut world = World::new();
     let id = world.create(PLAIN).id;
