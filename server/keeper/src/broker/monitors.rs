@@ -291,7 +291,7 @@ impl Broker {
             self.sources.remove(&link.number);
         }
         if let Target::Init(id) = target {
-            self.look_at_bridge(id);
+            self.left_bridge(id);
         }
         // One that was killed leaves its socket.
         let socket = monitor::socket(&self.ground.places, target);

@@ -1,6 +1,7 @@
 //! The bridge, as far as it is the keeper's: noticing that it has to be put right, and having that
 //! done by a helper, which may wait for others and for nft.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
@@ -27,6 +28,11 @@ const PAUSE_MS: u64 = 50;
 /// How long to wait where one could not take everything away.
 const RETRY_MS: u64 = 2_000;
 
+/// How long to wait for the kernel, which closes a killed monitor's connection before it gives its
+/// lock back, and how often.
+const LINGER_MS: u64 = 200;
+const LOOKS: u8 = 10;
+
 /// A helper waits for starts of containers, each of which takes milliseconds.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -38,6 +44,8 @@ pub(super) struct Mending {
     /// What the kernel says about its rules.
     watch: Option<Watch>,
     helper: Option<Child>,
+    /// Containers whose monitors are gone, and how often to look for what they have left.
+    gone: BTreeMap<ContainerId, u8>,
     /// The last one was killed before its end.
     cut_short: bool,
     /// When one is to be started, in milliseconds of the monotonic clock.
@@ -116,7 +124,20 @@ impl Broker {
     }
 
     /// A container's monitor is gone, and where it was killed, or something failed, it has not taken
-    /// the container's place on the bridge with it; or the container has another name.
+    /// the container's place on the bridge with it.
+    pub(super) fn left_bridge(&mut self, id: &ContainerId) {
+        if self
+            .mending
+            .bridge
+            .as_ref()
+            .is_some_and(|bridge| bridge.knows(id))
+        {
+            self.mending.gone.insert(id.clone(), LOOKS);
+        }
+        self.look_at_bridge(id);
+    }
+
+    /// Something is there of a container that may have to be put right.
     pub(super) fn look_at_bridge(&mut self, id: &ContainerId) {
         if let Some(bridge) = &self.mending.bridge
             && (bridge.knows(id) || bridge.is_left_over())
@@ -148,11 +169,24 @@ impl Broker {
         }
         if self.mending.helper.take().is_some()
             && let Some(bridge) = &self.mending.bridge
-            && (std::mem::take(&mut self.mending.cut_short) || bridge.is_left_over())
         {
-            // It could not, and has said why if it could do that.
-            let later = clock::monotonic_ms() + RETRY_MS;
-            self.mending.due.get_or_insert(later);
+            self.mending.gone.retain(|id, looks| {
+                *looks -= 1;
+                *looks > 0 && bridge.knows(id)
+            });
+            let pause = if !self.mending.gone.is_empty() {
+                Some(LINGER_MS)
+            } else if std::mem::take(&mut self.mending.cut_short) || bridge.is_left_over() {
+                // It could not, and has said why if it could do that.
+                Some(RETRY_MS)
+            } else {
+                None
+            };
+            if let Some(pause) = pause {
+                self.mending
+                    .due
+                    .get_or_insert(clock::monotonic_ms() + pause);
+            }
         }
         let (Some(bridge), Some(due)) = (&self.mending.bridge, self.mending.due) else {
             return;
