@@ -22,13 +22,11 @@ fn run(operations: &[Operation]) {
 }
 
 #[test]
-#[ignore = "a worker killed while it deletes leaves its directory to the keeper's next start"]
 fn nothing_is_left_whoever_is_killed_while_one_is_made_or_removed() {
     run(&[Operation::Create, Operation::Remove]);
 }
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn nothing_is_left_whoever_is_killed_while_one_starts() {
     run(&[Operation::Start]);
 }
@@ -39,13 +37,11 @@ fn nothing_is_left_whoever_is_killed_while_one_is_joined_or_stopped() {
 }
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn nothing_is_left_whoever_is_killed_while_an_image_comes() {
     run(&[Operation::Import]);
 }
 
 #[test]
-#[ignore = "not seen to pass yet"]
 fn nothing_is_left_whatever_runs_out() {
     let (table, left) = scarcity::run_out_of_everything();
     show(&table);

@@ -201,7 +201,21 @@ impl Client {
     }
 
     /// POST with what a reader has, of whatever length.
-    pub fn post_bytes(&self, path: &str, mut bytes: impl std::io::Read) -> Answer {
+    pub fn post_bytes(&self, path: &str, bytes: impl std::io::Read) -> Answer {
+        self.try_post_bytes(path, bytes)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, where the answer may not come.
+    ///
+    /// # Errors
+    /// When none came: nobody listens, or the connection broke.
+    pub fn try_post_bytes(
+        &self,
+        path: &str,
+        mut bytes: impl std::io::Read,
+    ) -> Result<Answer, String> {
+        let told = |error: ureq::Error| format!("{path}: {error}");
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_idle_connections(0)
@@ -217,17 +231,15 @@ impl Client {
         let request = request
             .header("content-type", "application/octet-stream")
             .body(ureq::SendBody::from_reader(&mut bytes))
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
-        let mut answer = agent
-            .run(request)
-            .unwrap_or_else(|error| panic!("{path}: {error}"));
-        let body = answer.body_mut().read_to_string();
-        Answer {
+            .map_err(|error| format!("{path}: {error}"))?;
+        let mut answer = agent.run(request).map_err(told)?;
+        let body = answer.body_mut().read_to_string().map_err(told)?;
+        Ok(Answer {
             request: format!("POST {path}"),
             status: answer.status().as_u16(),
             headers: Vec::new(),
-            body: body.unwrap_or_else(|error| panic!("{path}: {error}")),
-        }
+            body,
+        })
     }
 
     /// Signs in and keeps the cookie.

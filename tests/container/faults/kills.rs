@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::halt::{Depth, HELPER, Halt, KEEPER, Moment, Standing, WORKER, moment};
-use super::remains::{Lab, spec};
+use super::remains::{Lab, archive, spec};
 
 /// What is done to a container while something is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,7 +201,7 @@ impl Operation {
     /// Whether it is whole afterwards, and what is left when it was removed.
     pub(super) fn end(self, lab: &Lab, name: &str) -> Cell {
         let there = match self {
-            Self::Import => Ok(forget_image(lab, name)),
+            Self::Import => Ok(lab.forget_imported(name)),
             _ => is_whole(lab, name),
         };
         lab.remove(name);
@@ -231,25 +231,11 @@ impl Operation {
                 Self::Remove => client.try_send("DELETE", &format!("{container}?force=true"), None),
                 Self::Import => {
                     let path = format!("/api/v1/images?name={name}");
-                    Ok(client.post_bytes(&path, &archive()[..]))
+                    client.try_post_bytes(&path, &archive()[..])
                 }
             }
         })
     }
-}
-
-/// A root file system that holds hardly anything.
-fn archive() -> Vec<u8> {
-    let mut tape = tar::Builder::new(Vec::new());
-    for name in ["etc", "usr"] {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Directory);
-        header.set_mode(0o755);
-        header.set_size(0);
-        tape.append_data(&mut header, name, &[][..])
-            .expect("a directory");
-    }
-    tape.into_inner().expect("an archive")
 }
 
 /// Kills everybody at every stage of these; the table, and what was left, in words.
@@ -407,11 +393,4 @@ fn tries(admin: &Client, path: &str) -> Result<bool, String> {
         }
         std::thread::sleep(std::time::Duration::from_millis(3));
     }
-}
-
-/// Whether an image is there, which is removed.
-fn forget_image(lab: &Lab, name: &str) -> bool {
-    let path = format!("/api/v1/images/{name}");
-    let answer = lab.porthole.admin().try_send("DELETE", &path, None);
-    answer.is_ok_and(|answer| answer.status == 204)
 }

@@ -46,6 +46,11 @@ impl Lab {
             before: Vec::new(),
         };
         lab.remove("first");
+        // So does the first image.
+        let admin = lab.porthole.admin();
+        let imported = admin.post_bytes("/api/v1/images?name=first", &archive()[..]);
+        assert_eq!(imported.status, 201, "{imported}");
+        assert!(lab.forget_image("first"));
         // What is removed goes a moment after the answer: as it was twice in a row.
         let begun = Instant::now();
         while lab.before.is_empty() || lab.now() != lab.before {
@@ -53,6 +58,9 @@ impl Lab {
             lab.before = lab.now();
             std::thread::sleep(Duration::from_millis(300));
         }
+        // The last one takes the filter's rules away, which is nobody else's doing.
+        let log = lab.porthole.log();
+        assert!(!log.contains("rules about containers were changed"));
         lab
     }
 
@@ -69,6 +77,28 @@ impl Lab {
             let answer = self.porthole.admin().try_send("DELETE", &path, None).ok()?;
             [204, 404].contains(&answer.status).then_some(())
         });
+    }
+
+    /// Removes an image; whether it was there.
+    fn forget_image(&self, name: &str) -> bool {
+        let path = format!("/api/v1/images/{name}");
+        let answer = self.porthole.admin().try_send("DELETE", &path, None);
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Removes an image also where its import goes on without whoever asked for it; whether it was
+    /// there.
+    pub(super) fn forget_imported(&self, name: &str) -> bool {
+        let begun = Instant::now();
+        let mut there = false;
+        while begun.elapsed() < PATIENCE / 3 {
+            there |= self.forget_image(name);
+            if self.now() == self.before {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        there
     }
 
     /// What is there and was not before any container, or was and is not, once it stays so.
@@ -118,7 +148,7 @@ impl Lab {
         // What root's own part holds says which ids are taken, too: a record each.
         let root = self.root();
         let log = root.join("keeper/monitors.log");
-        walk(&root.join("keeper"), 2, &|path| path != log, &mut all);
+        walk(&root.join("keeper"), 3, &|path| path != log, &mut all);
         walk(&porthole.run(), 2, &|_| true, &mut all);
         // Where that is seen changes with the process by which it is.
         let seen = root.to_string_lossy();
@@ -167,7 +197,8 @@ impl Lab {
         let directories = [
             root.join("keeper/containers/left"),
             root.join("keeper/sessions/left"),
-            root.join("keeper/images/left"),
+            root.join("keeper/images/layers/left"),
+            root.join("keeper/images/staging/left"),
             self.porthole.run().join("m/left"),
         ];
         for path in directories.iter().chain(&self.trees) {
@@ -196,6 +227,23 @@ impl Lab {
 /// A container that sleeps, connected to the bridge.
 pub(super) fn spec(name: &str) -> serde_json::Value {
     json!({"image": "busybox", "name": name, "network": "bridge", "command": ["sleep", "infinity"]})
+}
+
+/// A root file system that holds hardly anything.
+pub(super) fn archive() -> Vec<u8> {
+    let mut tape = tar::Builder::new(Vec::new());
+    for name in ["etc", "usr"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
+        tape.append_data(&mut header, name, &[][..])
+            .expect("a directory");
+    }
+    tape.into_inner().expect("an archive")
 }
 
 fn lines(text: &str) -> impl Iterator<Item = String> + '_ {

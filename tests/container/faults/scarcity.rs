@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use porthole_tests::instance::text;
 use porthole_tests::{Answer, Instance, Network, PATIENCE, host, wait_for};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::kills::{Cell, Operation, heading};
 use super::remains::Lab;
@@ -61,6 +62,7 @@ pub(super) fn run_out_of_everything() -> (String, Vec<String>) {
     let lab = Lab::of(porthole, machine);
     let mut table = heading("", FAULTS.map(|(_, name)| name));
     let mut left = Vec::new();
+    let mut refused = [0; FAULTS.len()];
     for operation in OPERATIONS {
         let word = format!("{operation:?}").to_lowercase();
         let _ = write!(table, "{word:<33}");
@@ -69,21 +71,33 @@ pub(super) fn run_out_of_everything() -> (String, Vec<String>) {
             let cell = if matches!(fault, Fault::Groups) && !runs {
                 Cell::Nobody
             } else {
-                meet(&lab, operation, fault, &format!("{word}-{number}"))
+                let name = format!("{word}-{number}");
+                let (cell, is_refused) = meet(&lab, operation, fault, &name);
+                refused[number] += usize::from(is_refused);
+                cell
             };
             cell.enter(&format!("{word}, {called}"), &mut table, &mut left);
         }
         table.push('\n');
     }
     left.extend(lab.journals());
+    let _ = write!(table, "{:<33}", "of these refused");
+    for ((fault, called), refused) in FAULTS.into_iter().zip(refused) {
+        let _ = write!(table, " {refused:<17}");
+        if fault.bites() && refused == 0 {
+            left.push(format!("{called}: nobody has met it"));
+        }
+    }
     table.push_str(
-        "skipped: a clock that jumps an hour, since CLOCK_REALTIME has no namespace and is the \
-         machine's own; what waits is tested with a clock that is passed in (ledger::tests)\n",
+        "\nskipped: a clock that jumps an hour, since CLOCK_REALTIME has no namespace and is the \
+         machine's own; the keeper's waits are tested with a clock that is passed in and set back \
+         by an hour (ledger::tests::restarts)\n",
     );
     (table, left)
 }
 
-fn meet(lab: &Lab, operation: Operation, fault: Fault, name: &str) -> Cell {
+/// What came of it, and whether it was refused.
+fn meet(lab: &Lab, operation: Operation, fault: Fault, name: &str) -> (Cell, bool) {
     operation.prepare(lab, name);
     fault.begin(lab, name);
     let asked = operation.ask(lab.porthole.admin(), name);
@@ -102,12 +116,17 @@ fn meet(lab: &Lab, operation: Operation, fault: Fault, name: &str) -> Cell {
         let body = ("application/json", "{\"timeout\":0}".to_owned());
         let _ = lab.porthole.admin().try_send("POST", &path, Some(body));
     }
-    let silent = said(answer);
+    let is_refused = answer.as_ref().is_ok_and(|answer| answer.status >= 400);
+    let silent = said(answer).or_else(|| {
+        // Without its limits nothing new gets into it.
+        let (is_join, is_groups) = (operation == Operation::Join, matches!(fault, Fault::Groups));
+        (is_join && is_groups && !is_refused).then(|| "a session began".to_owned())
+    });
     let mut cell = operation.end(lab, name);
     if let (Cell::Left(_, left), Some(silent)) = (&mut cell, silent) {
         left.push(silent);
     }
-    cell
+    (cell, is_refused)
 }
 
 /// What is wrong with an answer.
@@ -120,10 +139,24 @@ fn said(answer: Result<Answer, String>) -> Option<String> {
         return None;
     }
     let words = text(&answer.json()["error"]["message"]);
-    (words.len() < 20 || words.contains("panicked")).then(|| format!("no words: {answer}"))
+    let vague = words.len() < 20 || words.contains("panicked") || words.contains("Its log says");
+    vague.then(|| format!("no words: {answer}"))
 }
 
 impl Fault {
+    /// Whether something at least must be refused.
+    const fn bites(self) -> bool {
+        // The others may have to spare what they need.
+        matches!(
+            self,
+            Self::Disk
+                | Self::Files(0..=2)
+                | Self::FilesOfServer(0..=1)
+                | Self::Memory(0..=64)
+                | Self::Groups
+        )
+    }
+
     fn begin(self, lab: &Lab, name: &str) {
         match self {
             Self::Disk => {
@@ -137,7 +170,7 @@ impl Fault {
                 let size = host::status(keeper)["VmSize"].clone();
                 let size = size.split(' ').next().and_then(|n| n.parse::<u64>().ok());
                 let size = (size.expect("a size") + more) << 10;
-                limit(keeper, Resource::As, Some(size));
+                limit(keeper, "as", &size.to_string());
             }
             Self::Groups => {
                 let id = text(&lab.porthole.container(name)["id"]);
@@ -162,29 +195,39 @@ impl Fault {
             Self::Disk => {
                 let _ = fs::remove_file(lab.root().join("fill"));
             }
-            Self::Files(_) => limit(lab.porthole.keeper_pid(), Resource::Nofile, Some(1024)),
+            Self::Files(_) => limit(lab.porthole.keeper_pid(), "nofile", "1024"),
             Self::FilesOfServer(_) => {
-                limit(lab.porthole.server_pid(), Resource::Nofile, Some(1024));
+                limit(lab.porthole.server_pid(), "nofile", "1024");
             }
-            Self::Memory(_) => limit(lab.porthole.keeper_pid(), Resource::As, None),
+            Self::Memory(_) => limit(lab.porthole.keeper_pid(), "as", "unlimited"),
             Self::Groups => {}
         }
     }
 }
 
+/// Lets a process open this many files more than it has.
 fn limit_files(pid: i32, more: u64) {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors");
     let numbers = open.flatten().map(|entry| entry.file_name());
-    let last = numbers
-        .filter_map(|name| name.to_str()?.parse::<u64>().ok())
-        .max();
-    limit(pid, Resource::Nofile, Some(last.unwrap_or(0) + 1 + more));
+    let numbers: Vec<u64> = numbers.filter_map(|n| n.to_str()?.parse().ok()).collect();
+    let free = (0..).filter(|number| !numbers.contains(number));
+    let next = free.take(1 + usize::try_from(more).expect("few")).last();
+    limit(pid, "nofile", &next.expect("a number").to_string());
 }
 
-/// The hard limit stays, so that it can be given back.
-fn limit(pid: i32, what: Resource, current: Option<u64>) {
-    let pid = Pid::from_raw(pid);
-    let old = rustix::process::getrlimit(what);
-    let maximum = old.maximum;
-    let _ = prlimit(pid, what, Rlimit { current, maximum });
+/// The hard limit stays, so that it can be given back. It is set by one of the same user, since
+/// root may not everywhere limit others.
+fn limit(pid: i32, what: &str, most: &str) {
+    let id = |name: &str| {
+        let ids = host::status(pid)[name].clone();
+        let first = ids.split_whitespace().next().and_then(|id| id.parse().ok());
+        first.expect("an id")
+    };
+    let set = Command::new("prlimit")
+        .arg(format!("--pid={pid}"))
+        .arg(format!("--{what}={most}:"))
+        .uid(id("Uid"))
+        .gid(id("Gid"))
+        .status();
+    assert!(set.expect("prlimit of util-linux").success());
 }

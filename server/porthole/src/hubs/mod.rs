@@ -98,6 +98,14 @@ pub async fn create_journal(state: &AppState, target: &Target) -> Result<Files, 
 /// Why a journal could not be used.
 pub fn journal_failed(error: io::Error) -> Refusal {
     use axum::http::StatusCode;
+    use rustix::io::Errno;
+    if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(&error) {
+        tracing::error!(%error, "a journal cannot be opened");
+        return Refusal::too_many(
+            "Porthole has as many files open as it may. Close a few terminals, or have its limit raised (LimitNOFILE), then try again.",
+            5,
+        );
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::new(
             StatusCode::INSUFFICIENT_STORAGE,
