@@ -90,15 +90,18 @@ step("a token, made and used", async () => {
 });
 
 step("another's password, reset", async () => {
-  await page.getByLabel("New account").fill("ada");
-  await page.getByLabel("Its password").fill(PASSWORD);
+  await page.goto(`${porthole.url}/settings/users`);
+  await page.locator("#new-user").fill("ada");
+  await page.locator("#new-user-password").fill(PASSWORD);
   await page.getByRole("button", { name: "Make it" }).click();
-  await page.getByRole("button", { name: "Reset password of ada" }).click();
+  await page.getByRole("link", { name: "ada", exact: true }).click();
+  await page.getByRole("button", { name: "Reset password" }).click();
   await page.getByRole("button", { name: "Reset it" }).click();
   secrets.set("password made up", (await page.locator("#fresh-password").textContent()).trim());
 });
 
 step("another password, signing out, a wrong one, signing in", async () => {
+  await page.goto(`${porthole.url}/settings`);
   await page.getByLabel("Password now").fill(PASSWORD);
   await page.getByLabel("New password").fill(NEW);
   await page.getByRole("button", { name: "Change it" }).click();
