@@ -1,9 +1,11 @@
 //! Where Porthole can be reached: opened by root, served by others, open while those restart.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -13,6 +15,9 @@ use crate::settings::Places;
 
 /// Where a browser finds Porthole unless told otherwise.
 const LISTEN: &str = "127.0.0.1:7678";
+
+/// How long the server of a `serve` that was killed may take to end.
+const PREDECESSOR: Duration = Duration::from_secs(2);
 
 /// All listeners.
 pub(super) struct Listeners {
@@ -84,19 +89,32 @@ impl Listeners {
     }
 }
 
+/// Binds it, also where the server of one that was killed a moment ago is still ending.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let until = Instant::now() + PREDECESSOR;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound,
+        }
+    }
+}
+
 fn http() -> anyhow::Result<TcpListener> {
     let text = std::env::var("PORTHOLE_LISTEN").unwrap_or_default();
     let text = if text.is_empty() { LISTEN } else { &text };
     let address = address(text).with_context(|| {
         format!("{text} is no address to listen at; write one as {LISTEN} or [::1]:7678")
     })?;
-    let listener = TcpListener::bind(address).map_err(|error| {
+    let listener = bind(address).map_err(|error| {
         anyhow::anyhow!(match error.kind() {
-            std::io::ErrorKind::AddrInUse => format!(
+            io::ErrorKind::AddrInUse => format!(
                 "{address} is in use by another program (ss -ltnp 'sport = :{}' says which): stop that one, or choose another address with --listen or PORTHOLE_LISTEN",
                 address.port()
             ),
-            std::io::ErrorKind::AddrNotAvailable => format!(
+            io::ErrorKind::AddrNotAvailable => format!(
                 "{address} is none of this machine's addresses: choose another with --listen or PORTHOLE_LISTEN"
             ),
             _ => format!("cannot listen at {address}: {error}"),
