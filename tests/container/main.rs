@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod network;
 mod package;
+mod scale;
 mod screens;
 mod sessions;
 mod survival;
