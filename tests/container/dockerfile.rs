@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use porthole_protocol::capability::NAMES;
 use porthole_tests::engines::DockerDaemon;
 use porthole_tests::instance::{ADMIN, PASSWORD, text};
 use porthole_tests::{Client, Instance, Terminal, host, wait_for};
@@ -13,51 +14,6 @@ use serde_json::json;
 
 /// What the last stage takes from the one that compiles.
 const COMPILED: &str = "COPY --from=build /src/target/release/porthole /src/target/x86_64-unknown-linux-musl/release/porthole-keeper ";
-
-/// Capabilities by number, as capability(7) has them.
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// The last capability that Docker 20.10 knows.
 const AUDIT_READ: usize = 37;
@@ -68,12 +24,12 @@ fn privileged() -> Vec<String> {
     let own = host::status(rustix::process::getpid().as_raw_nonzero().get());
     let bounding = u64::from_str_radix(own["CapBnd"].trim(), 16).expect("a set");
     let has = |number: &usize| bounding & (1 << number) != 0;
-    if (0..CAPABILITIES.len()).all(|number| has(&number)) {
+    if (0..NAMES.len()).all(|number| has(&number)) {
         return vec!["--privileged".to_owned()];
     }
     let mut options: Vec<String> = (0..=AUDIT_READ)
         .filter(has)
-        .map(|number| format!("--cap-add={}", CAPABILITIES[number]))
+        .map(|number| format!("--cap-add={}", NAMES[number]))
         .collect();
     for open in ["seccomp", "apparmor", "systempaths"] {
         options.push(format!("--security-opt={open}=unconfined"));
