@@ -407,11 +407,10 @@ fn it_can_share_anothers_network() {
         second["namespaces"]["pid"]["inode"],
         first["namespaces"]["pid"]["inode"]
     );
-    let first = porthole.container("first");
-    assert_eq!(
-        first["namespaces"]["net"]["shared_with"],
-        json!([second["id"]])
-    );
+    wait_for("the first to be told with whom it shares", PATIENCE, || {
+        let first = porthole.container("first");
+        (first["namespaces"]["net"]["shared_with"] == json!([second["id"]])).then_some(())
+    });
 }
 
 #[test]

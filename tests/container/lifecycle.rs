@@ -77,8 +77,7 @@ fn a_paused_container_stands_still_until_it_is_unpaused() {
     refused(&porthole, &id, "start");
 
     // A keeper that is killed leaves it as it is, and the next one knows.
-    signal(porthole.keeper_pid(), Signal::KILL);
-    porthole.wait_ready();
+    porthole.kill_keeper();
     assert_eq!(porthole.container(&id)["state"], "paused");
     assert_eq!(seen(), before);
 
@@ -210,8 +209,7 @@ fn who_stops_it_ends_the_restarting() {
     assert!(stopped["restart_at"].is_null(), "{stopped}");
     let restarts = stopped["restarts"].clone();
     // Another keeper does not begin anew with it.
-    signal(porthole.keeper_pid(), Signal::KILL);
-    porthole.wait_ready();
+    porthole.kill_keeper();
     std::thread::sleep(Duration::from_millis(500));
     let now = porthole.container(&id);
     assert_eq!(
@@ -333,8 +331,7 @@ fn a_name_is_changed_while_it_runs_and_is_unique() {
     let path = format!("/api/v1/containers/{id}/rename");
     user.post(&path, &json!({"name": "mine"})).refused(403);
     // On disk: another keeper knows it too.
-    signal(porthole.keeper_pid(), Signal::KILL);
-    porthole.wait_ready();
+    porthole.kill_keeper();
     assert_eq!(text(&porthole.container("three")["id"]), id);
 }
 

@@ -443,6 +443,16 @@ impl Instance {
         });
     }
 
+    /// Kills the keeper with SIGKILL, and waits until another one is asked.
+    pub fn kill_keeper(&self) {
+        let keeper = self.keeper_pid();
+        signal(keeper, Signal::KILL);
+        wait_for("another keeper", PATIENCE, || {
+            (self.keeper_pid() != keeper).then_some(())
+        });
+        self.wait_ready();
+    }
+
     /// Kills `porthole serve` with SIGKILL, and waits until it is gone.
     pub fn kill_serve(&mut self) {
         if let Some(mut child) = self.serve.take() {
