@@ -15,12 +15,12 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Opens a browser; the test file closes it. */
-export async function openBrowser({ webgl = true } = {}) {
+/** Opens a browser, with more flags where a test needs them; the test file closes it. */
+export async function openBrowser({ webgl = true, flags = [] } = {}) {
   if (!existsSync(CHROMIUM)) {
     throw new Error(`${CHROMIUM} is missing: install Debian's package chromium, or run \`make setup-test\``);
   }
-  return chromium.launch({ executablePath: CHROMIUM, args: webgl ? FLAGS : [...FLAGS, "--disable-webgl", "--disable-3d-apis"] });
+  return chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...(webgl ? [] : ["--disable-webgl", "--disable-3d-apis"]), ...flags] });
 }
 
 /**

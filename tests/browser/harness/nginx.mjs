@@ -1,11 +1,12 @@
 // An nginx of a test's own that stands before a Porthole: TLS, and a path below which it is shown.
 
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "./browser.mjs";
+import { makeCertificate } from "./certificate.mjs";
 
 const PROGRAM = "/usr/sbin/nginx";
 
@@ -72,9 +73,7 @@ export class Nginx {
       return null;
     }
     const nginx = new Nginx(mkdtempSync(join(tmpdir(), "nginx-")), await freePort(), path);
-    execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-      "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-      "-keyout", join(nginx.directory, "key.pem"), "-out", join(nginx.directory, "cert.pem")], { stdio: "ignore" });
+    makeCertificate(nginx.directory);
     return nginx;
   }
 

@@ -18,7 +18,7 @@ const PROGRAM = resolve(
   process.env.PORTHOLE_BIN ?? fileURLToPath(new URL("../../../target/product/debug/porthole", import.meta.url)),
 );
 
-const freePort = () =>
+export const freePort = () =>
   new Promise((free, refuse) => {
     const server = createServer();
     server.once("error", refuse);
@@ -38,21 +38,22 @@ export class Porthole {
     this.directory = directory;
     this.root = join(directory, "root");
     this.run = join(directory, "run");
-    this.url = `http://127.0.0.1:${port}`;
+    this.listen = `127.0.0.1:${port}`;
+    this.url = env.PORTHOLE_TLS_CERT === undefined ? `http://${this.listen}` : `https://localhost:${port}`;
     this.account = account;
     this.env = env;
   }
 
   /** Starts one; without an account it is as after an installation. `env` sets more of it, `policy`
    * is what root allows. */
-  static async start({ account = true, env = {}, policy = "" } = {}) {
+  static async start({ account = true, env = {}, policy = "", port = null } = {}) {
     if (process.getuid() !== 0) throw new Error("these tests start Porthole, which needs root: run them as root");
     if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is not there: run \`make build-debug\` first, as \`make test\` does`);
     const directory = mkdtempSync(join(tmpdir(), "porthole-"));
     // The server's own account must get through to its part of the state.
     await chmod(directory, 0o755);
     if (policy !== "") writeFileSync(join(directory, "policy.toml"), policy, { mode: 0o644 });
-    const porthole = new Porthole(directory, await freePort(), account, env);
+    const porthole = new Porthole(directory, port ?? (await freePort()), account, env);
     await porthole.serve();
     if (account) await porthole.signIn(PASSWORD);
     return porthole;
@@ -65,7 +66,7 @@ export class Porthole {
       stdio: ["ignore", log, log],
       env: {
         PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
-        PORTHOLE_LISTEN: this.url.slice("http://".length),
+        PORTHOLE_LISTEN: this.listen,
         PORTHOLE_ROOT: this.root,
         PORTHOLE_RUN: this.run,
         PORTHOLE_SOCKET: join(this.run, "porthole.sock"),
