@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use porthole_protocol::id::HostPid;
-use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
+use porthole_protocol::namespace::NamespaceType;
 
 use crate::host::Host;
 
@@ -55,32 +55,27 @@ impl Glance {
         self.next = now + PACE;
         if self.turn.is_empty() {
             // The kernel's threads are left out: nobody can move them.
-            let all = host.model.pids();
-            self.turn = all
-                .filter(|pid| {
-                    host.model
-                        .process(*pid)
-                        .is_some_and(|p| p.security.is_some())
-                })
-                .collect();
+            let can_move = |pid: &HostPid| {
+                let process = host.model.process(*pid);
+                process.is_some_and(|process| process.security.is_some())
+            };
+            self.turn = host.model.pids().filter(can_move).collect();
         }
         let begin = self.turn.len().saturating_sub(LINKS / TYPES.len());
-        let now = self.turn.split_off(begin);
-        now.into_iter()
+        let turn = self.turn.split_off(begin);
+        turn.into_iter()
             .filter(|pid| has_moved(host, *pid))
             .collect()
     }
 }
 
 fn has_moved(host: &Host, pid: HostPid) -> bool {
-    let known = |namespaces: &NamespaceSet| {
-        TYPES.into_iter().any(|kind| {
-            // What cannot be read now was not left: a process that ends tells that by itself.
-            let now = host.reader.namespace_of(pid, kind);
-            now.is_some() && now != *namespaces.get(kind)
-        })
+    let Some(process) = host.model.process(pid) else {
+        return false;
     };
-    host.model
-        .process(pid)
-        .is_some_and(|process| known(&process.namespaces))
+    TYPES.into_iter().any(|kind| {
+        // What cannot be read now was not left: a process that ends tells that by itself.
+        let now = host.reader.namespace_of(pid, kind);
+        now.is_some() && now != *process.namespaces.get(kind)
+    })
 }

@@ -8,16 +8,14 @@
 //! Everything that takes long is done some at a time, so that an event is never behind a scan,
 //! nor a scan for ever behind events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use porthole_protocol::id::HostPid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 
-use crate::events::{Event, Events, Taken};
+use crate::events::{Event, Taken};
 use crate::freezer::Freezer;
 use crate::glance::Glance;
 use crate::holders::{self, Holders};
@@ -25,17 +23,16 @@ use crate::host::{ARGUMENTS_EVERY, Cause, Host, at};
 use crate::outbox::Outbox;
 use crate::{Failure, Settings, Step};
 
+mod endings;
+mod source;
+mod wait;
+
+use endings::Endings;
+use source::Source;
+
 /// How long events are gathered after the first. With the time to read and to tell what they
 /// concern, a change is told within 50 ms.
 const GATHER: Duration = Duration::from_millis(20);
-
-/// How long the kernel has to answer that it will send events.
-const ANSWER: Duration = Duration::from_secs(1);
-
-/// How soon, and how late, is looked again whether a process that has ended is gone: while its
-/// parent has not asked how it ended it is a zombie, and no event tells when that is over.
-const ENDING: Duration = Duration::from_millis(100);
-const ENDING_LATE: Duration = Duration::from_secs(1);
 
 /// How long nothing more is heard of networks after something was.
 const NETWORKS: Duration = Duration::from_millis(500);
@@ -48,9 +45,6 @@ const STORM: Duration = Duration::from_secs(1);
 /// more than a small part of a processor.
 const CORRECTION: u32 = 30;
 const SETTLING: u32 = 10;
-
-/// How many zombies are looked at again at a time.
-const ENDINGS: usize = 512;
 
 /// How many events are taken, and how many processes read, before anything else has its turn.
 const EVENTS_AT_ONCE: usize = 4096;
@@ -73,10 +67,7 @@ pub(crate) struct Observer {
     changed: BTreeMap<HostPid, Cause>,
     /// To be read because of a scan.
     scan: Vec<HostPid>,
-    /// Is a zombie, since when it was seen as one.
-    ending: HashMap<HostPid, Instant>,
-    /// The same, those that were not looked at for longest first.
-    ending_turn: VecDeque<HostPid>,
+    endings: Endings,
     /// Until when events are gathered.
     gather: Option<Instant>,
     scanned: Instant,
@@ -85,20 +76,8 @@ pub(crate) struct Observer {
     next_scan: Instant,
     /// Until when containers are not found anew.
     next_settling: Instant,
-    next_ending: Instant,
     /// Until when nothing is heard of networks.
     next_networks: Instant,
-}
-
-/// Where changes are learnt from.
-#[derive(Debug)]
-enum Source {
-    /// The kernel was asked for events and has not answered yet; it has until then.
-    Asked(Events, Instant),
-    /// It sends them.
-    Events(Events),
-    /// It does not: everything is read again and again.
-    Polling(Option<Events>),
 }
 
 impl Observer {
@@ -106,10 +85,7 @@ impl Observer {
     /// that happens meanwhile is missed.
     pub(crate) fn new(stream: OwnedFd, settings: &Settings) -> Result<Self, Failure> {
         let now = Instant::now();
-        let source = match Events::listen() {
-            Ok(events) => Source::Asked(events, now + ANSWER),
-            Err(_) => Source::Polling(None),
-        };
+        let source = Source::ask(now);
         let host = Host::open(settings)?;
         let mut observer = Self {
             stream,
@@ -123,14 +99,12 @@ impl Observer {
             ended: BTreeSet::new(),
             changed: BTreeMap::new(),
             scan: Vec::new(),
-            ending: HashMap::new(),
-            ending_turn: VecDeque::new(),
+            endings: Endings::new(now),
             gather: None,
             scanned: now,
             scan_cost: Duration::ZERO,
             next_scan: now,
             next_settling: now,
-            next_ending: now,
             next_networks: now,
         };
         observer.say_how();
@@ -208,105 +182,6 @@ impl Observer {
         self.gather.is_some() || (self.ended.is_empty() && self.changed.is_empty())
     }
 
-    /// Waits until there is something to do; false if the receiver has hung up.
-    fn wait(&mut self) -> Result<bool, Failure> {
-        let now = Instant::now();
-        let timeout = self.patience(now);
-        let mut interest = PollFlags::IN;
-        if !self.outbox.is_empty() {
-            interest |= PollFlags::OUT;
-        }
-        let mut fds = vec![PollFd::new(&self.stream, interest)];
-        // While events are gathered one more is no reason to wake up.
-        if self.gather.is_none()
-            && let Some(events) = self.source.events()
-        {
-            fds.push(PollFd::new(events, PollFlags::IN));
-        }
-        let answers = self.host.arguments.socket();
-        if let Some(answers) = &answers {
-            fds.push(PollFd::new(answers, PollFlags::IN));
-        }
-        let networks = (self.next_networks <= now)
-            .then(|| self.host.reader.networks().hears())
-            .flatten();
-        if let Some(networks) = &networks {
-            fds.push(PollFd::new(networks, PollFlags::IN));
-        }
-        let mounts = self.holders.watched(now);
-        if let Some(mounts) = &mounts {
-            fds.push(PollFd::new(mounts, PollFlags::PRI));
-        }
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(at(Step::Wait)(errno)),
-        }
-        let seen = fds[0].revents();
-        let changed = PollFlags::PRI | PollFlags::ERR;
-        let mounts_changed = mounts.is_some()
-            && fds
-                .last()
-                .is_some_and(|mounts| mounts.revents().intersects(changed));
-        if mounts_changed {
-            self.holders.mounts_changed(&mut self.host, now);
-        }
-        if seen.intersects(PollFlags::HUP | PollFlags::ERR) {
-            return Ok(false);
-        }
-        Ok(!seen.contains(PollFlags::IN) || self.is_connected())
-    }
-
-    /// How long there is nothing to do if nothing happens.
-    fn patience(&self, now: Instant) -> Timespec {
-        let work = !self.scan.is_empty() || !self.is_told_whole() || self.holders.is_busy();
-        let mut until = self
-            .next_scan
-            .min(self.holders.next(now))
-            .min(self.freezer.next())
-            .min(self.glance.next());
-        if self.next_networks > now {
-            until = until.min(self.next_networks);
-        }
-        for time in [self.awaited(now), self.host.arguments.deadline()] {
-            until = until.min(time.unwrap_or(until));
-        }
-        if let Source::Asked(_, deadline) = self.source {
-            until = until.min(deadline);
-        }
-        if let Some(gather) = self.gather {
-            until = until.min(gather);
-        }
-        if !self.ending.is_empty() {
-            until = until.min(self.next_ending);
-        }
-        let left = if work {
-            Duration::ZERO
-        } else {
-            until.saturating_duration_since(now)
-        };
-        // Rounded up, so as not to wake up a moment too early again and again.
-        let left = left
-            + if left.is_zero() {
-                Duration::ZERO
-            } else {
-                Duration::from_micros(50)
-            };
-        Timespec::try_from(left).unwrap_or(Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        })
-    }
-
-    /// The receiver has nothing to say; what it says is not kept.
-    fn is_connected(&self) -> bool {
-        let mut ignored = [0; 512];
-        match recv(&self.stream, &mut ignored[..], RecvFlags::DONTWAIT) {
-            Ok((length, _)) => length > 0,
-            Err(Errno::AGAIN | Errno::INTR) => true,
-            Err(_) => false,
-        }
-    }
-
     /// Hears what has become of networks. After that it is deaf to them for a while, in which the
     /// kernel keeps what it tells: a container's wire alone is a dozen messages.
     fn listen_to_networks(&mut self, now: Instant) {
@@ -358,33 +233,15 @@ impl Observer {
             Ok(Taken::Lost) => self.next_scan = self.next_scan.min(now.max(self.scanned + STORM)),
             Err(_) => self.source = Source::Polling(None),
         }
-        self.judge_source(heard, now);
-    }
-
-    fn judge_source(&mut self, heard: bool, now: Instant) {
-        let source = std::mem::replace(&mut self.source, Source::Polling(None));
-        self.source = match source {
-            Source::Asked(events, _) | Source::Polling(Some(events)) if heard => {
-                Source::Events(events)
-            }
-            Source::Asked(events, until) if until <= now => {
-                self.next_scan = now;
-                Source::Polling(Some(events))
-            }
-            other => other,
-        };
+        if self.source.judge(heard, now) {
+            self.next_scan = now;
+        }
         self.say_how();
     }
 
     fn say_how(&mut self) {
-        self.host.model.notice(match self.source {
-            Source::Asked(..) | Source::Events(_) => None,
-            Source::Polling(_) => Some(format!(
-                "The kernel does not tell Porthole of new processes (it does so only in the first \
-                 network, PID and user namespaces), so they are looked for every {} seconds.",
-                self.settings.polling.as_secs_f32()
-            )),
-        });
+        let notice = self.source.notice(self.settings.polling);
+        self.host.model.notice(notice);
     }
 
     /// Reads processes that something has happened to.
@@ -418,35 +275,19 @@ impl Observer {
 
     /// Looks again at those that have ended.
     fn look_at_endings(&mut self, now: Instant) {
-        if self.ending.is_empty() || now < self.next_ending {
-            return;
+        let taken = self.endings.take(now);
+        for (pid, _) in &taken {
+            self.read(*pid, Cause::None);
         }
-        for _ in 0..ENDINGS.min(self.ending_turn.len()) {
-            let Some(pid) = self.ending_turn.pop_front() else {
-                break;
-            };
-            let since = self.ending.remove(&pid);
-            self.read(pid, Cause::None);
-            if let (Some(again), Some(since)) = (self.ending.get_mut(&pid), since) {
-                *again = since;
-            }
-        }
-        let recent = |since: &Instant| now.duration_since(*since) < ENDING_LATE * 2;
-        let soon = self.ending.values().any(recent);
-        self.next_ending = now + if soon { ENDING } else { ENDING_LATE };
+        self.endings.looked_at(taken, now);
     }
 
     /// Reads a process, and remembers to look again if it is a zombie.
     fn read(&mut self, pid: HostPid, cause: Cause) {
         self.host.read(pid, cause);
-        let is_zombie = |state| matches!(state, 'Z' | 'X');
         let known = self.host.model.process(pid);
-        if known.is_some_and(|process| is_zombie(process.state)) && !self.ending.contains_key(&pid)
-        {
-            let now = Instant::now();
-            self.ending.insert(pid, now);
-            self.ending_turn.push_back(pid);
-            self.next_ending = self.next_ending.clamp(now, now + ENDING);
+        if known.is_some_and(|process| matches!(process.state, 'Z' | 'X')) {
+            self.endings.add(pid, Instant::now());
         }
     }
 
@@ -484,17 +325,6 @@ impl Observer {
         match self.source {
             Source::Asked(..) | Source::Events(_) => self.settings.correction,
             Source::Polling(_) => self.settings.polling,
-        }
-    }
-}
-
-impl Source {
-    const fn events(&self) -> Option<&Events> {
-        match self {
-            Self::Asked(events, _) | Self::Events(events) | Self::Polling(Some(events)) => {
-                Some(events)
-            }
-            Self::Polling(None) => None,
         }
     }
 }

@@ -1,5 +1,9 @@
 use super::*;
+use crate::groups::Groups;
+use crate::procfs::Relation;
 use porthole_protocol::container::{IdRange, Timestamp};
+use porthole_protocol::namespace::NamespaceType;
+use porthole_protocol::observation::Update;
 
 const HOST_PID_NS: NamespaceInode = NamespaceInode(10);
 const HOST_USER_NS: NamespaceInode = NamespaceInode(11);
@@ -251,4 +255,26 @@ fn a_notice_is_told_once_and_kept() {
     assert_eq!(model.take_update(), None);
     model.notice(None);
     assert_eq!(told(&mut model).notice, None);
+}
+
+#[test]
+fn who_ends_while_frozen_is_not_remembered_as_frozen() {
+    let mut groups = Groups::new(&crate::Settings::new(None));
+    let path = format!("/system.slice/docker-{}.scope", "a".repeat(64));
+    let group = groups.of(format!("0::{path}\n").as_bytes());
+    let own = NamespaceSet {
+        pid: Some(NamespaceInode(20)),
+        ..initial()
+    };
+    let mut model = Model::new(initial());
+    put(&mut model, process(1, 0, initial()));
+    model.put(process(7, 1, own), group);
+    model.settle();
+    assert_eq!(model.groups(), [path.as_str()]);
+    model.freeze(&path, true);
+    assert!(told(&mut model).containers[0].paused, "the control");
+    assert!(model.frozen.contains(&path), "the control");
+    model.remove(HostPid(7));
+    model.settle();
+    assert!(model.frozen.is_empty(), "{:?}", model.frozen);
 }
