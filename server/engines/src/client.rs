@@ -40,7 +40,7 @@ const ANSWER: usize = 64 * 1024 * 1024;
 /// may be long, but not without end.
 pub(crate) const STREAM: usize = 4 * 1024 * 1024;
 
-/// The longest part of an engine's own words that is told.
+/// The longest part of an engine's own words that is told, in characters.
 const WORDS: usize = 1024;
 
 /// Why a call has no answer.
@@ -138,13 +138,10 @@ impl From<CallError> for Failure {
 
 /// An engine's words, short and on one line.
 pub(crate) fn words(text: &str) -> String {
-    let mut shown: String = text
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(WORDS)
-        .collect();
-    if shown.len() < text.trim().len() {
+    let text = text.trim();
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut shown: String = text.chars().map(plain).take(WORDS).collect();
+    if text.chars().nth(WORDS).is_some() {
         shown.push('…');
     }
     shown
@@ -374,5 +371,18 @@ impl Client {
             }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_short_and_on_one_line() {
+        assert_eq!(words(" no\nsuch\u{85}one\n"), "no such one");
+        let exact = "é".repeat(WORDS);
+        assert_eq!(words(&exact), exact);
+        assert_eq!(words(&format!("{exact}x")), format!("{exact}…"));
     }
 }

@@ -134,11 +134,7 @@ async fn act(broker: &Broker, ask: &Ask) -> Result<(), Failure> {
             "Root's policy lets Porthole look at the containers of other engines, not change them: \"manage = true\" in the table [engines] of the policy does.",
         ));
     }
-    // Only what the engine itself has named reaches it again.
-    let client = broker.clients.get(usize::from(container.endpoint.0));
-    let client = client
-        .filter(|_| broker.board.has(container))
-        .ok_or_else(|| Failure::new(FailureCode::NotFound, "The engine has no such container."))?;
+    let client = broker.client(container)?;
     let outcome = client.act(&container.id, *verb).await;
     tracing::info!(
         engine = %client.endpoint.engine,

@@ -1,19 +1,19 @@
 //! What an engine says of a container, read leniently: whatever is missing, null or unknown costs
 //! itself only. Texts and lists are bounded, because much of them comes from whoever made an image.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod bounds;
+mod parts;
 
-use porthole_protocol::container::{RestartPolicy, Timestamp};
+use std::collections::BTreeMap;
+
+use porthole_protocol::container::Timestamp;
 use porthole_protocol::engine::Engine;
-use porthole_protocol::engines::{
-    Compose, EndpointId, EngineContainer, Environment, Health, HostPort, LIST_LIMIT, Mount,
-    Network, Port, RunState, TEXT_LIMIT,
-};
+use porthole_protocol::engines::{EndpointId, EngineContainer, Environment, RunState};
 use porthole_protocol::id::{ContainerId, HostPid};
 use serde::Deserialize;
 
-/// All texts of a container together, in bytes. JSON may write each in six.
-const ALL_TEXTS: usize = porthole_protocol::engines::MESSAGE_LIMIT / 8;
+use bounds::Bounds;
+use parts::{compose, health, mounts, networks, ports, restart_policy};
 
 /// An entry of the list, `GET /containers/json`.
 #[derive(Debug, Default, Deserialize)]
@@ -154,56 +154,6 @@ struct MountPoint {
     rw: Option<bool>,
 }
 
-/// What may still be taken.
-struct Bounds {
-    left: usize,
-    clipped: bool,
-}
-
-impl Bounds {
-    fn text(&mut self, text: Option<String>) -> String {
-        let mut text = text.unwrap_or_default();
-        let most = TEXT_LIMIT.min(self.left);
-        if text.len() > most {
-            self.clipped = true;
-            let mut end = most;
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.truncate(end);
-        }
-        self.left -= text.len();
-        text
-    }
-
-    /// `None` for an empty one.
-    fn some(&mut self, text: Option<String>) -> Option<String> {
-        Some(self.text(text)).filter(|text| !text.is_empty())
-    }
-
-    fn texts(&mut self, list: Option<Vec<String>>) -> Vec<String> {
-        self.list(list.unwrap_or_default(), |bounds, text| {
-            bounds.text(Some(text))
-        })
-    }
-
-    fn list<T, U>(
-        &mut self,
-        list: impl IntoIterator<Item = T>,
-        mut read: impl FnMut(&mut Self, T) -> U,
-    ) -> Vec<U> {
-        let mut taken = Vec::new();
-        for entry in list {
-            if taken.len() == LIST_LIMIT || self.left == 0 {
-                self.clipped = true;
-                break;
-            }
-            taken.push(read(self, entry));
-        }
-        taken
-    }
-}
-
 /// A state's word. Podman has some of its own: "configured", "initialized", "stopped".
 fn run_state(word: &str) -> RunState {
     match word {
@@ -237,13 +187,6 @@ pub(crate) fn time(text: Option<&str>) -> Option<Timestamp> {
     }
 }
 
-/// `80/tcp`.
-fn port(text: &str) -> Option<(u16, &str)> {
-    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let number = number.parse().ok()?;
-    matches!(protocol, "tcp" | "udp" | "sctp").then_some((number, protocol))
-}
-
 impl Inspected {
     /// The container that this is.
     pub(crate) fn read(
@@ -253,10 +196,7 @@ impl Inspected {
         id: ContainerId,
         pod: Option<String>,
     ) -> EngineContainer {
-        let mut bounds = Bounds {
-            left: ALL_TEXTS,
-            clipped: false,
-        };
+        let mut bounds = Bounds::new();
         let state = self.state.unwrap_or_default();
         let config = self.config.unwrap_or_default();
         let host = self.host_config.unwrap_or_default();
@@ -318,148 +258,6 @@ impl Inspected {
         read.clipped = bounds.clipped;
         read
     }
-}
-
-fn health(state: Option<HealthState>) -> Option<Health> {
-    match state?.status?.as_str() {
-        "starting" => Some(Health::Starting),
-        "healthy" => Some(Health::Healthy),
-        "unhealthy" => Some(Health::Unhealthy),
-        _ => None,
-    }
-}
-
-fn restart_policy(policy: Option<Policy>) -> RestartPolicy {
-    let policy = policy.unwrap_or_default();
-    match policy.name.as_deref() {
-        Some("always") => RestartPolicy::Always,
-        Some("unless-stopped") => RestartPolicy::UnlessStopped,
-        Some("on-failure") => RestartPolicy::OnFailure {
-            most: policy
-                .maximum_retry_count
-                .and_then(|count| u32::try_from(count).ok())
-                .unwrap_or(0),
-        },
-        _ => RestartPolicy::No,
-    }
-}
-
-fn compose(labels: &BTreeMap<String, String>) -> Option<Compose> {
-    let label = |name: &str| {
-        ["com.docker.compose.", "io.podman.compose."]
-            .into_iter()
-            .find_map(|prefix| labels.get(&format!("{prefix}{name}")))
-            .cloned()
-    };
-    Some(Compose {
-        project: label("project")?,
-        service: label("service"),
-    })
-}
-
-fn ports(
-    bound: Option<BTreeMap<String, Option<Vec<Binding>>>>,
-    exposed: Option<BTreeMap<String, serde::de::IgnoredAny>>,
-    bounds: &mut Bounds,
-) -> Vec<Port> {
-    let mut ports = BTreeSet::new();
-    let mut published = BTreeSet::new();
-    for (text, bindings) in bound.unwrap_or_default() {
-        let Some((container, protocol)) = port(&text) else {
-            continue;
-        };
-        for binding in bindings.unwrap_or_default() {
-            let Some(Ok(number)) = binding.host_port.map(|text| text.parse()) else {
-                continue;
-            };
-            published.insert((container, protocol.to_owned()));
-            ports.insert(Port {
-                container,
-                protocol: protocol.to_owned(),
-                host: Some(HostPort {
-                    address: binding.host_ip.unwrap_or_default(),
-                    port: number,
-                }),
-            });
-        }
-        if !published.contains(&(container, protocol.to_owned())) {
-            ports.insert(Port {
-                container,
-                protocol: protocol.to_owned(),
-                host: None,
-            });
-        }
-    }
-    for text in exposed.unwrap_or_default().keys() {
-        let Some((container, protocol)) = port(text) else {
-            continue;
-        };
-        if !published.contains(&(container, protocol.to_owned())) {
-            ports.insert(Port {
-                container,
-                protocol: protocol.to_owned(),
-                host: None,
-            });
-        }
-    }
-    bounds.list(ports, |bounds, mut port| {
-        if let Some(host) = &mut port.host {
-            host.address = bounds.text(Some(std::mem::take(&mut host.address)));
-        }
-        port
-    })
-}
-
-fn networks(
-    networks: Option<BTreeMap<String, Option<Endpoint>>>,
-    bounds: &mut Bounds,
-) -> Vec<Network> {
-    bounds.list(networks.unwrap_or_default(), |bounds, (name, endpoint)| {
-        let endpoint = endpoint.unwrap_or_default();
-        let four = (endpoint.ip_address, endpoint.ip_prefix_len);
-        let six = (endpoint.ipv6_address, endpoint.ipv6_prefix_len);
-        let addresses = [four, six]
-            .into_iter()
-            .filter_map(|(address, length)| {
-                let address = bounds.some(address)?;
-                Some(format!("{address}/{}", length.unwrap_or(0)))
-            })
-            .collect();
-        Network {
-            name: bounds.text(Some(name)),
-            addresses,
-            mac: bounds.some(endpoint.mac_address),
-            gateway: bounds.some(endpoint.gateway),
-        }
-    })
-}
-
-fn mounts(
-    mounts: Option<Vec<MountPoint>>,
-    tmpfs: Option<BTreeMap<String, String>>,
-    bounds: &mut Bounds,
-) -> Vec<Mount> {
-    let mut read = bounds.list(mounts.unwrap_or_default(), |bounds, mount| Mount {
-        kind: bounds.text(mount.r#type),
-        name: bounds.some(mount.name),
-        source: bounds.text(mount.source),
-        destination: bounds.text(mount.destination),
-        writable: mount.rw.unwrap_or(false),
-    });
-    // What `--tmpfs` asks for is not among the others.
-    read.extend(
-        bounds.list(tmpfs.unwrap_or_default(), |bounds, (path, options)| Mount {
-            kind: "tmpfs".to_owned(),
-            name: None,
-            source: String::new(),
-            destination: bounds.text(Some(path)),
-            writable: !options.split(',').any(|option| option == "ro"),
-        }),
-    );
-    // In an order of their own: Docker's changes from answer to answer.
-    read.sort_by(|one, other| one.destination.cmp(&other.destination));
-    read.dedup_by(|one, other| one.destination == other.destination && one.kind == other.kind);
-    read
 }
 
 #[cfg(test)]

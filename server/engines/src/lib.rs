@@ -32,7 +32,7 @@ use std::io;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::sync::Arc;
 
-use porthole_protocol::engines::{EndpointId, Setting};
+use porthole_protocol::engines::{ContainerRef, EndpointId, Failure, FailureCode, Setting};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -55,6 +55,16 @@ struct Broker {
     setting: Setting,
     board: Board,
     clients: Vec<Client>,
+}
+
+impl Broker {
+    /// The engine of this container. Only what an engine itself has named reaches it again.
+    fn client(&self, container: &ContainerRef) -> Result<&Client, Failure> {
+        self.clients
+            .get(usize::from(container.endpoint.0))
+            .filter(|_| self.board.has(container))
+            .ok_or_else(|| Failure::new(FailureCode::NotFound, "The engine has no such container."))
+    }
 }
 
 /// Runs until SIGTERM or SIGINT, or until `serve` is gone.

@@ -1,13 +1,13 @@
 //! A container's log, on a connection of its own.
 
-use std::pin::pin;
+use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptions;
 use futures_util::{Stream, StreamExt as _};
 use porthole_protocol::container::Timestamp;
 use porthole_protocol::engines::{
-    ContainerRef, Failure, FailureCode, LOG_LIMIT, LogPart, LogRecord, LogStream, LogsAnswer,
+    ContainerRef, LOG_LIMIT, LogPart, LogRecord, LogStream, LogsAnswer,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
@@ -15,6 +15,9 @@ use tokio::net::UnixStream;
 use crate::Broker;
 use crate::client::{CallError, PATIENCE, STREAM};
 use crate::wire;
+
+/// How long an engine has to refuse a log that is followed, before it is told that it begins.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Sends the log until it ends or the server hangs up.
 pub(crate) async fn serve(
@@ -40,16 +43,16 @@ async fn send(
 ) -> std::io::Result<()> {
     let answer =
         |failure| serde_json::to_vec(&LogsAnswer { failure }).map_err(std::io::Error::other);
-    let client = broker.clients.get(usize::from(container.endpoint.0));
-    let Some(client) = client.filter(|_| broker.board.has(container)) else {
-        return wire::send(write, &answer(Some(not_known()))?).await;
+    let client = match broker.client(container) {
+        Ok(client) => client,
+        Err(failure) => return wire::send(write, &answer(Some(failure))?).await,
     };
     // Where there is no log, its answer says so: bollard tells it as the first item.
     let logs = match client.logs(&container.id, options(part)) {
         Ok(logs) => logs,
         Err(why) => return wire::send(write, &answer(Some(why.into()))?).await,
     };
-    let mut items = pin!(logs.items);
+    let mut items = logs.items.fuse();
     let first = match begin(&mut items, part.follow).await {
         Ok(first) => first,
         Err(why) => return wire::send(write, &answer(Some(why.into()))?).await,
@@ -87,9 +90,6 @@ where
         Err(_) => Err(CallError::Late(patience)),
     }
 }
-
-/// How long an engine has to refuse a log that is followed, before it is told that it begins.
-const SILENCE: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn options(part: LogPart) -> LogsOptions {
     // In whole seconds here; exactly in `records`.
@@ -142,8 +142,4 @@ fn stamped(message: &[u8]) -> (Option<Timestamp>, &[u8]) {
         Some((time, rest)) => (Some(time), rest),
         None => (None, message),
     }
-}
-
-fn not_known() -> Failure {
-    Failure::new(FailureCode::NotFound, "The engine has no such container.")
 }
