@@ -25,16 +25,24 @@ pub(crate) struct Writer {
     pub(crate) first: u64,
     /// The last record of output that this writer wrote, and its number.
     last: Option<(u64, Record)>,
+    /// The latest time that a record has. Records are searched by their times, so that none has an
+    /// earlier one than the record before it: where the clock is set back, time stands still here
+    /// until the clock has caught up.
+    latest_us: u64,
 }
 
 impl Writer {
     pub(crate) fn open(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
+        let first = trim::kept_from(&file, length)? / LEN;
+        let count = length / LEN;
+        let latest = Records(&file).last(first, count)?;
         Ok(Self {
-            first: trim::kept_from(&file, length)? / LEN,
+            first,
             file,
-            count: length / LEN,
+            count,
             last: None,
+            latest_us: latest.map_or(0, |record| record.time_us),
         })
     }
 
@@ -47,8 +55,11 @@ impl Writer {
         self.count - self.first
     }
 
+    /// Adds a record, with its time or the latest that was written.
     pub(crate) fn append(&mut self, record: Record) -> io::Result<()> {
-        self.write(self.count, record)?;
+        let time_us = record.time_us.max(self.latest_us);
+        self.write(self.count, Record { time_us, ..record })?;
+        self.latest_us = time_us;
         self.count += 1;
         Ok(())
     }
@@ -67,20 +78,21 @@ impl Writer {
         step_us: u64,
     ) -> io::Result<()> {
         let record = Record {
-            time_us: now_us,
+            time_us: now_us.max(self.latest_us),
             seq,
             mark: Mark::Output(stream),
         };
         if let Some((number, last)) = self.last
             && last.mark == record.mark
         {
-            if now_us.abs_diff(last.time_us) < step_us {
+            if record.time_us - last.time_us < step_us {
                 return Ok(());
             }
             // Nothing came since: only the time has become another. Whoever is killed half way
             // through this leaves a time that is half of each, about no byte.
             if last.seq == seq && number + 1 == self.count {
                 self.write(number, record)?;
+                self.latest_us = record.time_us;
                 self.last = Some((number, record));
                 return Ok(());
             }
@@ -134,6 +146,16 @@ impl Records<'_> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The last record of those with numbers from `first` up to `count` that says anything.
+    fn last(&self, first: u64, count: u64) -> io::Result<Option<Record>> {
+        for number in (first..count).rev() {
+            if let Some(record) = self.get(number)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     /// How many records, from the first, satisfy `before`, which holds for all up to some place

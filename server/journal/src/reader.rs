@@ -23,7 +23,7 @@ pub struct Run {
     pub to: Seq,
     /// Whose they are.
     pub stream: Stream,
-    /// When they came, to about 10 ms; microseconds since 1970.
+    /// When they came, to about 10 ms; microseconds since 1970. Never less than of the run before.
     pub time_us: u64,
 }
 
@@ -91,7 +91,8 @@ impl Reader {
         Records(&self.index).next(cursor)
     }
 
-    /// The place of the first byte that came at this time or later; microseconds since 1970.
+    /// The place of the first byte that came at this time or later; microseconds since 1970. Where
+    /// the clock was set back meanwhile, so are bytes that came after this time by the clock of before.
     pub fn since(&self, time_us: u64) -> io::Result<Seq> {
         let records = Records(&self.index);
         let number = records.partition(|record| record.time_us < time_us)?;

@@ -313,6 +313,51 @@ fn the_index_stays_small_and_knows_times_and_sizes() {
 }
 
 #[test]
+fn times_never_go_back_though_the_clock_be_set_back() {
+    const HOUR: u64 = 3_600_000_000;
+    const NOW: u64 = 1_700_000_000_000_000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let files = create(directory.path()).expect("a journal");
+    let mut two = two(&files);
+    let mut write = |relay: &mut Relay, text: &[u8], at: u64| {
+        two.stdout.write_all(text).expect("writing");
+        relay.pump(Stream::Stdout, at).expect("pumping");
+    };
+    write(&mut two.relay, b"before ", NOW);
+    write(&mut two.relay, b"ahead ", NOW + HOUR);
+    write(&mut two.relay, b"back ", NOW + 1_000_000);
+    // Another reader, and other marks, know the latest time too.
+    drop(std::mem::replace(
+        &mut two.relay,
+        relay(
+            Sources::Pipes {
+                stdout: pipe().0,
+                stderr: pipe().0,
+            },
+            &two.holding,
+            &files,
+            NOW + 2_000_000,
+        ),
+    ));
+    let mark = Mark::Resize(Size { cols: 10, rows: 5 });
+    two.relay.mark(mark, NOW + 3_000_000).expect("a mark");
+    two.relay.mark(Mark::Start, NOW + 2 * HOUR).expect("a mark");
+    let times: Vec<u64> = records(&two.reader).iter().map(|r| r.time_us).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(times.last(), Some(&(NOW + 2 * HOUR)));
+    // Whatever time is asked for, nothing that came at it or later is left out.
+    let since = |at| two.reader.since(at).expect("a place").0;
+    assert_eq!(since(NOW), 0);
+    assert_eq!(
+        since(NOW + 1_000_000),
+        7,
+        "from \"ahead\" on, with \"back\""
+    );
+    assert_eq!(since(NOW + HOUR), 7);
+    assert_eq!(since(NOW + HOUR + 1), 18);
+}
+
+#[test]
 fn beyond_its_limit_the_oldest_goes_and_the_index_says_so() {
     const CONTENT: u64 = 1024 * 1024;
     let directory = tempfile::tempdir().expect("a directory");

@@ -60,7 +60,7 @@ impl Mark {
 /// One record of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
-    /// Microseconds since 1970.
+    /// Microseconds since 1970; never less than of the record before, though the clock be set back.
     pub time_us: u64,
     /// The place in the journal.
     pub seq: Seq,
