@@ -85,11 +85,14 @@ impl Containers {
                 || a.pids != b.pids
                 || before.group.number != now.group.number;
             let renamed = a.command != b.command || a.args != b.args;
+            // The machine's clock was set.
+            let retimed = a.started_at != b.started_at;
             // It may be the first of a PID namespace that was none, or of a group that had a
             // stage of runc's only.
             let first = b.pids.len() > 1 && b.pids.last() == Some(&1);
             let supervises = |process: &Process| is_supervisor(&process.command);
             (moved && (init || first || !now.group.levels.is_empty()))
+                || (retimed && init)
                 || (renamed && [a, b].into_iter().any(|p| is_helper(p) || supervises(p)))
         })
     }

@@ -33,6 +33,9 @@ const KTHREADD: HostPid = HostPid(2);
 /// of 700 KiB.
 const FILE_LIMIT: usize = 1024 * 1024;
 
+/// So many milliseconds make a change of the clock one that counts.
+const CLOCK_SET: u64 = 1000;
+
 /// A process as it was read, with the means to ask more about it.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -88,7 +91,7 @@ pub(crate) struct Reader {
     page: u64,
     ticks_per_second: u64,
     networks: Networks,
-    /// The moment of the boot, in milliseconds since 1970.
+    /// The moment of the boot, in milliseconds since 1970, by the clock as it is set.
     boot: u64,
 }
 
@@ -159,6 +162,7 @@ impl Reader {
         let Some(stat) = parse::stat(&self.buffer[..length]) else {
             return Ok(None);
         };
+        self.boot = follow_clock(self.boot, boot());
         let kernel = stat.kernel;
         let read = |kind| namespace_link(at, path_of(kind));
         let namespaces = match self.of_kernel {
@@ -368,6 +372,17 @@ pub(crate) fn read_file(
     Ok(length)
 }
 
+/// The moment of the boot by now, where it was `before`: another one only where the clock has been
+/// set, since the two clocks are not read at once, and what has not changed is not told again. When
+/// it has been set, processes are told as by the new time from when they are read next.
+const fn follow_clock(before: u64, now: u64) -> u64 {
+    if now.abs_diff(before) < CLOCK_SET {
+        before
+    } else {
+        now
+    }
+}
+
 /// The moment of the boot: what the clock shows less what has passed.
 fn boot() -> u64 {
     let now = SystemTime::now()
@@ -376,4 +391,20 @@ fn boot() -> u64 {
     let passed = clock_gettime(ClockId::Boottime);
     let passed = passed.tv_sec * 1000 + passed.tv_nsec / 1_000_000;
     (now.as_millis() as u64).saturating_sub(passed.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_moves_where_the_clock_was_set_and_not_where_it_is_only_read() {
+        const BOOT: u64 = 1_700_000_000_000;
+        for jitter in [BOOT - 999, BOOT - 1, BOOT, BOOT + 1, BOOT + 999] {
+            assert_eq!(follow_clock(BOOT, jitter), BOOT);
+        }
+        for set in [BOOT - 3_600_000, BOOT - 1000, BOOT + 1000, BOOT + 3_600_000] {
+            assert_eq!(follow_clock(BOOT, set), set);
+        }
+    }
 }

@@ -388,3 +388,21 @@ fn two_thousand_containers_are_found_quickly() {
     let init = |known: &Known| scene.found.is_init(known.process.host_pid);
     assert_eq!(scene.processes.values().filter(|k| init(k)).count(), 2000);
 }
+
+#[test]
+fn a_containers_start_is_told_anew_where_the_clock_was_set() {
+    let mut scene = Scene::new();
+    scene.process(10, "/docker/<A>", &[10, 1], (11, 12));
+    scene.process(11, "/docker/<A>", &[11, 2], (11, 12));
+    scene.find();
+    for (pid, concerns) in [(10, true), (11, false)] {
+        let before = scene.processes[&HostPid(pid)].clone();
+        assert!(!scene.found.concerns(Some(&before), &before));
+        scene.change(pid, |process| process.started_at = Timestamp(3_600_000));
+        let now = &scene.processes[&HostPid(pid)];
+        assert_eq!(scene.found.concerns(Some(&before), now), concerns, "{pid}");
+    }
+    scene.find();
+    let found: Vec<_> = scene.found.foreign.values().collect();
+    assert_eq!(found[0].started_at, Timestamp(3_600_000));
+}
