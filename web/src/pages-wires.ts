@@ -24,7 +24,7 @@ function read(): void {
   const path = now?.dataset["read"];
   if (now === null || path === undefined || reading || document.hidden) return;
   reading = true;
-  began = Date.now();
+  began = performance.now();
   shown = now.dataset["wirings"];
   void htmx
     .ajax("GET", path, { target: "#detail", swap: "innerMorph" })
@@ -42,10 +42,10 @@ export function followWires(): void {
   if (shown === undefined) {
     // The page reads them by itself when it is made.
     shown = now;
-    began = Date.now();
+    began = performance.now();
     readIn(MOST);
   } else if (now !== shown && !reading) {
-    readIn(Math.max(0, LEAST - (Date.now() - began)));
+    readIn(Math.max(0, LEAST - (performance.now() - began)));
   }
 }
 
