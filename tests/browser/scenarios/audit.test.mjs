@@ -5,25 +5,16 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import test, { after, before } from "node:test";
-import { openBrowser, openWindow } from "../harness/browser.mjs";
+import test from "node:test";
+import { openWindow } from "../harness/browser.mjs";
 import { signIn } from "../harness/person.mjs";
-import { PASSWORD, Porthole } from "../harness/porthole.mjs";
+import { PASSWORD } from "../harness/porthole.mjs";
+import { browser, porthole, stage } from "../harness/stage.mjs";
 
-let browser;
-let porthole;
-
-before(async () => {
-  browser = await openBrowser({ webgl: false });
-  porthole = await Porthole.start();
+stage({ webgl: false }, async () => {
   await porthole.api("POST", "/users", { user: "ada", password: PASSWORD, role: "user" });
   await porthole.create({ name: "web", image: "busybox", command: ["sleep", "1000000"] });
   for (let number = 0; number < 110; number += 1) await porthole.api("POST", "/tokens", { name: `token-${number}` });
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
 });
 
 test("what was done is found by who, what and when, page by page", async (t) => {

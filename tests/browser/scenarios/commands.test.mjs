@@ -2,31 +2,22 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import test, { after, before } from "node:test";
+import test from "node:test";
 import { AxeBuilder } from "../harness/axe.mjs";
-import { openBrowser, openWindow, until } from "../harness/browser.mjs";
+import { openWindow, until } from "../harness/browser.mjs";
 import { signIn } from "../harness/person.mjs";
-import { Porthole } from "../harness/porthole.mjs";
+import { browser, porthole, stage } from "../harness/stage.mjs";
 
-let browser;
-let porthole;
 let page;
 let window;
 let token;
 let container;
 
-before(async () => {
-  browser = await openBrowser({ webgl: false });
-  porthole = await Porthole.start();
+stage({ webgl: false }, async () => {
   container = await porthole.create({ name: "web", image: "busybox", command: ["sleep", "1000000"] });
   token = (await porthole.api("POST", "/tokens", { name: "commands" })).token;
   window = await openWindow(browser);
   page = await signIn(window, porthole);
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
 });
 
 /** What the page's dialog says does this. */

@@ -2,30 +2,16 @@
 // started again by its policy, out of memory; and several at once.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import test, { after, before } from "node:test";
+import test from "node:test";
 import { AxeBuilder } from "../harness/axe.mjs";
-import { openBrowser, openWindow, until } from "../harness/browser.mjs";
+import { openWindow, until } from "../harness/browser.mjs";
 import { signIn } from "../harness/person.mjs";
-import { Porthole } from "../harness/porthole.mjs";
+import { browser, porthole, results, stage } from "../harness/stage.mjs";
 
-const results = (name) => new URL(`../results/${name}.png`, import.meta.url).pathname;
 // A loaded machine takes its time.
 const patient = { within: 20_000 };
 
-let browser;
-let porthole;
-
-before(async () => {
-  mkdirSync(new URL("../results", import.meta.url), { recursive: true });
-  browser = await openBrowser();
-  porthole = await Porthole.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
-});
+stage();
 
 async function visit(t, options = {}) {
   const window = await openWindow(browser, options);

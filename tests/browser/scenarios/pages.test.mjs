@@ -3,30 +3,15 @@
 // each in results/.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import test, { after, before } from "node:test";
+import test from "node:test";
 import { AxeBuilder } from "../harness/axe.mjs";
-import { openBrowser, openWindow, until } from "../harness/browser.mjs";
+import { openWindow, until } from "../harness/browser.mjs";
 import { signIn } from "../harness/person.mjs";
-import { Porthole } from "../harness/porthole.mjs";
+import { LOOKS, browser, porthole, results, stage } from "../harness/stage.mjs";
 
-const LOOKS = ["dark", "light"].flatMap((theme) => [1280, 390].map((width) => ({ theme, width })));
-const results = (name) => new URL(`../results/${name}.png`, import.meta.url).pathname;
-
-let browser;
-let porthole;
 let session;
 
-before(async () => {
-  mkdirSync(new URL("../results", import.meta.url), { recursive: true });
-  browser = await openBrowser();
-  porthole = await Porthole.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
-});
+stage();
 
 async function inspect(page, name, { theme, width }, errors) {
   await page.screenshot({ path: results(`${name}-${theme}-${width}`), fullPage: !name.startsWith("terminal") });

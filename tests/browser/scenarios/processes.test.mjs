@@ -10,9 +10,7 @@ import { openBrowser, openWindow, until } from "../harness/browser.mjs";
 import * as host from "../harness/host.mjs";
 import { signIn } from "../harness/person.mjs";
 import { Porthole } from "../harness/porthole.mjs";
-
-const LOOKS = ["dark", "light"].flatMap((theme) => [1280, 390].map((width) => ({ theme, width })));
-const results = (name) => new URL(`../results/${name}.png`, import.meta.url).pathname;
+import { LOOKS, results } from "../harness/stage.mjs";
 
 let browser;
 let porthole;

@@ -6,10 +6,10 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before } from "node:test";
-import { openBrowser, openWindow, until } from "../harness/browser.mjs";
+import { openWindow, until } from "../harness/browser.mjs";
 import { Terminal } from "../harness/person.mjs";
-import { ADMIN, PASSWORD, Porthole } from "../harness/porthole.mjs";
+import { ADMIN, PASSWORD } from "../harness/porthole.mjs";
+import { browser, porthole, stage } from "../harness/stage.mjs";
 import { story } from "../harness/story.mjs";
 
 const step = story();
@@ -19,23 +19,14 @@ const TYPED = "typed-into-a-shell-8d1f";
 const secrets = new Map([["password", PASSWORD], ["new password", NEW], ["what was typed", TYPED]]);
 const addresses = [];
 
-let browser;
-let porthole;
 let window;
 let page;
 
-before(async () => {
-  browser = await openBrowser({ webgl: false });
-  porthole = await Porthole.start({ account: false, env: { PORTHOLE_LOG: "trace" } });
+stage({ webgl: false, account: false, env: { PORTHOLE_LOG: "trace" } }, async () => {
   window = await openWindow(browser);
   window.on("request", (request) => addresses.push(request.url(), request.headers().referer ?? ""));
   page = await window.newPage();
   page.on("websocket", (socket) => addresses.push(socket.url()));
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
 });
 
 /** The names of the secrets that stand in a text, as they are or as addresses and headers write them. */

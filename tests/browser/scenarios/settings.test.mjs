@@ -2,26 +2,14 @@
 // without, at a desk's width and a phone's.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import test, { after, before } from "node:test";
+import test from "node:test";
 import { AxeBuilder } from "../harness/axe.mjs";
-import { openBrowser, openWindow, until } from "../harness/browser.mjs";
+import { openWindow, until } from "../harness/browser.mjs";
 import { signIn, Terminal } from "../harness/person.mjs";
-import { PASSWORD, Porthole } from "../harness/porthole.mjs";
+import { PASSWORD } from "../harness/porthole.mjs";
+import { browser, porthole, results, stage } from "../harness/stage.mjs";
 
-let browser;
-let porthole;
-
-before(async () => {
-  mkdirSync(new URL("../results", import.meta.url), { recursive: true });
-  browser = await openBrowser({ webgl: false });
-  porthole = await Porthole.start();
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
-});
+stage({ webgl: false });
 
 async function open(t, options) {
   const window = await openWindow(browser, options);
@@ -132,8 +120,7 @@ test("every page of the settings at a desk's and a phone's width, in both themes
         ["settings-audit-none", "/settings/audit?who=nobody&since=2020-01-01"],
       ]) {
         await page.goto(porthole.url + path);
-        const file = new URL(`../results/${name}-${theme}-${width}.png`, import.meta.url).pathname;
-        await page.screenshot({ path: file, fullPage: true });
+        await page.screenshot({ path: results(`${name}-${theme}-${width}`), fullPage: true });
         const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(wider <= 0, `${name} scrolls ${wider} px sideways at ${width}`);
         assert.deepEqual(await new AxeBuilder(page).violations(), [], `${name} ${theme} ${width}`);

@@ -3,24 +3,16 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import test, { after, before } from "node:test";
-import { openBrowser, openWindow, terminalText, until } from "../harness/browser.mjs";
+import test from "node:test";
+import { openWindow, terminalText, until } from "../harness/browser.mjs";
 import { signIn, Terminal } from "../harness/person.mjs";
-import { ADMIN, PASSWORD, Porthole } from "../harness/porthole.mjs";
+import { ADMIN, PASSWORD } from "../harness/porthole.mjs";
+import { browser, porthole, stage } from "../harness/stage.mjs";
 
-let browser;
-let porthole;
 let container;
 
-before(async () => {
-  browser = await openBrowser({ webgl: false });
-  porthole = await Porthole.start();
+stage({ webgl: false }, async () => {
   container = await porthole.create({ name: "work", image: "busybox", command: ["sleep", "1000000"] });
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
 });
 
 async function open(t, options) {

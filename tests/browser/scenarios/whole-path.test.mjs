@@ -2,31 +2,22 @@
 // terminal in it; and what the pages and the shell say is what the host's kernel says.
 
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { openBrowser, openWindow, terminalText, until } from "../harness/browser.mjs";
+import { openWindow, terminalText, until } from "../harness/browser.mjs";
 import * as host from "../harness/host.mjs";
 import { createContainer, Terminal } from "../harness/person.mjs";
-import { ADMIN, PASSWORD, Porthole } from "../harness/porthole.mjs";
+import { ADMIN, PASSWORD } from "../harness/porthole.mjs";
+import { browser, porthole, stage } from "../harness/stage.mjs";
 import { story } from "../harness/story.mjs";
 
 const step = story();
 
-let browser;
-let porthole;
 let window;
 let page;
 
-before(async () => {
-  // The plain renderer's text can be read from the page.
-  browser = await openBrowser({ webgl: false });
-  porthole = await Porthole.start({ account: false });
+// The plain renderer's text can be read from the page.
+stage({ webgl: false, account: false }, async () => {
   window = await openWindow(browser);
   page = await window.newPage();
-});
-
-after(async () => {
-  await browser?.close();
-  await porthole?.stop();
 });
 
 step("the first start makes the administrator by the code that root finds", async () => {
