@@ -4,12 +4,12 @@ use axum::extract::Form;
 use axum::extract::rejection::FormRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use porthole_protocol::container::{Change, ContainerState, Limits, RestartPolicy};
+use porthole_protocol::container::{Change, ContainerName, ContainerState, Limits};
 use serde::Deserialize;
 
 use super::view::containers::{SomeFailedPage, SurePage};
 use super::view::gate::Toast;
-use super::view::typed::Typed;
+use super::view::typed::{Typed, policy};
 use super::view::words::{sentence, visible};
 use super::{Visit, page, view};
 use crate::Refusal;
@@ -162,29 +162,19 @@ impl Changed {
         let limits: Limits = typed
             .only_limits()
             .map_err(|(field, why)| Refusal::unusable(field, why))?;
-        let unusable = |field, why: porthole_protocol::container::Invalid| {
-            Refusal::unusable(field, why.to_string())
-        };
         let name = self.name.trim();
-        let name = (!name.is_empty()).then(|| name.parse());
+        let name = (!name.is_empty()).then(|| name.parse::<ContainerName>());
+        // One that is removed when it ends is not asked.
+        let restart = (!self.restart.is_empty()).then(|| policy(&self.restart, &self.times));
         Ok(Change {
-            name: name.transpose().map_err(|why| unusable("name", why))?,
+            name: name
+                .transpose()
+                .map_err(|why| Refusal::unusable("name", why.to_string()))?,
             limits,
-            restart: restart(&self.restart, &self.times).map_err(|why| unusable("restart", why))?,
+            restart: restart
+                .transpose()
+                .map_err(|(field, why)| Refusal::unusable(field, why))?,
         })
-    }
-}
-
-/// The policy that a form says in two fields.
-fn restart(
-    policy: &str,
-    times: &str,
-) -> Result<Option<RestartPolicy>, porthole_protocol::container::Invalid> {
-    let times = times.trim();
-    match policy {
-        "" => Ok(None),
-        "on-failure" if !times.is_empty() => format!("on-failure:{times}").parse().map(Some),
-        policy => policy.parse().map(Some),
     }
 }
 

@@ -11,12 +11,17 @@ use super::shell::Shell;
 use super::typed::{Errors, Typed};
 use super::words::{bytes, visible, visible_lines};
 use super::{Scene, commands, html};
+use crate::actions::containers::STOP_TIMEOUT;
 use crate::world::World;
 
 /// The fields that the form has: an error about another one is shown above it.
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 28] = [
     "image",
     "restart",
+    "times",
+    "stop_signal",
+    "stop_timeout",
+    "labels",
     "name",
     "command",
     "user",
@@ -39,6 +44,11 @@ const FIELDS: [&str; 24] = [
     "ns_time",
     "network",
     "publish",
+];
+
+/// Signals that programs end by, which the form proposes; any other can be written.
+const SIGNALS: [&str; 7] = [
+    "SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGWINCH", "SIGKILL",
 ];
 
 /// What the form would make: fingerprint and command.
@@ -102,6 +112,7 @@ pub struct CreatePage {
     general: String,
     default_memory: String,
     default_pids: u32,
+    default_stop: f64,
     open_more: bool,
     open_isolation: bool,
     host_closed: bool,
@@ -157,10 +168,18 @@ impl CreatePage {
             general: general.join(" "),
             default_memory: bytes(Limits::DEFAULT_MEMORY),
             default_pids: Limits::DEFAULT_PIDS,
-            open_more: wrong(&["user", "workdir", "hostname", "env", "swap"])
-                || [&typed.user, &typed.workdir, &typed.hostname, &typed.env]
-                    .iter()
-                    .any(|text| !text.is_empty()),
+            default_stop: STOP_TIMEOUT.as_secs_f64(),
+            open_more: wrong(&["user", "workdir", "hostname", "env", "labels", "swap"])
+                || [
+                    &typed.user,
+                    &typed.workdir,
+                    &typed.hostname,
+                    &typed.env,
+                    &typed.labels,
+                    &typed.swap,
+                ]
+                .iter()
+                .any(|text| !text.is_empty()),
             open_isolation: errors.keys().any(|name| name.starts_with("ns_"))
                 || wrong(&["monotonic", "boottime"])
                 || NamespaceType::ALL

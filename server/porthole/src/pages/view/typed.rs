@@ -1,17 +1,20 @@
 //! What was typed into the form that makes a container, and what is wrong with it.
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use porthole_protocol::container::{
-    Argument, ContainerSpec, EnvName, Invalid, Limits, NamespaceChoice, NetworkChoice,
-    RestartPolicy, TimeOffset,
+    Argument, ContainerSpec, EnvName, Invalid, Limits, NamespaceChoice, NetworkChoice, TimeOffset,
 };
 use porthole_protocol::namespace::NamespaceType;
 use serde::Deserialize;
 
 use super::connection::parse_ports;
 use super::words::{parse_bytes, sentence};
+
+pub use life::policy;
 
 /// What was typed. Every field is text, so that nothing typed is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -32,8 +35,14 @@ pub struct Typed {
     pub tty: String,
     pub init: String,
     pub restart: String,
+    /// How often it is started again after failures.
+    pub times: String,
     /// Removed when it ends.
     pub auto_remove: String,
+    pub stop_signal: String,
+    pub stop_timeout: String,
+    /// One label a line.
+    pub labels: String,
     /// Only create.
     pub rest: String,
     pub monotonic: String,
@@ -94,7 +103,8 @@ impl Typed {
         let limits = self.limits(&mut errors);
         let namespaces = self.namespaces(&mut errors);
         let time_offset = self.time_offset(&mut errors);
-        let restart: Option<RestartPolicy> = field(&mut errors, "restart", &self.restart);
+        let restart = self.policy(&mut errors);
+        let labels = self.labels(&mut errors);
         let network = match self.network.trim() {
             "" => None,
             text => keep(
@@ -107,7 +117,7 @@ impl Typed {
         let Some(image) = image else {
             return Err(errors);
         };
-        let spec = ContainerSpec {
+        let mut spec = ContainerSpec {
             name,
             image,
             command,
@@ -118,11 +128,11 @@ impl Typed {
             hostname,
             tty: !self.tty.is_empty(),
             init: !self.init.is_empty(),
-            labels: BTreeMap::new(),
+            labels,
             limits,
             namespaces,
             time_offset,
-            restart: restart.unwrap_or_default(),
+            restart,
             auto_remove: !self.auto_remove.is_empty(),
             stop_signal: None,
             stop_timeout: None,
@@ -131,6 +141,7 @@ impl Typed {
             dns: Vec::new(),
             start: self.rest.is_empty(),
         };
+        self.stopped_by(&mut spec, &mut errors);
         if let Err((name, why)) = spec.check() {
             errors
                 .entry(form_field(name))
