@@ -1,4 +1,5 @@
 use super::*;
+use crate::access::limits::{Ceiling, Kind};
 
 fn listen(address: &str) -> Given {
     Given {
@@ -170,4 +171,58 @@ fn what_accounts_may_have_is_said_by_file_and_environment_and_handed_on() {
         let error = env(bad).expect_err(bad).to_string();
         assert!(error.contains("PORTHOLE_USER_LIMITS"), "{error}");
     }
+}
+
+#[test]
+fn a_file_with_a_password_that_everybody_can_read_is_refused_in_words() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("config.toml");
+    let with = |text: &str, mode| {
+        std::fs::write(&path, text).expect("written");
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&path, mode).expect("set");
+        Given::from_file(&path)
+    };
+    let password = "admin_password = \"correct horse\"\n";
+    for open in [0o644, 0o604] {
+        let why = with(password, open).expect_err("everybody reads it");
+        let words = why.to_string();
+        assert!(
+            words.contains("chmod 600") && !words.contains("horse"),
+            "{words}"
+        );
+    }
+    // The controls.
+    for kept in [0o600, 0o640] {
+        assert!(with(password, kept).is_ok());
+    }
+    assert!(with("listen = \"127.0.0.1:1\"\n", 0o644).is_ok());
+    with(password, 0o644).expect_err("the same again");
+    let file = Given {
+        admin_password_file: Some(path.clone()),
+        ..Given::default()
+    };
+    assert_eq!(file.exposed_password_file(), Some(path.as_path()));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
+    assert_eq!(file.exposed_password_file(), None);
+}
+
+#[test]
+fn who_is_believed_is_handed_on_by_number() {
+    let with = |text: &str| Given {
+        trusted_proxy: Some(text.into()),
+        ..listen("127.0.0.1:5")
+    };
+    let settings = with("root, 192.0.2.9").resolve().expect("resolved");
+    let env = settings.to_env();
+    let handed_on = env
+        .iter()
+        .find(|(name, _)| *name == "PORTHOLE_TRUSTED_PROXY");
+    assert_eq!(
+        handed_on.map(|(_, value)| value.as_str()),
+        Some("192.0.2.9,0")
+    );
+    let why = with("127.0.0.1").resolve().expect_err("anybody's");
+    assert!(why.to_string().contains("name the account"), "{why}");
 }

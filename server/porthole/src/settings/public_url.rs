@@ -1,0 +1,75 @@
+//! The address that people reach Porthole by.
+
+use std::fmt;
+use std::str::FromStr;
+
+use axum::http::Uri;
+use porthole_protocol::container::Invalid;
+
+/// Where people reach Porthole behind a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The name, in lower case.
+    pub host: String,
+    /// The port, where it is not the scheme's own.
+    pub port: Option<u16>,
+    /// `""` or `/porthole`.
+    pub base_path: String,
+}
+
+impl FromStr for PublicUrl {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        const WHY: Invalid = Invalid("it is an address such as https://example.org/porthole");
+        let uri: Uri = text.parse().map_err(|_| WHY)?;
+        let scheme = match uri.scheme_str() {
+            Some("http") => "http",
+            Some("https") => "https",
+            _ => return Err(WHY),
+        };
+        let authority = uri.authority().ok_or(WHY)?;
+        let base_path = uri.path().trim_end_matches('/');
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
+        if authority.as_str().contains('@')
+            || uri.query().is_some()
+            || !base_path.bytes().all(plain)
+            || base_path.contains("//")
+            || base_path.split('/').any(|part| part == ".." || part == ".")
+        {
+            return Err(WHY);
+        }
+        Ok(Self {
+            scheme,
+            host: authority
+                .host()
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_ascii_lowercase(),
+            port: authority.port_u16(),
+            base_path: base_path.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scheme,
+            host,
+            port,
+            base_path,
+        } = self;
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]")?;
+        } else {
+            write!(f, "{scheme}://{host}")?;
+        }
+        if let Some(port) = port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(base_path)
+    }
+}
