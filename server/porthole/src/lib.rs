@@ -18,6 +18,8 @@ pub mod assets;
 pub mod cli;
 pub mod compare;
 pub mod engines;
+#[cfg(test)]
+mod fixture;
 pub mod headers;
 pub mod hubs;
 pub mod keeper;

@@ -4,6 +4,8 @@
 //! 503, one that is not by 401 or 403, and that is the difference that these tests look for.
 
 mod accounts;
+mod looking;
+mod losing;
 mod permissions;
 mod requests;
 mod rights;
@@ -17,24 +19,30 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use porthole_protocol::container::{Container, ContainerState, Owner, Timestamp};
-use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::id::{ContainerId, NamespaceInode, SessionId};
 use porthole_protocol::keeper::Event;
-use porthole_protocol::namespace::{Isolation, PerNamespace};
-use porthole_protocol::session::{Session, Size};
+use porthole_protocol::namespace::{Isolation, NamespaceType};
+use porthole_protocol::observation::{Namespace, Update};
+use porthole_protocol::session::Session;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::{router, test_state};
 use crate::AppState;
 use crate::access::gate::{Peer, Whence};
+use crate::access::password::hash_now;
 use crate::access::secret::Secret;
-use crate::access::{Account, Permission, Role};
+use crate::access::{Account, Identity, Permission, Role, Via};
+use crate::fixture;
 use crate::keeper::Asks;
 use crate::routes::{Declared, Face};
-use crate::store::{Act, Actor, NewAccount, Note};
+use crate::store::{AccountChange, Act, Actor, NewAccount, Note};
 
 const HOST: &str = "127.0.0.1:7678";
 const ORIGIN: &str = "http://127.0.0.1:7678";
+
+const OLD: &str = "correct horse battery";
+const NEW: &str = "another fine horse";
 
 /// Who asks. The objects that are asked about are `Owner`'s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,65 +72,44 @@ fn owner(name: &str) -> Owner {
     Owner::try_from(name.to_owned()).expect("a name")
 }
 
+/// One that runs, with a secret in its variables.
 fn container(id: &ContainerId, owned_by: &str) -> Container {
-    let namespace = porthole_protocol::container::ContainerNamespace {
-        inode: None,
-        isolation: Isolation::Own,
-        shared_with: Vec::new(),
-    };
     Container {
-        id: id.clone(),
-        name: "web".parse().expect("a name"),
-        engine: porthole_protocol::engine::Engine::Porthole,
-        owner: owner(owned_by),
         spec: serde_json::from_value(json!({"image": "busybox", "env": {"KEY": "secret"}}))
             .expect("a spec"),
         state: ContainerState::Running,
-        error: None,
-        pid: None,
-        exit: None,
         created_at: Timestamp::from_system(SystemTime::now()),
-        started_at: None,
-        finished_at: None,
-        image_id: None,
-        restarts: 0,
-        restart_at: None,
-        namespaces: PerNamespace::build(|_| namespace.clone()),
-        uid_map: Vec::new(),
-        gid_map: Vec::new(),
-        cgroup: None,
-        network: None,
+        ..fixture::container(id, "web", owned_by)
     }
 }
 
+/// One with a secret in its command.
 fn session(id: &SessionId, container: &ContainerId, owned_by: &str) -> Session {
     Session {
-        id: id.clone(),
-        container: container.clone(),
-        owner: owner(owned_by),
         command: vec!["sh".into(), "secret".into()],
-        tty: true,
-        size: Size::DEFAULT,
-        exit: Some(porthole_protocol::session::Exit {
-            code: 0,
-            kind: porthole_protocol::session::ExitKind::Exited,
-            reason: "exited".into(),
-            at: Timestamp::default(),
-            oom_killed: false,
-        }),
-        host_pid: None,
-        container_pid: None,
-        tty_name: None,
-        started_at: Timestamp::default(),
-        tried: Vec::new(),
-        joined: Some(porthole_protocol::namespace::PerNamespace::build(|_| {
-            porthole_protocol::session::JoinedNamespace {
-                inode: None,
-                whose: porthole_protocol::session::Whose::Container,
-            }
-        })),
-        fidelity: Vec::new(),
+        ..fixture::session(id, container, owned_by)
     }
+}
+
+/// Somebody of this name, over the local socket.
+fn identity(name: &str, role: Role) -> Identity {
+    Identity {
+        account: Account::new(1, owner(name), role, Timestamp::default()),
+        via: Via::Local,
+        from: None,
+    }
+}
+
+/// A network namespace that the observer tells of.
+fn network(inode: u64, initial: bool) -> Namespace {
+    Namespace {
+        initial,
+        ..fixture::namespace(NamespaceType::Net, inode)
+    }
+}
+
+fn on(container: &ContainerId, what: &str) -> String {
+    format!("/api/v1/containers/{container}/{what}")
 }
 
 impl Scene {
@@ -218,6 +205,64 @@ impl Scene {
             .await
             .status()
             .as_u16()
+    }
+
+    async fn json(&self, method: Method, path: &str, who: Who, body: Value) -> Response {
+        let mut request = self.request(&method, path, who);
+        *request.body_mut() = Body::from(body.to_string());
+        self.send(request).await
+    }
+
+    /// The status and the field that it is about.
+    async fn post(&self, path: &str, who: Who, body: Value) -> (u16, Option<String>) {
+        let answer = self.json(Method::POST, path, who, body).await;
+        let status = answer.status().as_u16();
+        let field = match status {
+            200..300 => None,
+            _ => json_of(answer).await["error"]["field"]
+                .as_str()
+                .map(str::to_owned),
+        };
+        (status, field)
+    }
+
+    /// A second container, whose spec says this.
+    fn add(&self, digit: u8, owned_by: &str, spec: Value) -> ContainerId {
+        let id = ContainerId::from_bytes([digit; 32]);
+        let mut container = container(&id, owned_by);
+        container.name = format!("c{digit}").parse().expect("a name");
+        container.spec = serde_json::from_value(spec).expect("a spec");
+        let event = Event::Container(Box::new(container));
+        self.state.world.apply(event);
+        id
+    }
+
+    /// The account as it is in the database.
+    fn stored(&self, name: &str) -> Account {
+        let stored = self.state.store.account(name).expect("read");
+        stored.expect("there").account
+    }
+
+    async fn change(&self, name: &str, change: AccountChange) {
+        let by = Actor::server();
+        let changed = self.state.store.change_account(name.into(), change, by);
+        changed.await.expect("changed");
+    }
+
+    async fn with_password(&self, name: &str) {
+        let change = AccountChange {
+            password: Some(hash_now(OLD).expect("hashed")),
+            ..AccountChange::default()
+        };
+        self.change(name, change).await;
+    }
+
+    async fn set_role(&self, name: &str, role: Role) {
+        let change = AccountChange {
+            role: Some(role),
+            ..AccountChange::default()
+        };
+        self.change(name, change).await;
     }
 
     /// A route's path with the owner's things in it.

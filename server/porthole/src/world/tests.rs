@@ -1,39 +1,14 @@
-use porthole_protocol::container::{ContainerNamespace, ContainerState, Owner, Timestamp};
+use porthole_protocol::container::Timestamp;
 use porthole_protocol::engine::Engine;
 use porthole_protocol::keeper::{Event, Policy};
 use porthole_protocol::namespace::{Isolation, NamespaceType, PerNamespace};
 use porthole_protocol::observation::Update;
 
 use super::*;
+use crate::fixture;
 
 pub(super) fn container(digit: u8, name: &str) -> Container {
-    let namespace = ContainerNamespace {
-        inode: None,
-        isolation: Isolation::Own,
-        shared_with: Vec::new(),
-    };
-    Container {
-        id: ContainerId::from_bytes([digit; 32]),
-        name: name.parse().expect("a name"),
-        engine: Engine::Porthole,
-        owner: Owner::try_from("ann".to_owned()).expect("a name"),
-        spec: serde_json::from_str(r#"{"image":"busybox"}"#).expect("a spec"),
-        state: ContainerState::Created,
-        error: None,
-        pid: None,
-        exit: None,
-        created_at: Timestamp::default(),
-        started_at: None,
-        finished_at: None,
-        image_id: None,
-        restarts: 0,
-        restart_at: None,
-        namespaces: PerNamespace::build(|_| namespace.clone()),
-        uid_map: Vec::new(),
-        gid_map: Vec::new(),
-        cgroup: None,
-        network: None,
-    }
+    fixture::container(&ContainerId::from_bytes([digit; 32]), name, "ann")
 }
 
 pub(super) fn told(container: &Container) -> Event {
@@ -222,18 +197,8 @@ pub(super) fn sighting(id: &str, net: u64) -> Sighting {
 
 fn initial(inode: u64) -> Namespace {
     Namespace {
-        kind: NamespaceType::Uts,
-        inode: NamespaceInode(inode),
         initial: true,
-        owner: None,
-        parent: None,
-        processes: 1,
-        leader: None,
-        owner_uid: None,
-        holders: Vec::new(),
-        netnsid: None,
-        more_holders: 0,
-        children: 0,
+        ..fixture::namespace(NamespaceType::Uts, inode)
     }
 }
 

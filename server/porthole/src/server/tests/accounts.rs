@@ -1,4 +1,4 @@
-//! What an account loses, and what is left of it.
+//! How accounts begin and end, and how people sign in to them.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,132 +6,8 @@ use std::time::Duration;
 use porthole_protocol::keeper::{Failure, FailureCode, Reply, Request as Asked};
 
 use super::*;
-use crate::access::password::hash_now;
-use crate::access::{Identity, Via};
+use crate::store::NewToken;
 use crate::store::audit::search::Wanted;
-use crate::store::{AccountChange, NewToken};
-
-const OLD: &str = "correct horse battery";
-const NEW: &str = "another fine horse";
-/// Within this long an open socket ends.
-const SOON: Duration = Duration::from_secs(1);
-
-impl Scene {
-    async fn stored(&self, name: &str) -> Account {
-        let stored = self.state.store.account(name).expect("read");
-        stored.expect("there").account
-    }
-
-    async fn with_password(&self, name: &str) {
-        let hash = hash_now(OLD).expect("hashed");
-        self.change(
-            name,
-            AccountChange {
-                password: Some(hash),
-                ..AccountChange::default()
-            },
-        )
-        .await;
-    }
-
-    async fn change(&self, name: &str, change: AccountChange) {
-        let by = Actor::server();
-        let changed = self.state.store.change_account(name.into(), change, by);
-        changed.await.expect("changed");
-    }
-
-    async fn set_role(&self, name: &str, role: Role) {
-        let role = Some(role);
-        self.change(
-            name,
-            AccountChange {
-                role,
-                ..AccountChange::default()
-            },
-        )
-        .await;
-    }
-
-    async fn token(&self, name: &str) -> (Identity, String) {
-        let account = self.stored(name).await;
-        let secret = Secret::new();
-        let new = NewToken {
-            account: account.id,
-            name: "robot".into(),
-            hash: secret.hash(),
-            life: None,
-        };
-        let added = self.state.store.add_token(new, Actor::server());
-        added.await.expect("made");
-        let via = Via::Token(secret.hash());
-        let from = None;
-        (Identity { account, via, from }, secret.reveal().to_owned())
-    }
-
-    async fn by_token(&self, token: &str) -> u16 {
-        let mut request = self.request(&Method::GET, "/api/v1/account", Who::Nobody);
-        let value = format!("Bearer {token}").parse().expect("a value");
-        request.headers_mut().insert(header::AUTHORIZATION, value);
-        self.send(request).await.status().as_u16()
-    }
-
-    async fn json(&self, method: Method, path: &str, who: Who, body: Value) -> Response {
-        let mut request = self.request(&method, path, who);
-        *request.body_mut() = Body::from(body.to_string());
-        self.send(request).await
-    }
-}
-
-#[tokio::test]
-async fn a_new_password_ends_the_accounts_tokens_and_their_sockets() {
-    let mut scene = Scene::new().await;
-    scene.with_password("owner").await;
-    let account = scene.stored("owner").await;
-    scene.secrets.retain(|(who, _)| *who != Who::Owner);
-    scene.log_in(Who::Owner, &account).await;
-    let change = json!({"current": OLD, "new": NEW});
-    for (method, path, who, body) in [
-        (Method::POST, "/api/v1/password", Who::Owner, change),
-        (
-            Method::PATCH,
-            "/api/v1/users/owner",
-            Who::Admin,
-            json!({"password": OLD}),
-        ),
-        // On the page, where it is made up.
-        (
-            Method::POST,
-            "/settings/users/owner/password",
-            Who::Admin,
-            json!({}),
-        ),
-    ] {
-        let (identity, token) = scene.token("owner").await;
-        let (_, others) = scene.token("other").await;
-        let state = scene.state.clone();
-        let lost = tokio::spawn(async move {
-            state.access.standing.lost(&state.store, &identity).await;
-        });
-        tokio::task::yield_now().await;
-        assert_eq!(scene.by_token(&token).await, 200, "the control");
-        assert!(!lost.is_finished(), "the control");
-        let changed = scene.json(method, path, who, body).await;
-        assert!(
-            changed.status().is_success(),
-            "{path}: {}",
-            changed.status()
-        );
-        assert_eq!(scene.by_token(&token).await, 401, "{path}");
-        assert_eq!(scene.by_token(&others).await, 200, "another's");
-        let ended = tokio::time::timeout(SOON, lost).await;
-        ended.expect("its sockets end").expect("no panic");
-    }
-    // From the command line.
-    let (_, token) = scene.token("owner").await;
-    let reset = scene.state.store.set_password_now("owner", "hash");
-    reset.expect("set");
-    assert_eq!(scene.by_token(&token).await, 401);
-}
 
 #[tokio::test]
 async fn a_password_that_an_administrator_has_made_up_is_shown_and_the_only_one() {
@@ -270,38 +146,6 @@ async fn a_new_account_inherits_nothing() {
 }
 
 #[tokio::test]
-async fn waiting_ends_with_the_rights_and_with_the_server() {
-    for taken in [true, false] {
-        let scene = Scene::new().await;
-        let path = format!("/api/v1/containers/{}/wait", scene.container);
-        let request = scene.request(&Method::POST, &path, Who::Owner);
-        let answer = tokio::spawn(scene.router.clone().oneshot(request));
-        // Another's loss is none.
-        scene.set_role("other", Role::Viewer).await;
-        scene.state.access.standing.look(&scene.state.store);
-        let still = tokio::time::sleep(Duration::from_millis(50));
-        still.await;
-        assert!(!answer.is_finished(), "the control: it waits");
-        let status = if taken {
-            let account = scene.stored("owner").await;
-            scene.with_password("owner").await;
-            assert_eq!(account.role, Role::User);
-            scene.state.access.standing.look(&scene.state.store);
-            403
-        } else {
-            scene.state.ending.send_replace(true);
-            503
-        };
-        let answer = tokio::time::timeout(SOON, answer).await.expect("at once");
-        let answer = match answer.expect("no panic") {
-            Ok(answer) => answer,
-            Err(never) => match never {},
-        };
-        assert_eq!(answer.status().as_u16(), status);
-    }
-}
-
-#[tokio::test]
 async fn that_a_session_was_asked_for_is_on_disk_before_its_shell_exists() {
     let (scene, asks) = Scene::with_asks().await;
     let (asked, trail) = (Arc::new(Mutex::new(0)), scene.state.store.clone());
@@ -331,64 +175,6 @@ async fn that_a_session_was_asked_for_is_on_disk_before_its_shell_exists() {
     assert_eq!(*asked.lock().expect("a lock"), 1, "no shell was asked for");
     assert!(!keeper.is_finished(), "its checks held");
     keeper.abort();
-}
-
-#[tokio::test]
-async fn every_change_by_cookie_needs_its_own_origin() {
-    let scene = Scene::new().await;
-    let changing = scene
-        .table
-        .iter()
-        .filter(|route| route.method != Method::GET);
-    let mut count = 0;
-    for route in changing {
-        let path = scene.filled(&route.path);
-        for origin in [Some("http://evil.example"), None] {
-            let mut request = scene.request(&route.method, &path, Who::Admin);
-            request.headers_mut().remove(header::ORIGIN);
-            if let Some(origin) = origin {
-                let value = header::HeaderValue::from_static(origin);
-                request.headers_mut().insert(header::ORIGIN, value);
-            }
-            let status = scene.send(request).await.status();
-            assert_eq!(status, 403, "{} {path} from {origin:?}", route.method);
-        }
-        count += 1;
-    }
-    assert!(count > 15, "{count} routes change something");
-}
-
-#[tokio::test]
-async fn a_lost_right_is_noticed_at_once() {
-    let scene = Scene::new().await;
-    let (_, secret) = &scene.secrets[2];
-    let hash = crate::access::secret::hash(secret);
-    let account = scene
-        .state
-        .store
-        .login(&hash)
-        .expect("read")
-        .expect("signed in");
-    let identity = crate::access::Identity {
-        account,
-        via: crate::access::Via::Login(hash),
-        from: None,
-    };
-    let state = scene.state.clone();
-    let lost = tokio::spawn(async move {
-        state.access.standing.lost(&state.store, &identity).await;
-    });
-    // Another's change first: it is not theirs.
-    scene.set_role("other", Role::Viewer).await;
-    scene.state.access.standing.look(&scene.state.store);
-    tokio::task::yield_now().await;
-    assert!(!lost.is_finished(), "the control: another's role");
-    scene.set_role("owner", Role::Viewer).await;
-    scene.state.access.standing.look(&scene.state.store);
-    tokio::time::timeout(std::time::Duration::from_secs(1), lost)
-        .await
-        .expect("at once")
-        .expect("no panic");
 }
 
 #[tokio::test]
@@ -444,110 +230,10 @@ async fn the_first_account_is_made_once_and_by_the_code_only() {
     assert!((3..=4).contains(&read), "{read}");
 }
 
-/// The clock is stopped but for when everybody waits for it: no hour passes here.
-#[tokio::test]
-async fn waiting_ends_after_an_hour() {
-    let scene = Scene::new().await;
-    let path = format!("/api/v1/containers/{}/wait", scene.container);
-    let request = scene.request(&Method::POST, &path, Who::Owner);
-    tokio::time::pause();
-    let begun = tokio::time::Instant::now();
-    let mut answer = std::pin::pin!(scene.send(request));
-    let almost = Duration::from_secs(3599);
-    let early = tokio::time::timeout(almost, &mut answer).await;
-    assert!(early.is_err(), "the control: it waits");
-    let answer = answer.await;
-    let hour = Duration::from_secs(3600);
-    let waited = begun.elapsed();
-    assert!(
-        waited >= hour && waited < hour + Duration::from_secs(1),
-        "{waited:?}"
-    );
-    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
-    let why = json_of(answer).await;
-    assert_eq!(why["error"]["code"], "still_running", "{why}");
-}
-
-/// A body that begins to be waited for, and is held back until this is told.
-fn held_back(
-    body: &Value,
-) -> (
-    Body,
-    tokio::sync::oneshot::Receiver<()>,
-    tokio::sync::oneshot::Sender<()>,
-) {
-    let (waits, waited) = tokio::sync::oneshot::channel();
-    let (go, gone) = tokio::sync::oneshot::channel();
-    let text = body.to_string();
-    let body = Body::from_stream(futures_util::stream::once(async move {
-        let _ = waits.send(());
-        let _ = gone.await;
-        Ok::<_, std::io::Error>(text)
-    }));
-    (body, waited, go)
-}
-
-#[tokio::test]
-async fn a_change_whose_body_is_held_back_outlives_no_right() {
-    // The control: nothing is taken away meanwhile.
-    for (loses, status, role) in [(false, 200, Role::Admin), (true, 403, Role::User)] {
-        let scene = Scene::new().await;
-        scene.account("second", Role::Admin).await;
-        let mut request = scene.request(&Method::PATCH, "/api/v1/users/other", Who::Admin);
-        let (body, waited, go) = held_back(&json!({"role": "admin"}));
-        *request.body_mut() = body;
-        let (answer, ()) = tokio::join!(scene.send(request), async {
-            waited.await.expect("the body is waited for");
-            if loses {
-                scene.set_role("admin", Role::Viewer).await;
-            }
-            go.send(()).expect("somebody waits");
-        });
-        assert_eq!(answer.status().as_u16(), status);
-        assert_eq!(scene.stored("other").await.role, role);
-    }
-}
-
-#[tokio::test]
-async fn a_change_whose_body_is_held_back_is_measured_by_what_is_then() {
-    const ALL: u64 = 1 << 30;
-    let with = |id: &ContainerId, memory: u64| {
-        let mut container = container(id, "owner");
-        container.name = format!("c{}", &id.as_str()[..2]).parse().expect("a name");
-        container.spec.limits.memory = Some(memory);
-        Event::Container(Box::new(container))
-    };
-    // The control: what is asked for is what the container has all the time. No keeper is there.
-    for (gives, status) in [(false, 503), (true, 429)] {
-        let scene = Scene::new().await;
-        let limits = serde_json::from_value(json!({"memory": ALL})).expect("limits");
-        let change = AccountChange {
-            limits,
-            ..AccountChange::default()
-        };
-        scene.change("owner", change).await;
-        scene.state.world.apply(with(&scene.container, ALL));
-        let path = format!("/api/v1/containers/{}", scene.container);
-        let mut request = scene.request(&Method::PATCH, &path, Who::Owner);
-        let (body, waited, go) = held_back(&json!({"limits": {"memory": ALL}}));
-        *request.body_mut() = body;
-        let (answer, ()) = tokio::join!(scene.send(request), async {
-            waited.await.expect("the body is waited for");
-            if gives {
-                let other = ContainerId::from_bytes([9; 32]);
-                scene.state.world.apply(with(&scene.container, ALL / 16));
-                scene.state.world.apply(with(&other, ALL / 2));
-            }
-            go.send(()).expect("somebody waits");
-        });
-        assert_eq!(answer.status().as_u16(), status);
-    }
-}
-
 #[tokio::test]
 async fn a_token_that_ends_makes_none_that_lasts_longer() {
     let scene = Scene::new().await;
-    let account = scene.stored("owner").await.id;
+    let account = scene.stored("owner").id;
     let mint = |life: Option<Duration>, body: Value| {
         let (secret, scene) = (Secret::new(), &scene);
         async move {
@@ -588,22 +274,4 @@ async fn a_token_that_ends_makes_none_that_lasts_longer() {
     )
     .await;
     assert!(made.is_some() && made < mother);
-}
-
-#[tokio::test]
-async fn an_export_of_the_audit_trail_ends_with_the_rights_to_it() {
-    // The control: they stay.
-    for loses in [false, true] {
-        let scene = Scene::new().await;
-        scene.account("second", Role::Admin).await;
-        let request = scene.request(&Method::GET, "/api/v1/audit/export", Who::Admin);
-        let answer = scene.send(request).await;
-        assert_eq!(answer.status().as_u16(), 200);
-        if loses {
-            scene.set_role("admin", Role::Viewer).await;
-        }
-        let read = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
-        let whole = read.is_ok_and(|bytes| bytes.ends_with(b"}\n"));
-        assert_eq!(whole, !loses);
-    }
 }

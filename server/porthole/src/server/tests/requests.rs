@@ -27,6 +27,31 @@ async fn a_change_by_cookie_needs_its_own_origin() {
 }
 
 #[tokio::test]
+async fn every_change_by_cookie_needs_its_own_origin() {
+    let scene = Scene::new().await;
+    let changing = scene
+        .table
+        .iter()
+        .filter(|route| route.method != Method::GET);
+    let mut count = 0;
+    for route in changing {
+        let path = scene.filled(&route.path);
+        for origin in [Some("http://evil.example"), None] {
+            let mut request = scene.request(&route.method, &path, Who::Admin);
+            request.headers_mut().remove(header::ORIGIN);
+            if let Some(origin) = origin {
+                let value = header::HeaderValue::from_static(origin);
+                request.headers_mut().insert(header::ORIGIN, value);
+            }
+            let status = scene.send(request).await.status();
+            assert_eq!(status, 403, "{} {path} from {origin:?}", route.method);
+        }
+        count += 1;
+    }
+    assert!(count > 15, "{count} routes change something");
+}
+
+#[tokio::test]
 async fn a_token_needs_no_origin_but_none_of_anothers() {
     let scene = Scene::new().await;
     let account = scene
