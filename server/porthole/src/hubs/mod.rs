@@ -167,8 +167,7 @@ impl Hubs {
         target: &Target,
         files: Files,
     ) -> Result<HubHandle, Refusal> {
-        let known = known(state, target)
-            .ok_or_else(|| Refusal::not_found("not_found", "It was removed in the meantime."))?;
+        let known = known(state, target).ok_or_else(removed)?;
         let mut entries = self.entries();
         let entry = match entries.entry(target.clone()) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -215,6 +214,23 @@ impl Hubs {
             && known(state, &target).is_some()
         {
             tracing::error!(?target, why = %refusal, "what it writes is not read here; its monitor keeps it");
+        }
+    }
+
+    /// Some changes were missed: attaches to all that runs, and forgets what was removed.
+    async fn catch_up(&self, state: &AppState) {
+        let all: Vec<_> = self.entries().keys().cloned().collect();
+        for target in all {
+            if known(state, &target).is_none() {
+                self.forget(state, target).await;
+            }
+        }
+        for container in state.world.containers() {
+            self.follow(state, Target::Init(container.id.clone())).await;
+        }
+        for session in state.world.sessions() {
+            self.follow(state, Target::Session(session.id.clone()))
+                .await;
         }
     }
 
@@ -304,7 +320,12 @@ fn old_journals(directory: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry?;
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        let metadata = match entry.metadata() {
+            // It was deleted since the directory was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
+        let age = metadata.modified()?.elapsed().unwrap_or_default();
         if age > ORPHAN {
             names.extend(entry.file_name().into_string());
         }
@@ -338,17 +359,11 @@ pub async fn run(state: AppState) {
                 tokio::spawn(async move { tidy(&state).await });
             }
             Ok(_) => {}
-            Err(RecvError::Lagged(_)) => {
-                for container in state.world.containers() {
-                    let target = Target::Init(container.id.clone());
-                    state.hubs.follow(&state, target).await;
-                }
-                for session in state.world.sessions() {
-                    let target = Target::Session(session.id.clone());
-                    state.hubs.follow(&state, target).await;
-                }
-            }
+            Err(RecvError::Lagged(_)) => state.hubs.catch_up(&state).await,
             Err(RecvError::Closed) => return,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
