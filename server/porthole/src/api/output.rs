@@ -1,5 +1,7 @@
 //! What containers and sessions have written: logs and journals.
 
+mod pieces;
+
 use std::io;
 use std::time::Duration;
 
@@ -7,10 +9,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::Stream;
 use futures_util::stream::unfold;
 use porthole_journal::Reader;
-use porthole_protocol::container::{Container, ContainerState, Timestamp};
+use porthole_protocol::container::Timestamp;
 use porthole_protocol::id::Seq;
 use porthole_protocol::journal::Stream as Output;
 use porthole_protocol::session::Target;
@@ -24,6 +25,8 @@ use crate::hubs::{self, journal_failed};
 use crate::server::sse;
 use crate::world::AnyContainer;
 use crate::{AppState, Refusal};
+
+use pieces::{End, Following, Pieces};
 
 /// Read at once.
 const CHUNK: u64 = 64 * 1024;
@@ -147,12 +150,8 @@ pub async fn logs(
     if events && seen && follow.as_ref().is_some_and(|follow| !follow.goes_on()) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let pieces = Pieces {
-        reader: Some(reader),
-        at,
-        only,
-        follow,
-    };
+    let end = follow.map_or(End::At(end), End::Followed);
+    let pieces = Pieces::new(reader, at, end, only);
     Ok(if events {
         let lines = Lines::default();
         let stream = unfold((pieces, lines), |(mut pieces, mut lines)| async move {
@@ -269,104 +268,6 @@ fn last_lines_of(
     Ok(begins.front().copied().unwrap_or(end))
 }
 
-/// A container whose output is followed.
-struct Following {
-    state: AppState,
-    container: std::sync::Arc<Container>,
-}
-
-impl Following {
-    /// Whether it may write more.
-    fn goes_on(&self) -> bool {
-        let target = Target::Init(self.container.id.clone());
-        // The hub knows last: it has ended when everything is in the journal.
-        let reading = self
-            .state
-            .hubs
-            .info(&target)
-            .is_some_and(|info| info.exit.is_none());
-        let runs = self
-            .state
-            .world
-            .container(&self.container.id)
-            .is_some_and(|c| matches!(c.state, ContainerState::Running | ContainerState::Paused));
-        runs || reading
-    }
-}
-
-struct Piece {
-    from: Seq,
-    stream: Output,
-    bytes: Vec<u8>,
-}
-
-/// Output, piece by piece, as fast as it is taken.
-struct Pieces {
-    reader: Option<Reader>,
-    at: Seq,
-    only: Option<Output>,
-    follow: Option<Following>,
-}
-
-impl Pieces {
-    async fn next(&mut self) -> Option<io::Result<Piece>> {
-        loop {
-            // Asked before looking: what is written before the end is found after it.
-            let goes_on = self.follow.as_ref().is_some_and(Following::goes_on);
-            let reader = self.reader.take()?;
-            let (at, only) = (self.at, self.only);
-            let read = tokio::task::spawn_blocking(move || {
-                let piece = read(&reader, at, only);
-                (reader, piece)
-            });
-            let Ok((reader, piece)) = read.await else {
-                return None;
-            };
-            self.reader = Some(reader);
-            match piece {
-                Ok((at, Some(piece))) => {
-                    self.at = at;
-                    return Some(Ok(piece));
-                }
-                Ok((at, None)) if at > self.at => self.at = at,
-                Ok((_, None)) if goes_on => tokio::time::sleep(LOOK).await,
-                Ok((_, None)) => return None,
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-
-    fn bytes(self) -> impl Stream<Item = io::Result<Bytes>> + Send {
-        unfold(self, |mut pieces| async move {
-            let piece = pieces.next().await?;
-            Some((piece.map(|piece| Bytes::from(piece.bytes)), pieces))
-        })
-    }
-}
-
-/// The next piece, and where to go on; no piece where there is nothing more, or nothing of the
-/// stream that is wanted.
-fn read(reader: &Reader, at: Seq, only: Option<Output>) -> io::Result<(Seq, Option<Piece>)> {
-    // What was dropped while it was being read reads as zeros.
-    let at = at.max(reader.kept_from()?);
-    let end = reader.end()?.min(Seq(at.0 + CHUNK));
-    let Some(run) = reader.run(at, end)? else {
-        return Ok((at, None));
-    };
-    if only.is_some_and(|only| only != run.stream) {
-        return Ok((run.to, None));
-    }
-    let mut bytes = vec![0; usize::try_from(run.to.0 - run.from.0).unwrap_or(0)];
-    let read = reader.read_at(run.from, &mut bytes)?;
-    bytes.truncate(read);
-    let piece = Piece {
-        from: run.from,
-        stream: run.stream,
-        bytes,
-    };
-    Ok((Seq(at.0 + read as u64), Some(piece)))
-}
-
 /// The form of a journal that is wanted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -382,7 +283,7 @@ enum Format {
     Text,
 }
 
-/// A session's whole output: byte for byte, or as text without a terminal's control sequences.
+/// All of a session's output until now: byte for byte, or as text without a terminal's control sequences.
 pub async fn journal(
     State(state): State<AppState>,
     identity: Identity,
@@ -393,12 +294,8 @@ pub async fn journal(
     let Some(reader) = open(&state, &target).await? else {
         return Ok(text(Body::empty()));
     };
-    let pieces = Pieces {
-        reader: Some(reader),
-        at: Seq(0),
-        only: None,
-        follow: None,
-    };
+    let (end, reader) = blocking(move || Ok((reader.end()?, reader))).await?;
+    let pieces = Pieces::new(reader, Seq(0), End::At(end), None);
     if format == Format::Raw {
         let body = Body::from_stream(sse::bounded(&state, &identity, pieces.bytes()));
         let headers = [(header::CONTENT_TYPE, "application/octet-stream")];
