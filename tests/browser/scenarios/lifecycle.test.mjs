@@ -2,6 +2,9 @@
 // started again by its policy, out of memory; and several at once.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import { AxeBuilder } from "../harness/axe.mjs";
 import { openWindow, until } from "../harness/browser.mjs";
@@ -100,6 +103,43 @@ test("want of memory is said in words", async (t) => {
   await page.goto(`${porthole.url}/containers/hog`);
   await says(page, "#head .state", /exited \(137\), out of memory/);
   await says(page, "#facts", /ended: out of memory \(limit 64 MiB\)/);
+});
+
+test("one that was to be removed and could not be says so, and Remove is there for it", async (t) => {
+  const { page } = await visit(t);
+  const made = await sleeper("lingers", { auto_remove: true });
+  const record = join(porthole.root, "keeper/containers", made.id, "config.json");
+  const immutable = (sign) => existsSync(record) && execFileSync("chattr", [`${sign}i`, record], { stdio: "ignore" });
+  t.after(() => immutable("-"));
+  try {
+    immutable("+");
+  } catch {
+    console.error("SKIPPED: this file system has no immutable files");
+    return t.skip("no immutable files");
+  }
+  await page.goto(`${porthole.url}/containers/lingers`);
+  await porthole.api("POST", "/containers/lingers/kill", { signal: "SIGKILL" });
+  await says(page, "#head .state", /exited \(137\), not removed yet/);
+  await page.locator("#failed .notice", { hasText: "Not removed yet." }).waitFor();
+  await isFine(page);
+  await page.screenshot({ path: results("lifecycle-not-removed"), fullPage: true });
+  await page.goto(`${porthole.url}/containers?q=lingers`);
+  await says(page, `#c-${made.id} .state`, /not removed yet/);
+  // It cannot be by hand either, and that is said; once nothing is in its way, it is.
+  const remove = async () => {
+    await page.getByRole("button", { name: "Remove lingers" }).first().click();
+    await page.locator("#confirm [data-yes]").click();
+  };
+  await remove();
+  await says(page, "#toasts", /config\.json|deleting|not permitted/i);
+  immutable("-");
+  await remove();
+  await until("it is gone", async () => (await page.locator("[data-row]").count()) === 0, patient);
+  // The control: what nothing keeps goes by itself.
+  await sleeper("leaves", { auto_remove: true });
+  await page.goto(`${porthole.url}/containers/leaves`);
+  await porthole.api("POST", "/containers/leaves/kill", { signal: "SIGKILL" });
+  await says(page, "#failed", /It was removed\./);
 });
 
 test("several are chosen, by the keyboard too, and what fails is told for each", async (t) => {

@@ -168,6 +168,11 @@ struct Failed {
     error: String,
 }
 
+/// One that was to be removed when it ended, and is still there.
+#[derive(Template)]
+#[template(path = "partials/container_stays.html")]
+struct Stays;
+
 #[derive(Template)]
 #[template(path = "partials/container_claimed.html")]
 struct Claimed {
@@ -195,11 +200,14 @@ pub fn region(world: &World, scene: Scene<'_>, container: &AnyContainer, tab: Ta
         fingerprint: Fingerprint::of(container, true),
         actions: Actions::of(world, container, scene, false),
     };
-    let failed = container.error().map_or_else(String::new, |error| {
+    let mut failed = container.error().map_or_else(String::new, |error| {
         html(&Failed {
             error: sentence(error),
         })
     }) + &claimed(container);
+    if super::containers::stays(container) {
+        failed.push_str(&html(&Stays));
+    }
     let mut slots = vec![
         Slot::whole("head", html(&head)),
         Slot::whole("failed", failed),

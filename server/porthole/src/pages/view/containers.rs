@@ -20,6 +20,7 @@ use crate::world::{AnyContainer, EngineTrouble, World};
 
 pub use self::listing::Listing;
 pub use self::row::StateView;
+pub(super) use self::row::stays;
 
 struct Column {
     title: &'static str,

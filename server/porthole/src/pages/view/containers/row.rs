@@ -2,6 +2,7 @@
 
 use askama::Template;
 use porthole_protocol::container::{Container, ContainerState};
+use porthole_protocol::engine::Engine;
 use porthole_protocol::engines::Health;
 
 use super::super::actions::Actions;
@@ -62,11 +63,21 @@ impl StateView {
     }
 }
 
+/// Whether it was to be removed when it ended, and is there all the same: its removal has not been
+/// gone on with, or something keeps its files from being deleted.
+pub(in crate::pages::view) fn stays(container: &AnyContainer) -> bool {
+    let own = container.own();
+    own.is_some_and(|own| own.spec.auto_remove && own.state == ContainerState::Exited)
+}
+
 /// What there is to say of the state of one of Porthole's own.
 fn own_says(container: &Container) -> Option<&'static str> {
     let ended = container.exit.as_ref().filter(|_| container.pid.is_none());
     if container.restart_at.is_some() {
         return Some("starts again soon");
+    }
+    if container.spec.auto_remove && container.state == ContainerState::Exited {
+        return Some("not removed yet");
     }
     ended
         .filter(|exit| exit.oom_killed)
@@ -137,7 +148,11 @@ impl ContainerRow {
         Self {
             base: scene.base.to_owned(),
             id: container.id().to_string(),
-            short: container.id().short().to_owned(),
+            // That of bare namespaces is its number, which has a column.
+            short: match container.engine() {
+                Engine::None => String::new(),
+                _ => container.id().short().to_owned(),
+            },
             at: view::reference(world, container),
             name: visible(container.name()),
             depth: (*depth).min(DEEPEST),
