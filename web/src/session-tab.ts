@@ -380,7 +380,7 @@ export class SessionTab {
     const kernel = [refusal.stage, refusal.errno].filter((part) => part !== null).join(": ");
     this.#show([
       element("h2", {}, gone ? "This session is not there any more" : "No terminal could be opened"),
-      element("p", {}, gone ? "It was removed, or it never was. Its container may still run." : refusal.message),
+      element("p", {}, gone ? "It was removed, or it never was. Its container may still run." : sentence(refusal.message)),
       ...(kernel === "" ? [] : [element("p", { class: "m" }, kernel)]),
       ...(refusal.tried.length === 0 ? [] : [shells(refusal.tried)]),
       element(

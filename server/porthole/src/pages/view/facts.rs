@@ -7,7 +7,7 @@ use porthole_protocol::container::{
 use porthole_protocol::engines::{EngineContainer, Health, Network, Port};
 
 use super::Scene;
-use super::words::{When, bytes, command_line, count, visible};
+use super::words::{When, bytes, command_line, cores, count, visible};
 use crate::actions::containers::STOP_TIMEOUT;
 use crate::world::{AnyContainer, World};
 
@@ -329,14 +329,10 @@ fn id_map(ranges: &[IdRange]) -> String {
 
 fn limits(limits: &Limits) -> String {
     let cpus = limits.cpus.unwrap_or(Limits::DEFAULT_CPUS);
-    let cores = if (cpus - 1.0).abs() < f64::EPSILON {
-        "1 core".to_owned()
-    } else {
-        format!("{cpus} cores")
-    };
     let mut text = format!(
-        "{} of memory, {cores}, {}",
+        "{} of memory, {}, {}",
         bytes(limits.memory.unwrap_or(Limits::DEFAULT_MEMORY)),
+        cores(cpus),
         count(
             usize::try_from(limits.pids.unwrap_or(Limits::DEFAULT_PIDS)).unwrap_or(usize::MAX),
             "process",

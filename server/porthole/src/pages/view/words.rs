@@ -63,6 +63,23 @@ pub fn watching(watched: &Watched) -> Option<String> {
     }
 }
 
+/// So many cores: `1 core`, `0.5 cores`.
+pub fn cores(cpus: f64) -> String {
+    if (cpus - 1.0).abs() < f64::EPSILON {
+        "1 core".to_owned()
+    } else {
+        format!("{cpus} cores")
+    }
+}
+
+/// What the kernel answered, without the number that the standard library puts behind its words.
+pub fn unnumbered(text: &str) -> &str {
+    match text.rsplit_once(" (os error ") {
+        Some((words, number)) if number.ends_with(')') => words,
+        _ => text,
+    }
+}
+
 /// A size in bytes: `18.2 MiB`.
 pub fn bytes(size: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -176,6 +193,12 @@ mod tests {
         assert_eq!(visible("abc\u{202e}gpj"), "abc⟨U+202E⟩gpj");
         assert_eq!(visible("größe 日本 👍"), "größe 日本 👍");
         assert_eq!(visible_lines("a\nb\r"), "a\nb␍");
+    }
+
+    #[test]
+    fn the_kernels_words_have_no_number() {
+        assert_eq!(unnumbered("Not allowed (os error 1)"), "Not allowed");
+        assert_eq!(unnumbered("it is (as it is)"), "it is (as it is)");
     }
 
     #[test]

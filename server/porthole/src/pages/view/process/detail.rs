@@ -6,7 +6,7 @@ use porthole_protocol::inspection::{
 };
 
 use super::super::Scene;
-use super::super::words::{bytes, count, sentence, visible};
+use super::super::words::{bytes, cores, count, sentence, visible};
 use crate::Refusal;
 use crate::compare::inside::ranges;
 
@@ -191,7 +191,7 @@ impl Detail {
         }
         if let Some(cpu) = cgroup.cpu {
             let used = format!("{:.1} s used", seconds(cpu.usage_us));
-            let most = cpu.cpus.map(|cpus| format!("{cpus} processors at most"));
+            let most = cpu.cpus.map(|cpus| format!("{} at most", cores(cpus)));
             let held = (cpu.throttled > 0).then(|| {
                 format!(
                     "held back {} times, {:.1} s",

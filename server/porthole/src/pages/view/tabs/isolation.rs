@@ -6,7 +6,7 @@ use porthole_protocol::inspection::{
     Attempt, Bounded, Fact, Isolation, NotIsolated, Seen, Verdict,
 };
 
-use crate::pages::view::words::{bytes, visible};
+use crate::pages::view::words::{bytes, unnumbered, visible};
 
 /// A thing on both sides.
 struct Row {
@@ -77,7 +77,7 @@ fn row(fact: &Fact) -> Row {
             missing: false,
         },
         Seen::Not(why) => Side {
-            text: visible(why),
+            text: visible(unnumbered(why)),
             missing: true,
         },
     };
@@ -194,7 +194,7 @@ fn tried(read: &Isolation) -> Vec<Tried> {
         call: visible(&attempt.call),
         allowed: attempt.allowed,
         answer: match (&attempt.refusal, attempt.allowed) {
-            (Some(refusal), _) => visible(refusal),
+            (Some(refusal), _) => visible(unnumbered(refusal)),
             (None, true) => "the kernel lets it pass".to_owned(),
             (None, false) => "refused".to_owned(),
         },

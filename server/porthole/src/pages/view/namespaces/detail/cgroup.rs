@@ -3,7 +3,7 @@
 use askama::Template;
 use porthole_protocol::inspection::Cgroup;
 
-use super::super::super::words::{bytes, visible};
+use super::super::super::words::{bytes, cores, visible};
 use super::nanoseconds;
 
 /// A use of something, with its limit where there is one.
@@ -81,7 +81,7 @@ impl CgroupView {
                 now: microseconds(cpu.usage_us),
                 limit: cpu.cpus.map_or_else(
                     || "no limit".to_owned(),
-                    |cpus| format!("at most {cpus} cores"),
+                    |cpus| format!("at most {}", cores(cpus)),
                 ),
                 part: None,
                 more: held,
