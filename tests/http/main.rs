@@ -7,6 +7,7 @@ mod bad_input;
 mod events;
 mod foreign;
 mod people;
+mod quotas;
 mod rights;
 mod setup;
 mod tls;

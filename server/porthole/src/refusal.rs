@@ -41,6 +41,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The code of what did not arrive whole: nobody refused it, it came to nothing.
+    pub const INCOMPLETE: &str = "incomplete";
+
     /// A refusal with this status, code and sentence.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {

@@ -17,7 +17,7 @@ pub enum Kind {
     Containers,
     /// Sessions that run.
     Sessions,
-    /// Bytes of memory that its containers may use together.
+    /// Bytes of memory that its containers may use together, swapped out or not.
     Memory,
     /// Thousandths of a core that its containers may use together.
     Cpus,
@@ -118,10 +118,12 @@ impl Amounts {
             reason = "a specification has between 0.01 and 1024 cores"
         )]
         let cpus = (cpus * 1000.0).round() as u64;
+        // What is swapped out is memory that is used all the same, on a disk that is everybody's.
+        let memory = limits.memory.unwrap_or(Limits::DEFAULT_MEMORY);
         Self([
             1,
             0,
-            limits.memory.unwrap_or(Limits::DEFAULT_MEMORY),
+            memory.saturating_add(limits.swap.unwrap_or(0)),
             cpus,
             u64::from(limits.pids.unwrap_or(Limits::DEFAULT_PIDS)),
         ])
@@ -317,6 +319,16 @@ mod tests {
     fn a_container_counts_as_what_it_may_use() {
         let amounts = Amounts::of_container(&Limits::default());
         assert_eq!(amounts, Amounts([1, 0, 512 << 20, 1000, 256]));
+        let swapping = Limits {
+            memory: Some(1 << 20),
+            swap: Some(3 << 20),
+            ..Limits::default()
+        };
+        assert_eq!(
+            Amounts::of_container(&swapping).get(Kind::Memory),
+            4 << 20,
+            "what it may swap out counts too"
+        );
         let mut sum = amounts;
         sum += Amounts::of_session();
         sum += Amounts([u64::MAX; 5]);

@@ -48,9 +48,9 @@ pub async fn create(
     match &created {
         Ok(made) => {
             one_more.is_called(&made.id);
-            asked.of(&made.id).ended(state, &created);
+            asked.of(&made.id).ended(&created);
         }
-        Err(_) => asked.ended(state, &created),
+        Err(_) => asked.ended(&created),
     }
     let created = created?;
     if !start_it {
@@ -159,18 +159,36 @@ pub async fn unpause(
     .await
 }
 
-/// Gives a container another name, other limits or another restart policy.
+/// Gives a container another name, other limits or another restart policy. Of several who do so at
+/// once each waits for the one before, so that the last one's is what is so in the end.
 pub async fn change(
     state: &AppState,
     identity: &Identity,
     container: &Container,
     change: Change,
 ) -> Result<Arc<Container>, Refusal> {
-    let given = change.limits;
-    given
+    change
+        .limits
         .check()
         .map_err(|(field, why)| Refusal::unusable(field, why.to_string()))?;
-    ceilings::check(identity, &given)?;
+    ceilings::check(identity, &change.limits)?;
+    let (state, identity, container) = (state.clone(), identity.clone(), container.clone());
+    // Also where who asks hangs up: what the keeper is about to do is counted until it has done it.
+    let doing = async move { change_in_turn(&state, &identity, &container, change).await };
+    tokio::spawn(doing).await.map_err(|_| Refusal::internal())?
+}
+
+async fn change_in_turn(
+    state: &AppState,
+    identity: &Identity,
+    container: &Container,
+    change: Change,
+) -> Result<Arc<Container>, Refusal> {
+    let given = change.limits;
+    let _turn = state.making.turn(&container.id).await;
+    // As whoever had the turn before has left it.
+    let now = state.world.container(&container.id);
+    let container = now.as_deref().unwrap_or(container);
     let _more = limits::change(state, container, &given)?;
     let mut detail = json!({"name": change.name, "restart": change.restart, "limits": given});
     detail["was"] = json!({

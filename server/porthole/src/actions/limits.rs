@@ -3,11 +3,13 @@
 //! What is being made counts before the world knows it, so that of two who ask at once for the last
 //! place one is refused. A container counts with what it may use, whether it runs or not.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 use porthole_protocol::container::{Container, Limits, Owner};
 use porthole_protocol::id::{ContainerId, SessionId};
+use tokio::sync::OwnedMutexGuard;
 
 use super::ceilings;
 use crate::access::limits::{Amounts, Ceiling, Kind, Said};
@@ -196,7 +198,7 @@ fn sentence(kind: Kind, has: u64, asks: u64, most: u64) -> String {
                 "You have {has} of the {most} sessions running that you may have. End one first, or ask an administrator for more."
             );
         }
-        Kind::Memory => "of memory",
+        Kind::Memory => "of memory and swap",
         Kind::Cpus => "cores",
         Kind::Pids => "processes",
     };
@@ -227,13 +229,29 @@ impl Entry {
     }
 }
 
-/// What is being made, by whom.
+/// What is being made, by whom, and what is being changed.
 #[derive(Default)]
-pub struct Making(Mutex<Vec<Entry>>);
+pub struct Making {
+    entries: Mutex<Vec<Entry>>,
+    /// Containers that are being changed, or that somebody waits to change.
+    turns: Mutex<HashMap<ContainerId, Arc<tokio::sync::Mutex<()>>>>,
+}
 
 impl Making {
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else changes this container, in the order of those who ask, and keeps
+    /// others from it until the answer is dropped. What is counted for a change is right only while
+    /// no other one is between its count and the keeper's answer.
+    pub(super) async fn turn(&self, id: &ContainerId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(id.clone()).or_default())
+        };
+        turn.lock_owned().await
     }
 
     /// Whether something of somebody's is being made.

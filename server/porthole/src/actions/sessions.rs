@@ -198,7 +198,7 @@ async fn begin(
         (Err(refusal), asked) => {
             let none = Err::<(), _>(refusal.clone());
             if let Ok(asked) = asked {
-                asked.ended(state, &none);
+                asked.ended(&none);
             }
             return Err(refusal);
         }
@@ -210,7 +210,7 @@ async fn begin(
         .as_ref()
         .is_err_and(|e| !matches!(e, KeeperError::Failed(_)));
     let opened = opened.map_err(Refusal::from);
-    asked.ended(state, &opened);
+    asked.ended(&opened);
     match opened {
         Ok(session) => {
             if let Err(refusal) = state.hubs.ensure(state, &target, kept) {
