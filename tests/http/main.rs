@@ -6,7 +6,9 @@ mod audit;
 mod bad_input;
 mod events;
 mod foreign;
+
 mod people;
+mod proxies;
 mod quotas;
 mod rights;
 mod setup;

@@ -2,7 +2,7 @@
 //! cause it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -21,6 +21,8 @@ use crate::{AppState, Refusal};
 pub enum Peer {
     /// Somebody on the network.
     Network(SocketAddr),
+    /// A proxy that the settings name: it says for whom it sends.
+    Proxy(SocketAddr),
     /// A local user who could open the unix socket.
     Local {
         /// Their user id.
@@ -62,15 +64,19 @@ pub async fn gate(State(state): State<AppState>, mut request: Request, next: Nex
 fn admit(state: &AppState, request: &mut Request) -> Result<(), Refusal> {
     let peer = request.extensions().get::<Peer>().copied();
     let client = match peer {
-        Some(Peer::Network(peer)) => Some(forwarded(state, peer.ip(), request.headers())),
-        _ => None,
+        Some(Peer::Proxy(peer)) => Some(forwarded(peer.ip(), request.headers())),
+        Some(Peer::Network(peer)) => {
+            tell_of_a_proxy(state, peer.ip(), request.headers());
+            Some(peer.ip())
+        }
+        Some(Peer::Local { .. }) | None => None,
     };
     let (address, mut identity) = match peer {
         Some(Peer::Local { uid }) => (
             local_address(),
             token(state, request.headers())?.or_else(|| local(uid)),
         ),
-        Some(Peer::Network(_)) | None => {
+        Some(Peer::Network(_) | Peer::Proxy(_)) | None => {
             let address = state
                 .access
                 .names
@@ -162,19 +168,33 @@ fn local_address() -> Address {
     }
 }
 
-/// The address that a proxy on this machine names last, where people come through one.
-fn forwarded(state: &AppState, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    if state.settings.public_url.is_none() || !peer.is_loopback() {
-        return peer;
-    }
+/// Where a proxy says for whom it sends.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The address that a proxy names last: what stands before it has been said by who sent it.
+fn forwarded(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     headers
-        .get_all("x-forwarded-for")
+        .get_all(FORWARDED_FOR)
         .iter()
         .next_back()
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.rsplit(',').next())
         .and_then(|last| last.trim().parse().ok())
         .unwrap_or(peer)
+}
+
+/// Says once that somebody names other addresses who is not believed: where people come through a
+/// proxy all of them are counted as one then.
+fn tell_of_a_proxy(state: &AppState, peer: IpAddr, headers: &HeaderMap) {
+    static TOLD: Once = Once::new();
+    if state.settings.public_url.is_some() && headers.contains_key(FORWARDED_FOR) {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                %peer,
+                "X-Forwarded-For is not believed: PORTHOLE_TRUSTED_PROXY does not name who sent it, so that everybody who comes through a proxy is counted as one address"
+            );
+        });
+    }
 }
 
 macro_rules! put_by_the_gate {

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod origin;
 pub mod password;
 pub mod permission;
+pub mod proxy;
 pub mod refused;
 pub mod secret;
 pub mod setup;

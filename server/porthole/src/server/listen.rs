@@ -1,6 +1,7 @@
 //! Listeners and connections.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -133,16 +134,50 @@ async fn network(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY");
                 }
-                let peer = Peer::Network(peer);
                 let keys = keys.as_ref().and_then(|keys| keys.borrow().clone());
-                match keys {
-                    None => connection(state, router, stream, peer, place),
-                    Some(keys) => secure(state, router, stream, peer, place, &keys),
-                }
+                begin(state, router, stream, peer, place, keys);
             }
             Err(error) => pause(&error).await,
         }
     }
+}
+
+/// Begins a connection once it is known who is at its other end.
+fn begin(
+    state: &AppState,
+    router: &Router,
+    stream: TcpStream,
+    address: SocketAddr,
+    place: OwnedSemaphorePermit,
+    keys: Option<tls::Keys>,
+) {
+    let here = stream.local_addr().ok();
+    let go_on = move |state: &AppState, router: &Router, peer| match keys {
+        None => connection(state, router, stream, peer, place),
+        Some(keys) => secure(state, router, stream, peer, place, &keys),
+    };
+    let proxies = &state.settings.trusted_proxies;
+    if proxies.is_at(address.ip()) {
+        return go_on(state, router, Peer::Proxy(address));
+    }
+    // A program of this machine comes from the address that it connects to, or from loopback.
+    let here = here.filter(|here| {
+        let from = address.ip().to_canonical();
+        proxies.has_users() && (from.is_loopback() || from == here.ip().to_canonical())
+    });
+    let Some(here) = here else {
+        return go_on(state, router, Peer::Network(address));
+    };
+    let (state, router) = (state.clone(), router.clone());
+    tokio::spawn(async move {
+        let looking = state.clone();
+        let look = move || looking.settings.trusted_proxies.owns(address, here);
+        let peer = match tokio::task::spawn_blocking(look).await {
+            Ok(true) => Peer::Proxy(address),
+            Ok(false) | Err(_) => Peer::Network(address),
+        };
+        go_on(&state, &router, peer);
+    });
 }
 
 /// The first byte of TLS: a handshake record, RFC 8446 5.1.

@@ -174,8 +174,6 @@ impl Given {
     }
 
     /// What is in force.
-
-    /// What is in force.
     pub fn resolve(self) -> Result<Settings, SettingsError> {
         let tls = tls(self.tls_cert, self.tls_key)?;
         let listen = self.listen.as_deref().map_or(Ok(LISTEN), parse_listen)?;
