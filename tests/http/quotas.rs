@@ -151,3 +151,33 @@ fn send_and_leave(client: &Client, path: &str, body: &Value) {
     );
     stream.write_all(head.as_bytes()).expect("sent");
 }
+
+#[test]
+fn an_account_has_fifty_tokens_at_most() {
+    let porthole = Instance::start();
+    let ann = porthole.account("ann", "user");
+    let make = |client: &Client, name: &str| client.post("/api/v1/tokens", &json!({"name": name}));
+    let made: Vec<Value> = (0..50)
+        .map(|n| make(&ann, &format!("robot {n}")).ok())
+        .collect();
+    let told = make(&ann, "one more").refused(409);
+    assert_eq!(told["code"], "too_many_tokens");
+    assert!(text(&told["message"]).contains("Delete one"), "{told}");
+    // A page says so too, and keeps what was typed.
+    let form = "name=one+more&life=";
+    let page = ann.post_text(
+        "/settings/tokens",
+        "application/x-www-form-urlencoded",
+        form,
+    );
+    assert_eq!(page.status, 409, "{page}");
+    for there in ["You have 50 tokens already", "value=\"one more\""] {
+        assert!(page.body.contains(there), "{there}: {page}");
+    }
+    // The controls: others have their own, and one that is gone makes room.
+    make(porthole.admin(), "another's").ok();
+    ann.delete(&format!("/api/v1/tokens/{}", made[7]["id"]))
+        .ok();
+    make(&ann, "in its place").ok();
+    make(&ann, "one too many").refused(409);
+}

@@ -182,6 +182,7 @@ impl From<StoreError> for Refusal {
             StoreError::NameTaken(_) => Self::conflict("name_in_use", message).field("user"),
             StoreError::NoAccount(_) => Self::not_found("account_not_found", message),
             StoreError::LastAdministrator => Self::conflict("last_administrator", message),
+            StoreError::TooManyTokens => Self::conflict("too_many_tokens", message),
             StoreError::NotFirst => Self::conflict("already_set_up", message),
             StoreError::Revised(_) => Self::new(
                 StatusCode::PRECONDITION_FAILED,

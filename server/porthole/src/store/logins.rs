@@ -21,6 +21,9 @@ pub const LOGIN_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a login lasts that nobody uses.
 pub const LOGIN_IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How many tokens an account may have: each is a way in that nobody may remember.
+pub const TOKENS: u32 = 50;
+
 /// How exactly it is known when a login or a token was last used.
 const SEEN_EXACT: i64 = 60 * 1000;
 
@@ -168,6 +171,12 @@ impl Store {
 
     /// In how many milliseconds this proof ends by itself; `None`: not by itself.
     pub fn ends_in(&self, via: &Via) -> Result<Option<i64>, StoreError> {
+        let ends = self.ends_at(via)?;
+        Ok(ends.map(|at| (kept(at) - now()).max(0)))
+    }
+
+    /// When this proof ends by itself; `None`: not by itself.
+    pub fn ends_at(&self, via: &Via) -> Result<Option<Timestamp>, StoreError> {
         let Via::Token(hash) = via else {
             return Ok(None);
         };
@@ -177,7 +186,7 @@ impl Store {
                 .optional()
                 .map(Option::flatten)
         })?;
-        Ok(ends.map(|at| (at - now()).max(0)))
+        Ok(ends.map(timestamp))
     }
 
     /// A new login, in place of the one that the same browser had, and of all that are over.
@@ -333,10 +342,20 @@ impl Store {
         })
     }
 
-    /// A new token. All that are over go.
+    /// A new token, where the account has fewer than [`TOKENS`]. All that are over go.
     pub async fn add_token(&self, new: NewToken, by: Actor) -> Result<Token, StoreError> {
+        self.add_token_until(new, None, by).await
+    }
+
+    /// The same, which ends no later than then.
+    pub async fn add_token_until(
+        &self,
+        new: NewToken,
+        end: Option<Timestamp>,
+        by: Actor,
+    ) -> Result<Token, StoreError> {
         self.write_told(move |db| {
-            let token = insert_token(db, &new)?;
+            let token = insert_token(db, &new, end)?;
             let detail = json!({"token": token.id, "expires_at": token.expires_at});
             let note = Note::done(&by, Act::TokenCreated, new.name).with(detail);
             Ok((token, vec![note]))
@@ -363,11 +382,26 @@ impl Store {
     }
 }
 
-fn insert_token(db: &Transaction<'_>, new: &NewToken) -> Result<Token, StoreError> {
+/// As the database keeps it.
+fn kept(at: Timestamp) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
+fn insert_token(
+    db: &Transaction<'_>,
+    new: &NewToken,
+    end: Option<Timestamp>,
+) -> Result<Token, StoreError> {
     let created_at = now();
     db.execute("DELETE FROM tokens WHERE expires_at <= ?1", [created_at])?;
+    let count = "SELECT count(*) FROM tokens WHERE account = ?1";
+    let has: u32 = db.query_row(count, [new.account], |row| row.get(0))?;
+    if has >= TOKENS {
+        return Err(StoreError::TooManyTokens);
+    }
     let life = new.life.map(millis);
-    let expires_at = life.map(|life| created_at.saturating_add(life));
+    let by_itself = life.map(|life| created_at.saturating_add(life));
+    let expires_at = by_itself.into_iter().chain(end.map(kept)).min();
     db.execute(
         "INSERT INTO tokens (hash, account, name, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![&new.hash[..], new.account, new.name, created_at, expires_at],

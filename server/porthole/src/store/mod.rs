@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use accounts::{AccountChange, NewAccount, Stored};
 pub use audit::{Act, Actor, Note, Outcome};
-pub use logins::{LOGIN_IDLE, LOGIN_LIFE, Login, NewToken, Token};
+pub use logins::{LOGIN_IDLE, LOGIN_LIFE, Login, NewToken, TOKENS, Token};
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,11 @@ pub enum StoreError {
         "Somebody else has changed the account \"{}\" meanwhile. Look at what it is now, and change it again where you still want to.", .0.name
     )]
     Revised(Box<crate::access::Account>),
+    /// The account has as many tokens as it may have.
+    #[error(
+        "You have {TOKENS} tokens already, which is as many as one account may have. Delete one that is not used any more."
+    )]
+    TooManyTokens,
     /// A file beside the database.
     #[error("{0}")]
     File(String),

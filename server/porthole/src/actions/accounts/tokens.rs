@@ -37,12 +37,7 @@ pub async fn create_token(
         ));
     }
     // A token that ends is no way to one that does not.
-    let left = state.store.ends_in(&identity.via)?;
-    let left = left.map(|left| Duration::from_millis(left.unsigned_abs()));
-    let life = match (life, left) {
-        (Some(life), Some(left)) => Some(life.min(left)),
-        (life, left) => life.or(left),
-    };
+    let end = state.store.ends_at(&identity.via)?;
     let secret = Secret::new();
     let new = NewToken {
         account: identity.account.id,
@@ -50,7 +45,8 @@ pub async fn create_token(
         hash: secret.hash(),
         life,
     };
-    let token = state.store.add_token(new, identity.into()).await?;
+    let token = state.store.add_token_until(new, end, identity.into());
+    let token = token.await?;
     Ok((token, secret))
 }
 

@@ -10,7 +10,7 @@ use super::Scene;
 use super::live::Region;
 use super::shell::Shell;
 use super::words::{When, visible};
-use crate::store::{Login, Token};
+use crate::store::{Login, TOKENS, Token};
 use usage::Use;
 
 /// A part of the settings.
