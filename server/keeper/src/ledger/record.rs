@@ -53,6 +53,9 @@ pub(crate) struct State {
     /// When its restart policy starts it again.
     #[serde(default)]
     pub(crate) restart_at: Option<Timestamp>,
+    /// The same in milliseconds of the clock that never jumps, as this boot of the machine has it.
+    #[serde(default)]
+    pub(crate) restart_ms: Option<u64>,
 }
 
 /// Where a container is in its life.

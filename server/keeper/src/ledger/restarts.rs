@@ -65,9 +65,11 @@ impl Held {
     }
 
     fn restart_after(&mut self, wait_ms: u64, now: Now) {
+        let at_ms = now.ms.saturating_add(wait_ms);
         self.state.restart_at = Some(Timestamp(now.wall.0.saturating_add(wait_ms)));
+        self.state.restart_ms = Some(at_ms);
         self.deadline = Some(Deadline {
-            at_ms: now.ms.saturating_add(wait_ms),
+            at_ms,
             then: Then::Restart,
         });
     }
@@ -78,10 +80,13 @@ impl Held {
             return;
         }
         let policy = self.config.spec.restart;
-        let wait_ms = match self.state.restart_at {
+        let wait_ms = match (self.state.restart_at, self.state.restart_ms) {
+            _ if rebooted => FIRST_MS,
             // The clock on the wall may have been set meanwhile.
-            Some(at) if !rebooted => at.0.saturating_sub(now.wall.0).min(self.state.backoff_ms),
-            _ => FIRST_MS,
+            (Some(_), Some(at_ms)) => at_ms.saturating_sub(now.ms).min(self.state.backoff_ms),
+            // Earlier versions wrote down only that one.
+            (Some(at), None) => at.0.saturating_sub(now.wall.0).min(self.state.backoff_ms),
+            (None, _) => FIRST_MS,
         };
         let has_run = self.state.started_at.is_some();
         let wanted = match policy {

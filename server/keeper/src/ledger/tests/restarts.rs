@@ -241,6 +241,42 @@ fn another_keeper_goes_on_with_the_wait() {
 }
 
 #[test]
+fn a_clock_that_was_set_meanwhile_changes_no_wait() {
+    const HOUR: u64 = 3_600_000;
+    let waiting = |wall: u64, ms: Option<u64>, boot| State {
+        restarts: 5,
+        backoff_ms: 1_600,
+        restart_at: Some(Timestamp(wall)),
+        restart_ms: ms,
+        ..ended(boot)
+    };
+    for set in [1_000_700 - HOUR / 4, 1_000_700, 1_000_700 + HOUR] {
+        let (mut world, id, _) = left(ALWAYS, waiting(set, Some(1_000_700), "boot"));
+        assert_eq!(world.wait(), Some(700), "due at {set}");
+        // What is told is what the clock will show.
+        assert_eq!(world.look(&id).restart_at, Some(Timestamp(1_000_700)));
+        assert_eq!(world.later(699), []);
+        assert!(world.later(1).contains(&again(&id)));
+    }
+    // A record without it, and one of another boot, in which this clock had another beginning.
+    let (world, ..) = left(ALWAYS, waiting(1_000_900, None, "boot"));
+    assert_eq!(world.wait(), Some(900));
+    let (world, ..) = left(ALWAYS, waiting(1_000_900, Some(1_001_500), "earlier"));
+    assert_eq!(world.wait(), Some(100));
+}
+
+#[test]
+fn a_wait_is_written_down_by_both_clocks() {
+    let mut world = World::new();
+    let id = world.create(ALWAYS).id;
+    world.run(&id, 100);
+    world.end(&id, 1);
+    let (_, state) = world.ledger.stored(&id).expect("stored");
+    assert_eq!(state.restart_ms, Some(world.ms + 100));
+    assert_eq!(state.restart_at, Some(Timestamp(world.ms + 100)));
+}
+
+#[test]
 fn the_machines_restart_starts_what_is_always_to_run() {
     let ran = |boot: &str| State {
         life: Life::Running(crate::ledger::Run {
