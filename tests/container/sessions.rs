@@ -28,13 +28,15 @@ fn a_shell_says_what_the_page_and_the_host_say() {
         host::namespaces(shell),
         host::namespaces(pid(&container["pid"]))
     );
-    let list = porthole
-        .admin()
-        .get(&format!("/api/v1/processes?host_pid={shell}"))
-        .ok();
-    let process = &list["items"][0];
-    assert_eq!(process["session"], session["id"], "{list}");
-    assert_eq!(process["tty"], "pts/0", "{list}");
+    let process = wait_for("the shell among the processes", PATIENCE, || {
+        let list = porthole
+            .admin()
+            .get(&format!("/api/v1/processes?host_pid={shell}"))
+            .ok();
+        let process = list["items"].get(0)?.clone();
+        (process["tty"] == "pts/0").then_some(process)
+    });
+    assert_eq!(process["session"], session["id"], "{process}");
 
     terminal.line("stty size");
     terminal.expect("24 80");

@@ -6,8 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use porthole_tests::Instance;
 use porthole_tests::instance::text;
+use porthole_tests::{Instance, PATIENCE, wait_for};
 use serde_json::json;
 
 fn words(output: &Output) -> String {
@@ -200,6 +200,42 @@ fn a_client_that_sends_nothing_is_not_waited_for() {
     let mut answer = String::new();
     prompt.read_to_string(&mut answer).expect("an answer");
     assert!(answer.contains(" 200 "), "{answer}");
+}
+
+#[test]
+fn who_hangs_up_leaves_no_change_half_done() {
+    let porthole = Instance::start();
+    let body = json!({"image": "busybox", "command": ["sleep", "infinity"]}).to_string();
+    let mut request = format!(
+        "POST /api/v1/containers HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        porthole.address(),
+        body.len()
+    );
+    for (name, value) in porthole.admin().headers_for(true) {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let request = format!("{request}\r\n{body}");
+    // At another moment each time: before it has begun, in its midst, at its end.
+    for round in 0..30 {
+        let mut client = TcpStream::connect(porthole.address()).expect("connect");
+        client.write_all(request.as_bytes()).expect("a request");
+        std::thread::sleep(Duration::from_micros(300 * round));
+    }
+    let all = |path: &str| {
+        let list = porthole.admin().get(path).ok();
+        list["items"].as_array().expect("a list").clone()
+    };
+    wait_for("the end of each that was begun", PATIENCE, || {
+        let asked = all("/api/v1/audit?act=container_create");
+        let begun = asked.len();
+        let done = asked.iter().filter(|e| e["result"] == "done").count();
+        let containers = all("/api/v1/containers?own=true");
+        let running = containers
+            .iter()
+            .filter(|c| c["state"] == "running")
+            .count();
+        (begun > 10 && done == begun && running == begun).then_some(())
+    });
 }
 
 #[test]

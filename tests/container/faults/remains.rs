@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use porthole_tests::instance::text;
-use porthole_tests::{Instance, Network, PATIENCE, host};
+use porthole_tests::{Instance, Network, PATIENCE, host, wait_for};
 use serde_json::json;
 
 /// A Porthole in a network namespace of its own, and what there is of it without containers.
@@ -189,9 +189,9 @@ impl Lab {
     /// A container's directory, a group of each tree, a socket, an interface and a process are
     /// seen, each by itself: the check can fail.
     pub(super) fn control(&self) {
+        // A process that was just started has no environment yet by which it is known.
         let seen = |what: &str| {
-            let now = self.now();
-            assert_ne!(now, self.before, "{what} is not seen");
+            wait_for(what, PATIENCE, || (self.now() != self.before).then_some(()));
         };
         let root = self.root();
         let directories = [

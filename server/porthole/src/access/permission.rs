@@ -5,7 +5,9 @@
 //! [`TheContainer`] or [`TheSession`] and looks nothing up again.
 //!
 //! A client may send the head of a change and hold its body back for as long as it likes, so both
-//! are done again once all of it is there: what was taken away meanwhile is not used any more.
+//! are done again once all of it is there: what was taken away meanwhile is not used any more. From
+//! then on a change goes to its end, also where the client hangs up: of one that is dropped half way
+//! a container would be made and never started, and the audit trail would not know what came of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use porthole_protocol::container::Container;
 use porthole_protocol::id::SessionId;
 use porthole_protocol::session::Session;
+use tracing::Instrument as _;
 
 use super::identity::{Authenticated, Identity, Role};
 use crate::actions::sessions::may_look;
@@ -54,6 +57,26 @@ pub enum Permission {
     ChangeSession,
     /// An administrator.
     Administer,
+}
+
+impl Permission {
+    /// Whether a request that is no GET changes anything. One that only sees waits for something, for
+    /// as long as somebody wants to know.
+    const fn changes(self) -> bool {
+        match self {
+            Self::Public
+            | Self::SignedIn
+            | Self::Create
+            | Self::ChangeContainer
+            | Self::ChangeSession
+            | Self::Administer => true,
+            Self::See
+            | Self::SeeContainer
+            | Self::LookIntoContainer
+            | Self::SeeSession
+            | Self::LookIntoSession => false,
+        }
+    }
 }
 
 /// The container that a route's permission was checked on, which is one of Porthole's own: another
@@ -149,9 +172,25 @@ pub(crate) async fn guard(
             if let Some(session) = objects.session {
                 request.extensions_mut().insert(TheSession(session));
             }
-            next.run(request).await
+            if guard.gathers && guard.permission.changes() && !request.method().is_safe() {
+                to_the_end(next.run(request)).await
+            } else {
+                next.run(request).await
+            }
         }
         Err(refusal) => guard.refuse(identity, parts, refusal).await,
+    }
+}
+
+/// Does a change in a task of its own: dropping this does not stop it.
+async fn to_the_end(change: impl Future<Output = Response> + Send + 'static) -> Response {
+    match tokio::spawn(change.in_current_span()).await {
+        Ok(response) => response,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends, and the connection with it.
+            Err(_) => Refusal::internal().into_response(),
+        },
     }
 }
 
