@@ -43,15 +43,21 @@ test("the picture for the README", async (t) => {
   await terminal.type("ps -o pid,user,args; hostname; readlink /proc/self/ns/pid");
   await until("the answer", () => /pid:\[\d+\]/.test(terminal.recorder.text));
   const overview = await window.newPage();
+  await overview.setViewportSize({ width: 1280, height: 1000 });
   await overview.goto(`${porthole.url}/containers/${web.name}`);
   await until("all of it is on the map", async () => (await overview.locator(".map .inside li[data-pair]").count()) >= 4);
-  const map = await overview.locator("#map").boundingBox();
-  const upper = await part(overview, 0, map.y + map.height + 8);
+  // What it uses has no history yet.
+  await overview.locator("#usage").waitFor();
+  await until("what it uses is drawn", async () => (await overview.locator("#usage").innerHTML()) !== "");
+  const box = (selector) => overview.locator(selector).boundingBox();
+  const [use, map] = [await box(".usage-section"), await box("section:has(> #map)")];
+  const head = await part(overview, 0, use.y);
+  const middle = await part(overview, map.y, map.height + 8);
   const pane = await page.locator("#terminal").boundingBox();
-  const lower = await part(page, pane.y - 8, pane.height + 16);
+  const lower = await part(page, pane.y - 8, pane.height + 11);
   const sheet = await window.newPage();
   const image = (bytes) => `<img style="display:block;width:1280px" src="data:image/png;base64,${bytes.toString("base64")}">`;
-  await sheet.setContent(`<body style="margin:0;background:#0f1216">${image(upper)}${image(lower)}</body>`);
+  await sheet.setContent(`<body style="margin:0;background:#0f1216">${[head, middle, lower].map(image).join("")}</body>`);
   mkdirSync(new URL("../results", import.meta.url), { recursive: true });
   await sheet.screenshot({ path: picture, fullPage: true });
   if (process.env.README_PICTURE) copyFileSync(picture, new URL("../../../docs/screenshot.png", import.meta.url));
