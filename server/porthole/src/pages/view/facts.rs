@@ -291,7 +291,7 @@ fn at_its_end(container: &Container) -> String {
         times => format!("{when}; {} so far", count(times as usize, "time", "times")),
     };
     if let Some(at) = container.restart_at {
-        text.push_str(&format!("; the next time at {at}"));
+        text.push_str(&format!("; the next time at {}", When::from(at).text));
     }
     text
 }

@@ -33,7 +33,7 @@ const CELL: usize = 45;
 /// Where a box's cells begin.
 const CELLS: usize = WIDTH - 8 * CELL - 8;
 /// Characters of a title: drawn text does not cut itself.
-const TITLE: usize = 23;
+const TITLE: usize = 22;
 
 struct Cell {
     x: usize,
