@@ -8,6 +8,7 @@
 
 pub mod broker;
 pub mod client;
+pub mod debian;
 pub mod engines;
 pub mod events;
 pub mod host;

@@ -1,6 +1,7 @@
 //! What containers reach and who reaches them: each test has a machine of its own, which is a
 //! network namespace with one interface, and a peer at its other end that plays the world.
 
+mod apt;
 mod faults;
 mod isolation;
 mod ports;
@@ -9,7 +10,7 @@ mod reach;
 use std::net::IpAddr;
 
 use porthole_tests::instance::{pid, text};
-use porthole_tests::{Client, Instance, Network, PATIENCE, wait_for};
+use porthole_tests::{Builder, Client, Instance, Network, PATIENCE, wait_for};
 use serde_json::{Value, json};
 
 /// The machine's addresses, as its peer sees them.
@@ -36,6 +37,11 @@ impl Lab {
     fn start(policy: &str, prepare: &str) -> Self {
         let (machine, peer) = (Network::new(), Network::new());
         machine.join("up0", &peer, "down0");
+        Self::with(Instance::builder().with_policy(policy), prepare)
+    }
+
+    /// With what is told by this builder.
+    fn with(porthole: Builder, prepare: &str) -> Self {
         for (network, link, address) in [(&machine, "up0", MACHINE), (&peer, "down0", PEER)] {
             let [v4, v6] = address;
             // No address that takes a moment to be sure of itself, and no router.
@@ -51,7 +57,6 @@ impl Lab {
         machine.run(&format!("true; {prepare}"));
         machine.enter();
         let before = look(&machine);
-        let porthole = Instance::builder().with_policy(policy).start();
         Self {
             porthole: Some(porthole),
             machine,
