@@ -1,6 +1,7 @@
 //! The Debian package, in a Debian of its own that is made for it. `make test-vm` tries it with systemd.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -106,7 +107,12 @@ fn the_package_is_installed_upgraded_removed_and_purged_without_a_trace() {
         ["etc/passwd", "etc/group"].map(|file| fs::read_to_string(debian.path(file)).expect("read"))
     };
     let nobody = accounts();
-    for version in ["0.1.0", "0.1.1"] {
+    let settings = debian.path("etc/porthole/config.toml");
+    let mode = || {
+        let kept = fs::metadata(&settings).expect("settings");
+        (kept.permissions().mode() & 0o7777, kept.uid(), kept.gid())
+    };
+    for version in ["0.1.0", "0.1.1", "0.1.2"] {
         let package = build(version, debian.path("root").as_path());
         let inside = format!(
             "/root/{}",
@@ -121,11 +127,20 @@ fn the_package_is_installed_upgraded_removed_and_purged_without_a_trace() {
             "porthole",
         ]);
         assert_eq!(state, format!("installed {version}"));
-        // A setting of the machine's own lives through the next version.
-        let settings = debian.path("etc/porthole/config.toml");
+        // A setting of the machine's own lives through the next version, and who may read it where
+        // there is no password in it.
         let text = fs::read_to_string(&settings).expect("settings");
         assert_eq!(text.contains("# kept"), version != "0.1.0");
-        fs::write(settings, text + "# kept\n").expect("written");
+        let (may_read, password) = match version {
+            "0.1.0" => (0o600, "# admin_password = \"a comment\"\n"),
+            "0.1.1" => (0o644, "  admin_password = \"correct horse\"\n"),
+            _ => (0o640, ""),
+        };
+        assert_eq!(mode(), (may_read, 0, 0), "{version}");
+        assert_eq!(text.contains("correct horse"), version == "0.1.2");
+        fs::write(&settings, text + "# kept\n" + password).expect("written");
+        let open = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(&settings, open).expect("set");
     }
     let [passwd, group] = accounts();
     for name in ["porthole:", "porthole-engines:"] {
@@ -138,6 +153,13 @@ fn the_package_is_installed_upgraded_removed_and_purged_without_a_trace() {
         debian
             .tell(&["porthole", "version"])
             .starts_with("porthole ")
+    );
+    // Opened again by somebody, it is told before anything is read.
+    let exposed = debian.run(&["porthole", "serve"]);
+    let said = String::from_utf8_lossy(&exposed.stderr).into_owned();
+    assert!(
+        said.contains("chmod 600 /etc/porthole/config.toml"),
+        "{said}"
     );
     let root_is_asked_for = debian.run(&["setpriv", "--reuid=65534", "porthole", "serve"]);
     assert!(String::from_utf8_lossy(&root_is_asked_for.stderr).contains("needs root"));

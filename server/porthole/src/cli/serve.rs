@@ -16,7 +16,14 @@ pub(super) fn run(flags: Given) -> anyhow::Result<()> {
             "`porthole serve` needs root, because it makes namespaces, mounts and control groups. Run it with sudo, or as a system service."
         );
     }
-    let settings = Given::gather(flags)?.resolve()?;
+    let given = Given::gather(flags)?;
+    if let Some(file) = given.exposed_password_file() {
+        eprintln!(
+            "porthole: {} holds a password, and every account of this machine can read it. Let only root read it: chmod 600 {0}",
+            file.display()
+        );
+    }
+    let settings = given.resolve()?;
     if let Some(Tls { cert, key }) = &settings.tls {
         tls::check(cert, key)?;
     }
