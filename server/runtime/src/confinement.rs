@@ -115,26 +115,28 @@ fn limit_resources(trace: &mut Recorder) -> Result<(), StepError> {
 }
 
 fn drop_bounding(kept: CapabilitySet, trace: &mut Recorder) -> Result<(), StepError> {
-    let mut dropped = 0;
     trace.step(
         Step::DropBounding,
         format!("prctl(PR_CAPBSET_DROP, …) for all but {:#x}", kept.bits()),
-        || {
-            for number in 0..CAPABILITY_NUMBERS {
-                let one = CapabilitySet::from_bits_retain(1 << number);
-                if kept.contains(one) {
-                    continue;
-                }
-                match rustix::thread::remove_capability_from_bounding_set(one) {
-                    Ok(()) => dropped += 1,
-                    // The kernel knows no capability of this number, nor of a higher one.
-                    Err(Errno::INVAL) => break,
-                    Err(errno) => return Err(errno),
-                }
-            }
-            Ok(())
-        },
+        || bound(kept),
     )
+}
+
+/// Takes every capability but these from the bounding set of this thread.
+pub(crate) fn bound(kept: CapabilitySet) -> Result<(), Errno> {
+    for number in 0..CAPABILITY_NUMBERS {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if kept.contains(one) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            Ok(()) => {}
+            // The kernel knows no capability of this number, nor of a higher one.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 fn become_user(account: &Account, trace: &mut Recorder) -> Result<(), StepError> {

@@ -191,17 +191,25 @@ pub struct Words {
     pub environment: Vec<CString>,
 }
 
+impl Words {
+    /// Both as the kernel takes them: pointers, valid as long as these words, and a null one behind
+    /// them. They are mutable in C's declarations only.
+    fn pointers(&self) -> (Vec<*mut libc::c_char>, Vec<*mut libc::c_char>) {
+        let pointers = |list: &[CString]| {
+            list.iter()
+                .map(|word| word.as_ptr().cast_mut())
+                .chain([std::ptr::null_mut()])
+                .collect()
+        };
+        (pointers(&self.arguments), pointers(&self.environment))
+    }
+}
+
 /// Replaces this program by the one that `file` is open on. Answers only where that failed.
 ///
 /// For a script (`#!`) the descriptor may not be close-on-exec, or its interpreter cannot open it.
 pub fn execute(file: impl AsFd, words: &Words) -> io::Error {
-    let pointers = |list: &[CString]| {
-        list.iter()
-            .map(|word| word.as_ptr())
-            .chain([std::ptr::null()])
-            .collect::<Vec<_>>()
-    };
-    let (arguments, environment) = (pointers(&words.arguments), pointers(&words.environment));
+    let (arguments, environment) = words.pointers();
     // SAFETY: both arrays end with a null pointer, and their strings live in `words` beyond the
     // call; the path is a literal.
     unsafe {
@@ -219,16 +227,14 @@ pub fn execute(file: impl AsFd, words: &Words) -> io::Error {
 
 /// Replaces this program by the one at `path`. Answers only where that failed.
 pub fn execute_path(path: &std::ffi::CStr, words: &Words) -> io::Error {
-    let pointers = |list: &[CString]| {
-        list.iter()
-            .map(|word| word.as_ptr())
-            .chain([std::ptr::null()])
-            .collect::<Vec<_>>()
-    };
-    let (arguments, environment) = (pointers(&words.arguments), pointers(&words.environment));
+    let (arguments, environment) = words.pointers();
     // SAFETY: as in `execute`; `path` ends with a NUL byte and outlives the call.
     unsafe {
-        libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        libc::execve(
+            path.as_ptr(),
+            arguments.as_ptr().cast(),
+            environment.as_ptr().cast(),
+        );
     }
     io::Error::last_os_error()
 }
@@ -239,13 +245,7 @@ pub fn execute_path(path: &std::ffi::CStr, words: &Words) -> io::Error {
 pub fn spawn_leader(path: &std::ffi::CStr, words: &Words) -> io::Result<i32> {
     /// Neither libc crate nor headers of all versions have it; both glibc and musl do.
     const POSIX_SPAWN_SETSID: libc::c_short = 0x80;
-    let pointers = |list: &[CString]| {
-        list.iter()
-            .map(|word| word.as_ptr().cast_mut())
-            .chain([std::ptr::null_mut()])
-            .collect::<Vec<_>>()
-    };
-    let (arguments, environment) = (pointers(&words.arguments), pointers(&words.environment));
+    let (arguments, environment) = words.pointers();
     let mut attributes = std::mem::MaybeUninit::<libc::posix_spawnattr_t>::uninit();
     let mut pid = 0;
     // SAFETY: `attributes` is initialised before anything reads it and destroyed once; both arrays

@@ -50,6 +50,44 @@ enum Request {
     GetMetadata = 0x420d,
 }
 
+/// What every confined process of one thread may call: what uses memory and descriptors that it has,
+/// tells the time, handles signals and ends it, and opens and looks at files, as far as its root and
+/// its other rights let it. Neither clone nor exec, no socket, no namespace, no mount.
+pub const BASIC: &[libc::c_long] = &[
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_lseek,
+    libc::SYS_fcntl,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_clock_gettime,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getrandom,
+    libc::SYS_sched_yield,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_restart_syscall,
+];
+
 /// Loads a filter into this thread for good, on top of those that it has. EACCES without both
 /// no_new_privs and CAP_SYS_ADMIN in the own user namespace.
 pub fn load(filter: &Filter) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use porthole_protocol::inspection::What;
+use porthole_sys::seccomp::BASIC;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use seccompiler::{
@@ -33,7 +34,7 @@ pub(super) fn reader(what: What) -> Result<(), Trouble> {
     };
     set(kept).map_err(Trouble::of(Step::Confine))?;
     set_no_new_privs(true).map_err(Trouble::of(Step::Confine))?;
-    load(&[BASIC, READING].concat())
+    load(&[BASIC, VISITING, READING].concat())
 }
 
 /// Gives up every capability but these.
@@ -51,7 +52,7 @@ pub(super) fn set(capabilities: CapabilitySet) -> Result<(), Errno> {
 /// Confines whoever reads inside a container for good: it opens, reads, writes to its pipe and ends.
 pub(super) fn visitor() -> Result<(), Trouble> {
     set(CapabilitySet::empty()).map_err(Trouble::of(Step::Confine))?;
-    load(BASIC)
+    load(&[BASIC, VISITING].concat())
 }
 
 fn load(calls: &[i64]) -> Result<(), Trouble> {
@@ -108,43 +109,11 @@ const ARGUMENTS: &[(i64, &[Argument])] = &[
     (libc::SYS_syslog, &[(0, INT, 10)]),
 ];
 
-/// Memory, descriptors, files to read, the end. Neither clone nor exec, no socket, no namespace.
-const BASIC: &[i64] = &[
-    libc::SYS_read,
-    libc::SYS_readv,
-    libc::SYS_pread64,
-    libc::SYS_write,
-    libc::SYS_writev,
-    libc::SYS_close,
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statx,
+/// What whoever reads inside a container needs beside what everybody confined may.
+const VISITING: &[i64] = &[
     libc::SYS_readlinkat,
     libc::SYS_getdents64,
-    libc::SYS_lseek,
-    libc::SYS_fcntl,
-    libc::SYS_mmap,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_mprotect,
-    libc::SYS_madvise,
-    libc::SYS_brk,
-    libc::SYS_futex,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    libc::SYS_clock_gettime,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_getrandom,
-    libc::SYS_sched_yield,
     libc::SYS_uname,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_restart_syscall,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_open,
 ];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use porthole_sys::seccomp::BASIC;
 use rustix::io::Errno;
 use rustix::process::{
     Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit, umask,
@@ -9,6 +10,7 @@ use rustix::process::{
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
+use crate::confinement;
 use crate::step::{Step, StepError};
 
 /// To give files to their owners with all their modes and capabilities, in its own user namespace.
@@ -24,23 +26,11 @@ const ADDRESS_SPACE: u64 = 1 << 30;
 /// Seconds of a processor.
 const SECONDS: u64 = 3600;
 
-/// Files, memory, its channel, the end. No process, no socket, no namespace, no mount, no device.
-const CALLS: &[i64] = &[
-    libc::SYS_read,
-    libc::SYS_readv,
-    libc::SYS_pread64,
-    libc::SYS_write,
-    libc::SYS_writev,
+/// What it needs beside what everybody confined may: its channel, and to make files. No process, no
+/// socket, no namespace, no mount, no device.
+const UNPACKING: &[i64] = &[
     libc::SYS_sendmsg,
-    libc::SYS_close,
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statx,
-    libc::SYS_lseek,
     libc::SYS_ftruncate,
-    libc::SYS_fcntl,
     libc::SYS_mkdirat,
     libc::SYS_mknodat,
     libc::SYS_symlinkat,
@@ -51,27 +41,9 @@ const CALLS: &[i64] = &[
     libc::SYS_fchmod,
     libc::SYS_fsetxattr,
     libc::SYS_utimensat,
-    libc::SYS_mmap,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_mprotect,
-    libc::SYS_madvise,
-    libc::SYS_brk,
-    libc::SYS_futex,
-    libc::SYS_rt_sigaction,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_sigaltstack,
-    libc::SYS_clock_gettime,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
+    // To end by abort(3).
     libc::SYS_tkill,
     libc::SYS_tgkill,
-    libc::SYS_getrandom,
-    libc::SYS_sched_yield,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
-    libc::SYS_restart_syscall,
 ];
 
 /// Confines this process for good; it is the root of its own user namespace.
@@ -90,15 +62,8 @@ pub(super) fn confine(unpacked: u64) -> Result<(), StepError> {
         };
         setrlimit(resource, limit).map_err(|e| StepError::new(Step::LimitResources, e))?;
     }
-    for number in 0..64 {
-        let one = CapabilitySet::from_bits_retain(1 << number);
-        match rustix::thread::remove_capability_from_bounding_set(one) {
-            Ok(()) => {}
-            // The kernel knows no capability of this number, nor of a higher one.
-            Err(Errno::INVAL) => break,
-            Err(errno) => return Err(StepError::new(Step::DropBounding, errno)),
-        }
-    }
+    confinement::bound(CapabilitySet::empty())
+        .map_err(|errno| StepError::new(Step::DropBounding, errno))?;
     set_capabilities(
         None,
         CapabilitySets {
@@ -118,7 +83,8 @@ pub(super) fn confine(unpacked: u64) -> Result<(), StepError> {
 }
 
 fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
-    let calls: BTreeMap<i64, Vec<_>> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    let calls = BASIC.iter().chain(UNPACKING);
+    let calls: BTreeMap<i64, Vec<_>> = calls.map(|call| (*call, Vec::new())).collect();
     SeccompFilter::new(
         calls,
         SeccompAction::Errno(Errno::PERM.raw_os_error().cast_unsigned()),
@@ -134,7 +100,8 @@ mod tests {
 
     #[test]
     fn the_filter_compiles_and_lets_no_process_be_made() {
-        assert!(compile().expect("a filter").len() > CALLS.len());
+        let calls = [BASIC, UNPACKING].concat();
+        assert!(compile().expect("a filter").len() > calls.len());
         for call in [
             libc::SYS_clone,
             libc::SYS_clone3,
@@ -147,7 +114,7 @@ mod tests {
             libc::SYS_open_by_handle_at,
             libc::SYS_ioctl,
         ] {
-            assert!(!CALLS.contains(&call), "{call}");
+            assert!(!calls.contains(&call), "{call}");
         }
     }
 }
