@@ -6,7 +6,7 @@ mod audit;
 mod bad_input;
 mod events;
 mod foreign;
-
+mod imports;
 mod people;
 mod proxies;
 mod quotas;

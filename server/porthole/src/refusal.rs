@@ -140,6 +140,8 @@ const fn mapping(code: FailureCode) -> (StatusCode, &'static str) {
         FailureCode::NamespaceNotFound => (StatusCode::NOT_FOUND, "namespace_not_found"),
         FailureCode::Late => (StatusCode::GATEWAY_TIMEOUT, "late"),
         FailureCode::ImageNotFound => (StatusCode::UNPROCESSABLE_ENTITY, "image_not_found"),
+        FailureCode::ImportNotFound => (StatusCode::NOT_FOUND, "import_not_found"),
+        FailureCode::Cancelled => (StatusCode::CONFLICT, "cancelled"),
         FailureCode::NameInUse => (StatusCode::CONFLICT, "name_in_use"),
         FailureCode::WrongState => (StatusCode::CONFLICT, "wrong_state"),
         FailureCode::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::actions::images::Receiving;
 use crate::actions::limits::Making;
 use crate::engines::Engines;
 use crate::hubs::Hubs;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub access: Access,
     /// Containers that are being made, and sessions that are being opened.
     pub making: Making,
+    /// Archives that are being received.
+    pub receiving: Receiving,
     /// The hubs of what runs.
     pub hubs: Hubs,
     /// Who looks at what containers use.

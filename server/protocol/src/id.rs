@@ -177,6 +177,12 @@ hex_id!(
     16
 );
 
+hex_id!(
+    /// An import's identifier: 32 hexadecimal digits, chosen by who asks for it.
+    ImportId,
+    16
+);
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $inner:ty) => {
         $(#[$doc])*

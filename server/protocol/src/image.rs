@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::{
     AbsolutePath, Argument, EnvName, ImageName, Invalid, Owner, Signal, Timestamp, UserSpec,
 };
+use crate::id::ImportId;
 
 /// A SHA-256 as images write it: `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -207,6 +208,8 @@ impl Format {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Importing {
+    /// Which import.
+    pub id: ImportId,
     /// The name that the image is to have, where one was given.
     pub name: Option<ImageName>,
     /// Who imports it.

@@ -18,14 +18,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Change, Container, ContainerSpec, Image, ImageName, Owner};
-use crate::id::{ContainerId, SessionId};
+use crate::id::{ContainerId, ImportId, SessionId};
 use crate::image::{ImageBounds, Importing};
 use crate::inspection::{Subject, What};
 use crate::session::{FidelityLine, Session, SessionSpec, Target, Tried};
 use crate::trace::Trace;
 
 /// The version of this protocol. Keeper and server are built and shipped together.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The longest message in bytes; it fits a socket's default buffer (`net.core.wmem_default`).
 pub const MESSAGE_LIMIT: usize = 128 * 1024;
@@ -158,10 +158,17 @@ pub enum Request {
     /// Make an image of an archive. With one descriptor: the archive, a regular file of the
     /// server's own, open for reading. Reply: `Image`, once it is there.
     ImportImage {
+        /// What the import is called; no other one's that goes on.
+        id: ImportId,
         /// What it is to be called; where nothing is given, as the archive calls it.
         name: Option<ImageName>,
         /// Who asked.
         owner: Owner,
+    },
+    /// End an import that goes on: it is answered `Cancelled`, and leaves nothing. Reply: `Done`.
+    CancelImport {
+        /// Which.
+        id: ImportId,
     },
     /// Give an imported image another name beside those that it has. Reply: `Image`.
     TagImage {
@@ -306,6 +313,10 @@ pub enum FailureCode {
     NamespaceNotFound,
     /// No such image. 422
     ImageNotFound,
+    /// No such import goes on. 404
+    ImportNotFound,
+    /// Somebody has ended it before it was done. 409
+    Cancelled,
     /// Another container has this name. 409
     NameInUse,
     /// Not while the container is in this state. 409

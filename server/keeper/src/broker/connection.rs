@@ -220,7 +220,7 @@ mod tests {
             Incoming::LastAnswer(1, reply) if is_refusal(&reply)
         ));
         let mut conversation = Conversation::default();
-        let text = r#"{"id":2,"request":{"hello":{"version":1}}}"#;
+        let text = &format!(r#"{{"id":2,"request":{{"hello":{{"version":{VERSION}}}}}}}"#);
         assert!(matches!(
             say(&mut conversation, text, 0),
             Incoming::Answer(2, Reply::Hello(_))

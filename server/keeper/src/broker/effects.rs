@@ -84,6 +84,7 @@ impl Broker {
             Effect::Observe(ticket) => self.observe(ticket),
             Effect::Inspect(ticket, subject, what) => self.inspect(ticket, subject, what),
             Effect::Import(import) => self.import_image(import),
+            Effect::CancelImport(id) => self.cancel_import(&id),
             Effect::SaveImages(images) => self.save_images(images),
             Effect::UseImages(images) => self.ground.images.hold(images),
             Effect::SweepImages(kept) => self.sweep_images(kept),

@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use porthole_protocol::container::ImageName;
-use porthole_protocol::id::ContainerId;
+use porthole_protocol::id::{ContainerId, ImportId};
 use porthole_protocol::image::{Digest, ImportStage, Importing, StoredImage};
-use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply};
+use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply, Stage};
 use porthole_runtime::unpack::{self, Imported, Progress};
 use porthole_sys::packet::Packet;
 use porthole_sys::process::{Child, Clone, SingleThreaded};
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::effects::fill_random;
 use super::journals::is_plain_file;
 use super::{Broker, Source};
-use crate::ledger::{Import, Ticket};
+use crate::ledger::{Import, Ticket, cancelled};
 use crate::log::log;
 use crate::monitor::{Ground, io_failure};
 use crate::poll::READ;
@@ -45,7 +45,9 @@ struct Job {
     errand: Errand,
     packet: Packet,
     /// It is reaped by its number; this keeps that from being another's.
-    _child: Child,
+    child: Child,
+    /// Somebody has ended it: whatever it says, nothing comes of it.
+    cancelled: bool,
 }
 
 #[derive(Debug)]
@@ -163,6 +165,17 @@ impl Broker {
         .map_err(|error| io_failure(&error, "no process can be started"))
     }
 
+    /// Kills the child that makes an image; what it leaves is deleted with what nobody needs.
+    pub(super) fn cancel_import(&mut self, id: &ImportId) {
+        for job in self.images.jobs.values_mut() {
+            if matches!(&job.errand, Errand::Import(import) if import.id == *id) {
+                job.cancelled = true;
+                // One that has just ended has said what came of it, which counts no more.
+                let _ = porthole_sys::signals::send(&job.child.pidfd, 9);
+            }
+        }
+    }
+
     pub(super) fn save_images(&mut self, images: Vec<StoredImage>) {
         let path = self.index();
         let begun = self.job(Errand::Save, None, move |_, _, _| {
@@ -227,7 +240,8 @@ impl Broker {
         let job = Job {
             errand,
             packet,
-            _child: child,
+            child,
+            cancelled: false,
         };
         self.images.jobs.insert(number, job);
         Ok(())
@@ -261,15 +275,20 @@ impl Broker {
         self.poll.remove(&job.packet);
         self.sources.remove(&number);
         let effects = match (job.errand, word) {
+            (Errand::Import(import), _) if job.cancelled => {
+                self.ledger.imported(&import, Err(cancelled()))
+            }
             (Errand::Import(import), Word::Imported(imported)) => {
-                let last = Progress {
-                    stage: ImportStage::Done,
-                    done: 1,
-                    total: 1,
-                };
-                self.tell(&Event::Importing(importing(&import, last)));
                 let outcome = stored(*imported, &import);
-                self.ledger.imported(&import, Ok(outcome))
+                if outcome.is_ok() {
+                    let last = Progress {
+                        stage: ImportStage::Done,
+                        done: 1,
+                        total: 1,
+                    };
+                    self.tell(&Event::Importing(importing(&import, last)));
+                }
+                self.ledger.imported(&import, outcome)
             }
             (Errand::Import(import), word) => self.ledger.imported(&import, Err(failed(word))),
             (Errand::Save, Word::Done) => self.ledger.images_saved(Ok(())),
@@ -305,6 +324,7 @@ fn failed(word: Word) -> Failure {
 
 fn importing(import: &Import, progress: Progress) -> Importing {
     Importing {
+        id: import.id.clone(),
         name: import.name.clone(),
         owner: import.owner.clone(),
         stage: progress.stage,
@@ -313,8 +333,13 @@ fn importing(import: &Import, progress: Progress) -> Importing {
     }
 }
 
-/// An image as it is kept, without a name yet, and what its archive calls it.
-fn stored(imported: Imported, import: &Import) -> (StoredImage, Option<ImageName>) {
+/// An image as it is kept, without a name yet, and what its archive calls it. It came from a process
+/// that has read a stranger's archive: what would not be believed when it is read back from the disk is
+/// not believed now.
+fn stored(
+    imported: Imported,
+    import: &Import,
+) -> Result<(StoredImage, Option<ImageName>), Failure> {
     let image = StoredImage {
         id: imported.id,
         names: Vec::new(),
@@ -326,5 +351,61 @@ fn stored(imported: Imported, import: &Import) -> (StoredImage, Option<ImageName
         format: imported.format,
         devices_left_out: imported.devices_left_out,
     };
-    (image, imported.name)
+    if !image.is_sound() {
+        return Err(Failure::new(
+            FailureCode::Invalid,
+            "what the archive says of its image is too much: more layers, words or variables than an image may have here",
+        )
+        .stage(Stage::Image));
+    }
+    Ok((image, imported.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use porthole_protocol::image::{Digest, Format, ImageConfig, Layer};
+
+    use super::*;
+
+    #[test]
+    fn what_would_not_be_read_back_is_not_stored() {
+        let import = Import {
+            id: ImportId::from_bytes([1; 16]),
+            ticket: Ticket {
+                connection: 1,
+                id: 1,
+            },
+            name: None,
+            owner: "admin".parse().expect("an owner"),
+            known: std::collections::BTreeMap::new(),
+        };
+        let layer = |number: usize| Layer {
+            digest: Digest::from_bytes([u8::try_from(number % 256).expect("a byte"); 32]),
+            size: 1,
+            entries: 1,
+        };
+        let imported = |layers: usize, word: &str| Imported {
+            id: Digest::from_bytes([9; 32]),
+            config: ImageConfig {
+                command: vec![word.parse().expect("a word")],
+                ..ImageConfig::default()
+            },
+            layers: (0..layers).map(layer).collect(),
+            created_at: None,
+            format: Format::OciArchive,
+            name: None,
+            devices_left_out: 0,
+        };
+        assert!(stored(imported(1, "sh"), &import).is_ok(), "the control");
+        assert!(stored(imported(StoredImage::LAYERS, "sh"), &import).is_ok());
+        let long = "\u{1}".repeat(20_000);
+        for bad in [
+            imported(0, "sh"),
+            imported(StoredImage::LAYERS + 1, "sh"),
+            imported(1, &long),
+        ] {
+            let refused = stored(bad, &import).expect_err("it is unsound");
+            assert_eq!(refused.code, FailureCode::Invalid);
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod shelf;
 use std::collections::{BTreeMap, BTreeSet};
 
 use porthole_protocol::container::{ContainerSpec, Image, ImageName, Owner};
+use porthole_protocol::id::ImportId;
 use porthole_protocol::image::{Digest, ImportStage, Importing, Layer, StoredImage};
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Reply};
 
@@ -28,12 +29,21 @@ const IMAGES: usize = 256;
 /// An archive that is to become an image.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Import {
+    pub(crate) id: ImportId,
     pub(crate) ticket: Ticket,
     /// As it was asked for, with its tag; where nothing was, the archive says.
     pub(crate) name: Option<ImageName>,
     pub(crate) owner: Owner,
     /// Layers that are there already.
     pub(crate) known: BTreeMap<Digest, Layer>,
+}
+
+/// How an import ends that somebody has ended.
+pub(crate) fn cancelled() -> Failure {
+    Failure::new(
+        FailureCode::Cancelled,
+        "the import was ended before the image was there",
+    )
 }
 
 impl Ledger {
@@ -103,11 +113,15 @@ impl Ledger {
     pub(super) fn import_image(
         &mut self,
         ticket: Ticket,
+        id: ImportId,
         name: Option<ImageName>,
         owner: Owner,
     ) -> Result<Vec<Effect>, Failure> {
         let name = name.as_ref().map(tagged).transpose()?;
-        if self.images.importing >= IMPORTS {
+        if self.images.importing.contains(&id) {
+            return Err(wrong_state("an import of this identifier goes on already").field("import"));
+        }
+        if self.images.importing.len() >= IMPORTS {
             return Err(Failure::new(
                 FailureCode::Exhausted,
                 format!("{IMPORTS} images are being imported already; try again when one is done"),
@@ -119,12 +133,13 @@ impl Ledger {
                 format!("there are {IMAGES} imported images already; remove some"),
             ));
         }
-        self.images.importing += 1;
+        self.images.importing.push(id.clone());
         let layers = self.images.stored.iter().flat_map(|image| &image.layers);
         let known = layers
             .map(|layer| (layer.digest.clone(), layer.clone()))
             .collect();
         let effect = Effect::Import(Box::new(Import {
+            id,
             ticket,
             name,
             owner,
@@ -137,13 +152,36 @@ impl Ledger {
         Ok(vec![effect])
     }
 
+    /// Ends an import, be it that it has not begun yet. One whose image is being written down has
+    /// ended by itself.
+    pub(super) fn cancel_import(
+        &mut self,
+        ticket: Ticket,
+        id: &ImportId,
+    ) -> Result<Vec<Effect>, Failure> {
+        if !self.images.importing.contains(id) {
+            return Err(Failure::new(
+                FailureCode::ImportNotFound,
+                "no such import goes on: it has ended, or there never was one",
+            ));
+        }
+        let is_it = |effect: &Effect| matches!(effect, Effect::Import(import) if import.id == *id);
+        let held = self.images.held.iter().position(is_it);
+        let mut effects = match held.map(|at| self.images.held.remove(at)) {
+            Some(Effect::Import(import)) => self.imported(&import, Err(cancelled())),
+            _ => vec![Effect::CancelImport(id.clone())],
+        };
+        effects.push(Effect::Reply(ticket, Reply::Done));
+        Ok(effects)
+    }
+
     /// An import has ended. What the archive calls the image counts where no name was asked for.
     pub(crate) fn imported(
         &mut self,
         import: &Import,
         outcome: Result<(StoredImage, Option<ImageName>), Failure>,
     ) -> Vec<Effect> {
-        self.images.importing = self.images.importing.saturating_sub(1);
+        self.images.importing.retain(|id| *id != import.id);
         let named = outcome.and_then(|(image, own)| {
             let name = match (&import.name, own) {
                 (Some(name), _) => Ok(name.clone()),
@@ -169,6 +207,7 @@ impl Ledger {
                 // What was stored before it came to this is nobody's.
                 self.images.litter = true;
                 effects.push(Effect::Tell(Event::Importing(Importing {
+                    id: import.id.clone(),
                     name: import.name.clone(),
                     owner: import.owner.clone(),
                     stage: ImportStage::Failed,
@@ -374,7 +413,7 @@ impl Ledger {
         let shelf = &self.images;
         let making = |held: &super::Held| matches!(held.standing, Standing::Making(_));
         let busy = shelf.sweeping
-            || shelf.importing > 0
+            || !shelf.importing.is_empty()
             || shelf.saving.is_some()
             || self.containers.values().any(making);
         if !shelf.litter || busy {

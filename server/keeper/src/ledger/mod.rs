@@ -38,7 +38,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use porthole_protocol::container::{Image, Limits, Timestamp};
-use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::id::{ContainerId, ImportId, SessionId};
 use porthole_protocol::image::{Digest, StoredImage};
 use porthole_protocol::inspection::{Subject, What};
 use porthole_protocol::keeper::{Event, Failure, FailureCode, Policy, Reply, Request};
@@ -47,8 +47,8 @@ use porthole_protocol::namespace::NamespaceSet;
 use porthole_protocol::session::{Exit, SessionSpec, Target};
 
 use crate::policy::{Ceilings, Rules};
-pub(crate) use images::Import;
 use images::Shelf;
+pub(crate) use images::{Import, cancelled};
 pub(crate) use network::Network;
 pub(crate) use record::{Config, Init, Run, Starter};
 use record::{Deadline, Held, HeldSession};
@@ -112,6 +112,8 @@ pub(crate) enum Effect {
     /// Fork a child that makes an image of the archive that came with the request; then
     /// [`Ledger::imported`].
     Import(Box<Import>),
+    /// Kill the child that makes it.
+    CancelImport(ImportId),
     /// Write the list of imported images down; then [`Ledger::images_saved`].
     SaveImages(Vec<StoredImage>),
     /// From now on containers are made of these, beside those that are made here.
@@ -251,7 +253,8 @@ impl Ledger {
             Request::Trace { target } => self.trace(ticket, target),
             Request::Observe => Ok(vec![Effect::Observe(ticket)]),
             Request::Inspect { subject, what } => Ok(vec![Effect::Inspect(ticket, subject, what)]),
-            Request::ImportImage { name, owner } => self.import_image(ticket, name, owner),
+            Request::ImportImage { id, name, owner } => self.import_image(ticket, id, name, owner),
+            Request::CancelImport { id } => self.cancel_import(ticket, &id),
             Request::TagImage { image, name } => self.tag_image(ticket, image, &name),
             Request::RemoveImage { image } => self.remove_image(ticket, image),
             Request::PruneImages { all } => self.prune_images(ticket, all),

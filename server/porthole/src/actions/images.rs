@@ -1,25 +1,33 @@
 //! Images: import, tag, remove, prune. All of it is for administrators: everybody's containers are
 //! made of them.
+//!
+//! An import goes on to its end whatever becomes of who asked for it, so that the audit trail and
+//! everybody who looks are told what came of it: one whose client hangs up before all has arrived has
+//! failed, later it is done.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use futures_util::StreamExt as _;
 use porthole_protocol::container::{Image, ImageName};
+use porthole_protocol::id::ImportId;
 use porthole_protocol::image::{ImageBounds, ImportStage, Importing};
 use porthole_protocol::keeper::Event;
 use serde_json::json;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::audited;
 use crate::access::Identity;
+use crate::access::secret::random;
 use crate::server::ending;
 use crate::store::Act;
 use crate::{AppState, Refusal};
@@ -36,21 +44,87 @@ const PACE: Duration = Duration::from_millis(250);
 /// What was asked to be imported.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// What the import is called.
+    pub id: ImportId,
     /// The image's name; where nothing is given, as the archive calls it.
     pub name: Option<ImageName>,
     /// How long the archive is, where the client says so.
     pub length: Option<u64>,
 }
 
-/// Receives an archive and has an image made of it. Ends with the rights to do so.
+/// What an import is called whose client does not choose.
+pub fn new_id() -> ImportId {
+    ImportId::from_bytes(random())
+}
+
+/// Archives that are being received, by what their imports are called.
+#[derive(Default)]
+pub struct Receiving(Mutex<HashMap<ImportId, Arc<Notify>>>);
+
+impl Receiving {
+    fn all(&self) -> MutexGuard<'_, HashMap<ImportId, Arc<Notify>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more, until the answer is dropped.
+    fn begin(&self, id: &ImportId) -> Result<Received<'_>, Refusal> {
+        let ended = Arc::new(Notify::new());
+        match self.all().entry(id.clone()) {
+            Entry::Occupied(_) => Err(Refusal::conflict(
+                "wrong_state",
+                "An import of this identifier goes on already. Choose another one.",
+            )
+            .field("import")),
+            Entry::Vacant(place) => {
+                place.insert(Arc::clone(&ended));
+                Ok(Received {
+                    all: self,
+                    id: id.clone(),
+                    ended,
+                })
+            }
+        }
+    }
+
+    /// Ends one; whether there was one.
+    fn end(&self, id: &ImportId) -> bool {
+        let ended = self.all().get(id).cloned();
+        ended.inspect(|ended| ended.notify_one()).is_some()
+    }
+}
+
+struct Received<'a> {
+    all: &'a Receiving,
+    id: ImportId,
+    ended: Arc<Notify>,
+}
+
+impl Drop for Received<'_> {
+    fn drop(&mut self) {
+        self.all.all().remove(&self.id);
+    }
+}
+
+/// Receives an archive and has an image made of it. Receiving it ends with the rights to do so.
 pub async fn import(
     state: &AppState,
     identity: &Identity,
     asked: Asked,
     body: Body,
 ) -> Result<Arc<Image>, Refusal> {
+    let (state, identity) = (state.clone(), identity.clone());
+    let doing = async move { import_to_the_end(&state, &identity, asked, body).await };
+    tokio::spawn(doing).await.map_err(|_| Refusal::internal())?
+}
+
+async fn import_to_the_end(
+    state: &AppState,
+    identity: &Identity,
+    asked: Asked,
+    body: Body,
+) -> Result<Arc<Image>, Refusal> {
     let object = asked.name.as_ref().map(ToString::to_string);
-    let detail = json!({"length": asked.length});
+    let detail = json!({"import": asked.id, "length": asked.length});
     let doing = async {
         let _place = RECEIVING.try_acquire().map_err(|_| {
             Refusal::too_many(
@@ -58,9 +132,15 @@ pub async fn import(
                 5,
             )
         })?;
+        let received = state.receiving.begin(&asked.id)?;
         let mut untold = Untold::new(state, identity, &asked);
+        tell(state, identity, &asked, ImportStage::Receiving, 0);
         let archive = tokio::select! {
             biased;
+            () = received.ended.notified() => Err(Refusal::conflict(
+                "cancelled",
+                "The import was ended while the archive was on its way.",
+            )),
             () = state.access.standing.lost(&state.store, identity) => Err(Refusal::forbidden(
                 "You were signed out, or your role has changed, while the archive was on its way.",
             )),
@@ -72,10 +152,12 @@ pub async fn import(
             archive = receive(state, identity, &asked, body) => archive,
         };
         let archive = archive?;
+        // From here on it is the keeper's: what is asked of it to end comes behind this.
+        drop(received);
         let owner = identity.name().clone();
         let imported = state
             .keeper
-            .import_image(asked.name.clone(), owner, archive.into())
+            .import_image(asked.id.clone(), asked.name.clone(), owner, archive.into())
             .await;
         let imported = imported?;
         untold.failed = None;
@@ -85,8 +167,23 @@ pub async fn import(
     audited(state, identity, Act::ImageImport, &object, detail, doing).await
 }
 
-/// Tells everybody that an import has come to nothing, unless it is taken back: also where the client
-/// hangs up, which ends what was done for it anywhere, and where the keeper went away.
+/// Ends an import, be it that its archive is being received here or that the keeper is at it.
+pub async fn cancel(state: &AppState, identity: &Identity, id: &ImportId) -> Result<(), Refusal> {
+    let doing = async {
+        if state.receiving.end(id) {
+            return Ok(());
+        }
+        Ok(state.keeper.cancel_import(id.clone()).await?)
+    };
+    let imports = state.world.imports();
+    let import = imports.iter().find(|import| import.id == *id);
+    let name = import.and_then(|import| import.name.as_ref());
+    let object = name.map(ToString::to_string).unwrap_or_default();
+    let detail = json!({"import": id});
+    audited(state, identity, Act::ImportCancel, &object, detail, doing).await
+}
+
+/// Tells everybody that an import has come to nothing, unless it is taken back.
 struct Untold<'a> {
     state: &'a AppState,
     failed: Option<Importing>,
@@ -111,6 +208,7 @@ impl Drop for Untold<'_> {
 
 fn importing(identity: &Identity, asked: &Asked, stage: ImportStage, done: u64) -> Importing {
     Importing {
+        id: asked.id.clone(),
         name: asked.name.clone(),
         owner: identity.name().clone(),
         stage,
@@ -144,8 +242,8 @@ async fn receive(
         let mut stream = body.into_data_stream();
         while let Some(piece) = stream.next().await {
             let piece = piece.map_err(|error| {
-                Refusal::malformed(format!(
-                    "The archive did not arrive whole after {length} bytes: {error}. Send it again."
+                incomplete(format!(
+                    "The archive did not arrive whole: after {length} bytes its client was gone, or too slow ({error}). Send it again."
                 ))
             })?;
             length += piece.len() as u64;
@@ -167,7 +265,7 @@ async fn receive(
     let written = writer.await.map_err(|_| Refusal::internal())?;
     let length = sent?;
     if asked.length.is_some_and(|said| said != length) {
-        return Err(Refusal::malformed(format!(
+        return Err(incomplete(format!(
             "Of the archive {length} bytes have arrived, which are fewer than were to come. Send it again."
         )));
     }
@@ -178,6 +276,10 @@ async fn receive(
 fn bounds(state: &AppState) -> ImageBounds {
     let hello = state.world.keeper().hello;
     hello.map_or_else(ImageBounds::default, |hello| hello.policy.images)
+}
+
+fn incomplete(message: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, Refusal::INCOMPLETE, message)
 }
 
 fn too_large(most: u64) -> Refusal {

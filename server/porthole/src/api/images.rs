@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use porthole_protocol::container::{
     AbsolutePath, Argument, EnvName, Image, ImageName, Owner, Signal, Timestamp, UserSpec,
 };
-use porthole_protocol::id::ContainerId;
+use porthole_protocol::id::{ContainerId, ImportId};
 use porthole_protocol::image::{Digest, Format, Layer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::body::{Asked, Sent, SentOr};
 use super::list::{Listed, Page};
@@ -221,6 +221,8 @@ fn shown(state: &AppState, name: &ImageName) -> Result<Json<Value>, Refusal> {
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     name: Option<ImageName>,
+    /// What the import is to be called, so that who sends it can end it.
+    import: Option<ImportId>,
 }
 
 /// The body is an archive: a tar of a root file system, what `docker save` writes or an OCI image
@@ -237,11 +239,27 @@ pub async fn import(
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse().ok());
     let asked = images::Asked {
+        id: wanted.import.unwrap_or_else(images::new_id),
         name: wanted.name,
         length,
     };
     let image = images::import(&state, &identity, asked, body).await?;
     Ok((StatusCode::CREATED, shown(&state, &image.name)?))
+}
+
+/// Imports that go on.
+pub async fn imports(State(state): State<AppState>) -> Json<Value> {
+    Json(json!({"items": state.world.imports(), "next": null}))
+}
+
+/// Ends an import, whoever began it and however far it has come.
+pub async fn cancel(
+    State(state): State<AppState>,
+    identity: Identity,
+    Path(id): Path<ImportId>,
+) -> Result<StatusCode, Refusal> {
+    images::cancel(&state, &identity, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A new name.

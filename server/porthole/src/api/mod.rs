@@ -45,6 +45,8 @@ fn observed_routes(routes: Routes) -> Routes {
     routes
         .get("/images", See, images::list)
         .post_stream("/images", Administer, images::import)
+        .get("/imports", See, images::imports)
+        .delete("/imports/{id}", Administer, images::cancel)
         .post("/images/prune", Administer, images::prune)
         .get("/images/{image}", See, images::one)
         .delete("/images/{image}", Administer, images::remove)

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use porthole_journal::Files;
 use porthole_protocol::container::{Change, Container, ContainerSpec, Image, ImageName, Owner};
-use porthole_protocol::id::{ContainerId, SessionId};
+use porthole_protocol::id::{ContainerId, ImportId, SessionId};
 use porthole_protocol::inspection::{Inspected, Subject, What};
 use porthole_protocol::keeper::{Failure, Reply, Request};
 use porthole_protocol::session::{Session, SessionSpec, Target};
@@ -244,12 +244,18 @@ impl Keeper {
     /// Makes an image of an archive.
     pub async fn import_image(
         &self,
+        id: ImportId,
         name: Option<ImageName>,
         owner: Owner,
         archive: OwnedFd,
     ) -> Result<Image, KeeperError> {
-        let request = Request::ImportImage { name, owner };
+        let request = Request::ImportImage { id, name, owner };
         self.image(request, vec![archive], IMPORT).await
+    }
+
+    /// Ends an import that the keeper is at.
+    pub async fn cancel_import(&self, id: ImportId) -> Result<(), KeeperError> {
+        self.done(Request::CancelImport { id }).await
     }
 
     /// Gives an image another name.

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
-use super::{ending, tls};
+use super::{ending, rest, tls};
 use crate::AppState;
 use crate::access::gate::Peer;
 use crate::settings::Tls;
@@ -285,12 +285,21 @@ fn connection<S>(
         _permit: Arc::new(permit),
     };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(place.clone());
-        router
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(peer);
+        parts.extensions.insert(place.clone());
+        let (body, rest) = rest::lend(Body::new(body), &parts.headers);
+        let request = Request::from_parts(parts, body);
+        let answer = router
             .clone()
-            .oneshot(below_base(&base.settings.base_path, request))
+            .oneshot(below_base(&base.settings.base_path, request));
+        async move {
+            let answer = answer.await;
+            if let Some(rest) = rest {
+                rest.throw_away();
+            }
+            answer
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -2,6 +2,7 @@
 
 pub mod listen;
 pub mod log;
+mod rest;
 pub mod router;
 pub mod sse;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::access::Access;
 use crate::actions::accounts;
+use crate::actions::images::Receiving;
 use crate::actions::limits::Making;
 use crate::engines::{self, Engines, Jobs};
 use crate::hubs::{self, Hubs};
@@ -48,6 +50,7 @@ pub fn state(settings: Settings) -> anyhow::Result<(AppState, Asks, Jobs)> {
         world: World::new(),
         store,
         making: Making::default(),
+        receiving: Receiving::default(),
         hubs: Hubs::default(),
         lookers: usage::Lookers::default(),
         keeper,

@@ -72,6 +72,8 @@ pub enum Act {
     ContainerRemove,
     /// An archive was to become an image.
     ImageImport,
+    /// An import was to be ended before its image is there.
+    ImportCancel,
     /// An image was to have another name.
     ImageTag,
     /// An image, or a name of it, was to be removed.
@@ -117,6 +119,7 @@ impl Act {
             Self::ContainerChange => "container_change",
             Self::ContainerRemove => "container_remove",
             Self::ImageImport => "image_import",
+            Self::ImportCancel => "import_cancel",
             Self::ImageTag => "image_tag",
             Self::ImageRemove => "image_remove",
             Self::ImagePrune => "image_prune",

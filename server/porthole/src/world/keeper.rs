@@ -18,12 +18,9 @@ pub(super) struct Told {
     images: HashSet<ImageName>,
 }
 
-/// Keeps how far an import has come, until it has come to an end. One person's imports without a name
-/// are taken for one.
+/// Keeps how far an import has come, until it has come to an end.
 fn note_import(imports: &mut Vec<Importing>, now: &Importing) {
-    let known = imports
-        .iter()
-        .position(|known| (&known.owner, &known.name) == (&now.owner, &now.name));
+    let known = imports.iter().position(|known| known.id == now.id);
     match (known, now.stage) {
         (Some(at), ImportStage::Done | ImportStage::Failed) => drop(imports.remove(at)),
         (None, ImportStage::Done | ImportStage::Failed) => {}
@@ -44,6 +41,15 @@ impl World {
     pub fn keeper_left(&self) {
         let mut state = self.write();
         state.told = None;
+        // What it was at has ended with it; what is being received here goes on.
+        let here = |import: &Importing| import.stage == ImportStage::Receiving;
+        let imports = std::mem::take(&mut state.imports);
+        let (here, its): (Vec<_>, Vec<_>) = imports.into_iter().partition(here);
+        state.imports = here;
+        for mut import in its {
+            import.stage = ImportStage::Failed;
+            self.changes.tell(Change::Importing(import));
+        }
         if std::mem::take(&mut state.keeper.present) {
             self.changes.tell(Change::Keeper);
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use porthole_protocol::container::{Argument, Image, ImageName};
+use porthole_protocol::id::ImportId;
 use porthole_protocol::image::{Digest, StoredImage};
 use porthole_protocol::keeper::{Failure, FailureCode, Reply, Stage};
 
@@ -36,7 +37,8 @@ pub(in crate::ledger) struct Shelf {
     pub(super) stored: Vec<StoredImage>,
     pub(super) alterations: VecDeque<(Ticket, Alteration)>,
     pub(super) saving: Option<Saving>,
-    pub(super) importing: usize,
+    /// Imports that go on, those that wait too.
+    pub(super) importing: Vec<ImportId>,
     /// Imports that wait until layers have been deleted.
     pub(super) held: Vec<Effect>,
     pub(super) sweeping: bool,

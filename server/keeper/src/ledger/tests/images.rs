@@ -1,8 +1,10 @@
 //! Images come, get names and go, one alteration at a time.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use porthole_protocol::container::ImageName;
+use porthole_protocol::id::ImportId;
 use porthole_protocol::image::{Digest, Format, ImageConfig, Layer, StoredImage};
 
 use super::*;
@@ -39,8 +41,17 @@ fn image(number: u8, layers: &[u8]) -> StoredImage {
 }
 
 impl World {
+    /// One that no other import has.
+    fn import_id() -> ImportId {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        ImportId::from_bytes(bytes)
+    }
+
     fn begin_import(&mut self, asked: Option<&str>) -> (Ticket, Import) {
         let (ticket, effects) = self.ask(Request::ImportImage {
+            id: Self::import_id(),
             name: asked.map(name),
             owner: "admin".parse().expect("owner"),
         });
@@ -214,6 +225,7 @@ fn layers_are_deleted_while_nobody_makes_anything() {
     assert_eq!(world.later(1), [], "once");
     // What is imported meanwhile could be deleted at once: it waits.
     let (_, effects) = world.ask(Request::ImportImage {
+        id: ImportId::from_bytes([3; 16]),
         name: Some(name("three")),
         owner: "admin".parse().expect("owner"),
     });
@@ -245,6 +257,7 @@ fn an_image_is_called_as_asked_or_as_its_archive_says() {
         "a:.b",
     ] {
         let refused = world.refusal(Request::ImportImage {
+            id: ImportId::from_bytes([4; 16]),
             name: Some(name(bad)),
             owner: "admin".parse().expect("owner"),
         });
@@ -256,8 +269,63 @@ fn an_image_is_called_as_asked_or_as_its_archive_says() {
     let more: Vec<_> = (0..2).map(|_| world.begin_import(Some("x"))).collect();
     assert_eq!(more.len(), 2);
     let third = world.refusal(Request::ImportImage {
+        id: ImportId::from_bytes([5; 16]),
         name: Some(name("x")),
         owner: "admin".parse().expect("owner"),
     });
     assert_eq!(third.code, FailureCode::Exhausted);
+}
+
+#[test]
+fn an_import_is_ended_by_its_identifier_and_no_other() {
+    let mut world = World::new();
+    // Both without a name, of one person.
+    let (first_ticket, first) = world.begin_import(None);
+    let (_, second) = world.begin_import(None);
+    assert_ne!(first.id, second.id);
+    let cancel = |id: &ImportId| Request::CancelImport { id: id.clone() };
+    let nobody = world.refusal(cancel(&ImportId::from_bytes([7; 16])));
+    assert_eq!(nobody.code, FailureCode::ImportNotFound);
+    let (ticket, effects) = world.ask(cancel(&first.id));
+    assert_eq!(
+        effects,
+        [
+            Effect::CancelImport(first.id.clone()),
+            Effect::Reply(ticket, Reply::Done)
+        ]
+    );
+    let gone = crate::ledger::cancelled();
+    let effects = world.ledger.imported(&first, Err(gone));
+    assert_eq!(failed(&effects, first_ticket).code, FailureCode::Cancelled);
+    let again = world.refusal(cancel(&first.id));
+    assert_eq!(again.code, FailureCode::ImportNotFound, "it has ended");
+    // The control: the other one goes on.
+    let effects = world
+        .ledger
+        .imported(&second, Ok((image(1, &[1]), Some(name("kept")))));
+    world.saved(&effects);
+    assert_eq!(world.names(), ["busybox", "host", "kept:latest"]);
+    let late = world.refusal(cancel(&second.id));
+    assert_eq!(late.code, FailureCode::ImportNotFound);
+}
+
+#[test]
+fn an_import_that_waits_is_ended_without_a_child() {
+    let mut world = World::new();
+    world.import("one", image(1, &[1]));
+    assert!(matches!(
+        world.later(1).as_slice(),
+        [Effect::SweepImages(_)]
+    ));
+    let id = ImportId::from_bytes([3; 16]);
+    let (waiting, effects) = world.ask(Request::ImportImage {
+        id: id.clone(),
+        name: Some(name("two")),
+        owner: "admin".parse().expect("owner"),
+    });
+    assert_eq!(effects, []);
+    let (ticket, effects) = world.ask(Request::CancelImport { id });
+    assert_eq!(failed(&effects, waiting).code, FailureCode::Cancelled);
+    assert_eq!(reply(&effects, ticket), Some(Reply::Done));
+    assert_eq!(world.ledger.images_swept(), [], "nothing waits any more");
 }

@@ -158,6 +158,8 @@ impl ImageRow {
 
 /// An import that goes on.
 struct ImportRow {
+    /// By what it is ended: `DELETE /api/v1/imports/{id}`.
+    id: String,
     name: String,
     owner: String,
     words: &'static str,
@@ -171,6 +173,7 @@ impl ImportRow {
         let Importing { done, total, .. } = *importing;
         let name = importing.name.as_ref();
         Self {
+            id: importing.id.to_string(),
             name: name.map_or_else(String::new, |name| visible(name.as_str())),
             owner: visible(importing.owner.as_str()),
             words: match importing.stage {
