@@ -3,6 +3,7 @@
 mod archive;
 mod hostile;
 mod tools;
+mod words;
 
 use porthole_tests::instance::text;
 use porthole_tests::{Answer, Events, Instance, PATIENCE, wait_for};

@@ -89,9 +89,23 @@ pub struct ImageConfig {
     pub workdir: Option<AbsolutePath>,
     /// What asks its command to end.
     pub stop_signal: Option<Signal>,
+    /// What its maker says of it. It is shown, and nothing is done by it: not by those of other
+    /// engines' labels that name commands, hooks, devices or files either.
+    pub labels: BTreeMap<String, String>,
+    /// Labels that were too many or too long to be kept.
+    pub labels_left_out: usize,
 }
 
 impl ImageConfig {
+    /// The most labels that are kept of an image, those with the first names.
+    pub const LABELS: usize = 64;
+
+    /// Bytes that a label's name may have.
+    const LABEL_NAME: usize = 255;
+
+    /// Bytes of JSON that its labels have together, beside [`Self::JSON`].
+    const LABELS_JSON: usize = 8 * 1024;
+
     /// Its words and variables together may be this long, so that a container of it can have some of
     /// its own ([`crate::container::ContainerSpec::WORDS`]).
     pub const WORDS: usize = 32 * 1024;
@@ -109,8 +123,37 @@ impl ImageConfig {
             .map(|(name, value)| name.as_str().len() + value.as_str().len() + 2)
             .sum();
         let json = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
-        words + variables <= Self::WORDS && json <= Self::JSON
+        let labels = labels_length(&self.labels);
+        words + variables <= Self::WORDS
+            && json.saturating_sub(labels) <= Self::JSON
+            && labels <= Self::LABELS_JSON
+            && self.labels.len() <= Self::LABELS
     }
+
+    /// Keeps as many labels as fit, in the order of their names; none of them is worth an image.
+    #[must_use]
+    pub fn labelled(mut self, labels: BTreeMap<String, String>) -> Self {
+        let mut length = 2;
+        for (name, value) in labels {
+            // Quotes, colon and comma among it.
+            let one = labels_length(&BTreeMap::from([(&name, &value)]));
+            let fits = !name.is_empty()
+                && name.len() <= Self::LABEL_NAME
+                && self.labels.len() < Self::LABELS
+                && length + one <= Self::LABELS_JSON;
+            if fits {
+                length += one;
+                self.labels.insert(name, value);
+            } else {
+                self.labels_left_out += 1;
+            }
+        }
+        self
+    }
+}
+
+fn labels_length<T: Serialize>(labels: &T) -> usize {
+    serde_json::to_vec(labels).map_or(usize::MAX / 2, |json| json.len())
 }
 
 /// One of an image's layers.
@@ -258,6 +301,28 @@ mod tests {
         let mut much = with(&"x".repeat(30_000));
         much.entrypoint = much.command.clone();
         assert!(!much.fits());
+    }
+
+    #[test]
+    fn of_labels_as_many_are_kept_as_fit_and_the_rest_is_counted() {
+        let labels = |count: usize, length: usize| {
+            let one = |n| (format!("label{n:04}"), "x".repeat(length));
+            ImageConfig::default().labelled((0..count).map(one).collect())
+        };
+        let some = labels(3, 100);
+        assert_eq!((some.labels.len(), some.labels_left_out), (3, 0));
+        let many = labels(100, 1);
+        assert_eq!((many.labels.len(), many.labels_left_out), (64, 36));
+        let long = labels(4, 4000);
+        assert_eq!((long.labels.len(), long.labels_left_out), (2, 2));
+        let escaped = BTreeMap::from([("x".to_owned(), "\u{1}".repeat(2000))]);
+        assert_eq!(ImageConfig::default().labelled(escaped).labels_left_out, 1);
+        for all in [some, many, long] {
+            assert!(all.fits());
+        }
+        let mut unsound = labels(1, 1);
+        unsound.labels.insert("y".to_owned(), "y".repeat(9000));
+        assert!(!unsound.fits(), "read back it is not believed");
     }
 
     #[test]

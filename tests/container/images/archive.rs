@@ -208,9 +208,15 @@ impl Layout {
 
     /// The tar, with this manifest.
     pub(crate) fn write(&self, manifest: &Value) -> Vec<u8> {
+        self.write_with(manifest, &json!({}))
+    }
+
+    /// The same, whose index says this of it.
+    pub(crate) fn write_with(&self, manifest: &Value, annotations: &Value) -> Vec<u8> {
         let manifest = manifest.to_string().into_bytes();
         let index = json!({"schemaVersion": 2, "manifests": [{
             "mediaType": self.manifest_type, "digest": digest(&manifest), "size": manifest.len(),
+            "annotations": annotations,
         }]});
         let mut tape = Tape::default()
             .file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)

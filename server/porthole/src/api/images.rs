@@ -46,6 +46,10 @@ pub struct ImageView {
     pub workdir: Option<AbsolutePath>,
     /// What asks it to end.
     pub stop_signal: Option<Signal>,
+    /// What its maker says of it.
+    pub labels: BTreeMap<String, String>,
+    /// Labels that were too many or too long to be kept.
+    pub labels_left_out: usize,
     /// Why no container can be made of it on this machine, and what to do.
     pub unavailable: Option<String>,
     /// What it came as.
@@ -132,6 +136,8 @@ fn of(world: &World, image: &Arc<Image>, shared: impl Fn(&Digest) -> bool) -> Im
         user: config.user,
         workdir: config.workdir,
         stop_signal: config.stop_signal,
+        labels: config.labels,
+        labels_left_out: config.labels_left_out,
         unavailable: image.unavailable.clone(),
         format: stored.map(|stored| stored.format),
         layers,

@@ -36,6 +36,7 @@ struct Config {
     user: Option<String>,
     working_dir: Option<String>,
     stop_signal: Option<String>,
+    labels: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,7 +135,9 @@ fn wanted(config: Config) -> Result<ImageConfig, Refusal> {
         user,
         workdir,
         stop_signal,
-    };
+        ..ImageConfig::default()
+    }
+    .labelled(labels(config.labels.unwrap_or_default()));
     if wanted.fits() {
         Ok(wanted)
     } else {
@@ -143,6 +146,16 @@ fn wanted(config: Config) -> Result<ImageConfig, Refusal> {
             ImageConfig::WORDS
         )))
     }
+}
+
+/// Labels are words. One that is none is not worth an image.
+fn labels(said: BTreeMap<String, serde_json::Value>) -> BTreeMap<String, String> {
+    let word = |value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let said = said.into_iter();
+    said.map(|(name, value)| (name, word(value))).collect()
 }
 
 fn stop_signal(text: &str) -> Result<Signal, Refusal> {
@@ -196,7 +209,11 @@ mod tests {
         assert_eq!(read.config.workdir.expect("given").as_str(), "/srv");
         assert_eq!(read.config.user.expect("given").to_string(), "app:1");
         assert!(read.created_at.is_some() && read.config.stop_signal.is_some());
+        assert_eq!(read.config.labels["x"], "/etc/shadow");
         assert!(with("null").expect("none").config.command.is_empty());
+        let odd = with(r#"{"Labels":{"n":1,"o":{"a":[]},"z":null}}"#).expect("good");
+        let values: Vec<_> = odd.config.labels.into_values().collect();
+        assert_eq!(values, ["1", r#"{"a":[]}"#, "null"]);
     }
 
     #[test]

@@ -40,6 +40,9 @@ struct Facts {
     user: String,
     workdir: String,
     stop_signal: String,
+    /// Names and values.
+    labels: Vec<(String, String)>,
+    labels_left_out: usize,
     devices: u64,
     layers: Vec<LayerRow>,
     users: Vec<User>,
@@ -90,6 +93,12 @@ impl Facts {
                 .stop_signal
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
+            labels: view
+                .labels
+                .iter()
+                .map(|(name, value)| (visible(name), visible(value)))
+                .collect(),
+            labels_left_out: view.labels_left_out,
             devices: view.devices_left_out,
             layers: layers.collect(),
             users: User::all(world, view),
