@@ -173,6 +173,14 @@ impl Client {
         self.send("POST", path, Some(body))
     }
 
+    /// The same, where the answer may not come.
+    ///
+    /// # Errors
+    /// When none came: nobody listens, or the connection broke.
+    pub fn try_post(&self, path: &str, body: &Value) -> Result<Answer, String> {
+        self.try_send("POST", path, Some(("application/json", body.to_string())))
+    }
+
     /// POST without a body.
     pub fn act(&self, path: &str) -> Answer {
         self.send("POST", path, None)
