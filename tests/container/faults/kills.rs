@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use nix::libc::{
     SYS_bind, SYS_clone3, SYS_execve, SYS_execveat, SYS_fsmount, SYS_mkdir, SYS_mkdirat, SYS_open,
@@ -67,13 +68,7 @@ const JOIN: &[Moment] = &[
     moment("the joiner is confined", HELPER, SYS_seccomp, "", 1),
     moment("the joiner has told", HELPER, SYS_sendmsg, "", 3),
     moment("the trace is written", WORKER, SYS_rename, "trace.new", 1),
-    moment(
-        "the session is written",
-        KEEPER,
-        SYS_rename,
-        "session.new",
-        1,
-    ),
+    moment("the session is kept", KEEPER, SYS_rename, "session.new", 1),
 ];
 
 const STOP: &[Moment] = &[
@@ -89,21 +84,9 @@ const REMOVE: &[Moment] = &[
     moment("the monitor was told", KEEPER, SYS_sendmsg, "", 1),
     moment("the end is written", WORKER, SYS_rename, "exit.new", 1),
     moment("a group is removed", WORKER, SYS_unlinkat, "", 1),
-    moment(
-        "the record is deleted",
-        WORKER,
-        SYS_unlink,
-        "config.json",
-        1,
-    ),
-    moment("a layer is deleted", WORKER, SYS_unlinkat, "upper", 1),
-    moment(
-        "the directory is deleted",
-        WORKER,
-        SYS_rmdir,
-        "containers/",
-        1,
-    ),
+    moment("the record goes", WORKER, SYS_unlink, "config.json", 1),
+    moment("a layer goes", WORKER, SYS_unlinkat, "upper", 1),
+    moment("the directory goes", WORKER, SYS_rmdir, "containers/", 1),
 ];
 
 const IMPORT: &[Moment] = &[
@@ -220,9 +203,7 @@ impl Operation {
         spec["start"] = json!(false);
         let name = name.to_owned();
         std::thread::spawn(move || {
-            let post = |path: &str, body: Value| {
-                client.try_send("POST", path, Some(("application/json", body.to_string())))
-            };
+            let post = |path: &str, body: Value| client.try_post(path, &body);
             match self {
                 Self::Create => post("/api/v1/containers", spec),
                 Self::Start => post(&format!("{container}/start"), json!({})),
@@ -242,19 +223,17 @@ impl Operation {
 pub(super) fn kill_at_every_stage(operations: &[Operation]) -> (String, Vec<String>) {
     let mut lab = Lab::start();
     lab.control();
-    let (mut table, mut left) = (
-        heading("SIGKILL to", VICTIMS.map(|(_, name)| name)),
-        Vec::new(),
-    );
+    let mut table = heading("SIGKILL to", VICTIMS.map(|(_, name)| name));
+    let mut left = Vec::new();
     for &operation in operations {
         let word = format!("{operation:?}").to_lowercase();
         let mut count = 0;
         for moment in operation.moments() {
             let _ = write!(table, "{word:<7} {:<25}", moment.stage);
-            let mut there = None;
+            let mut there: Option<Standing> = None;
             for (victim, called) in VICTIMS {
                 let cell = match (victim, &there) {
-                    (Victim::Forked(depth), Some(standing)) if !alive(standing, depth) => {
+                    (Victim::Forked(depth), Some(standing)) if !standing.contains_key(&depth) => {
                         Cell::Nobody
                     }
                     _ => {
@@ -283,11 +262,6 @@ pub(super) fn heading(what: &str, names: impl IntoIterator<Item = &'static str>)
         let _ = write!(line, " {name:<17}");
     }
     line + "\n"
-}
-
-/// Whether there was such a process.
-fn alive(standing: &Standing, depth: Depth) -> bool {
-    standing.contains_key(&depth)
 }
 
 /// One cell of the table, and who stood still there.
@@ -346,7 +320,7 @@ fn kill(
 fn is_whole(lab: &Lab, name: &str) -> Result<bool, String> {
     let admin = lab.porthole.admin();
     let path = format!("/api/v1/containers/{name}");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     loop {
         let why = match tries(admin, &path) {
             Ok(there) => return Ok(there),
@@ -355,7 +329,7 @@ fn is_whole(lab: &Lab, name: &str) -> Result<bool, String> {
         if begun.elapsed() > PATIENCE / 3 {
             return Err(format!("{name} is neither whole nor gone: {why}"));
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -364,9 +338,7 @@ fn tries(admin: &Client, path: &str) -> Result<bool, String> {
     if found.status == 404 {
         return Ok(false);
     }
-    let post = |path: &str, body: Value| {
-        admin.try_send("POST", path, Some(("application/json", body.to_string())))
-    };
+    let post = |path: &str, body: Value| admin.try_post(path, &body);
     if found.status != 200 {
         return Err(found.to_string());
     }
@@ -382,15 +354,15 @@ fn tries(admin: &Client, path: &str) -> Result<bool, String> {
         return Err(session.to_string());
     }
     let session = format!("/api/v1/sessions/{}", text(&session.json()["id"]));
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     loop {
         let ended = admin.try_send("GET", &session, None)?;
         if ended.status == 200 && ended.json()["exit_code"] == 7 {
             return Ok(true);
         }
-        if begun.elapsed() > std::time::Duration::from_secs(5) {
+        if begun.elapsed() > Duration::from_secs(5) {
             return Err(ended.to_string());
         }
-        std::thread::sleep(std::time::Duration::from_millis(3));
+        std::thread::sleep(Duration::from_millis(3));
     }
 }
