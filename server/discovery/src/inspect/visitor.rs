@@ -23,6 +23,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
+use std::time::{Duration, Instant};
 
 use porthole_protocol::namespace::NamespaceType;
 use porthole_sys::process::{Child, Forked, SingleThreaded, exit, fork, new_session_keyring};
@@ -48,10 +49,7 @@ use super::target::Process;
 use super::{Step, Trouble, confine, mountinfo, scan};
 
 /// How long a visit may take: less than the whole inspection, so that this is told.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 2,
-    tv_nsec: 0,
-};
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What comes back is not read beyond this.
 const ANSWER_LIMIT: usize = 256 * 1024;
@@ -106,9 +104,16 @@ fn end(porter: &Child) {
 fn hear<T: DeserializeOwned>(answers: &OwnedFd) -> Result<Result<T, String>, Trouble> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 * 1024];
+    // However little comes at a time: whoever may stop or trace the visitor sets its pace.
+    let deadline = Instant::now() + PATIENCE;
     loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Trouble::Late);
+        }
+        let left = Timespec::try_from(left).unwrap_or(NOW);
         let mut fds = [PollFd::new(answers, PollFlags::IN)];
-        match poll(&mut fds, Some(&PATIENCE)) {
+        match poll(&mut fds, Some(&left)) {
             Ok(0) => return Err(Trouble::Late),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Trouble::of(Step::Read)(errno)),
@@ -253,9 +258,35 @@ fn outlived_by_porter(lives: BorrowedFd<'_>) -> bool {
         return false;
     }
     let mut fds = [PollFd::from_borrowed_fd(lives, PollFlags::IN)];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    matches!(poll(&mut fds, Some(&now)), Ok(0))
+    matches!(poll(&mut fds, Some(&NOW)), Ok(0))
+}
+
+/// Without waiting.
+const NOW: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_answers_a_byte_at_a_time_has_no_more_time_than_others() {
+        let (answers, answer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let whole = std::thread::spawn(move || {
+            // Eight seconds' worth, if it is listened to for so long.
+            (0..80).all(|_| {
+                std::thread::sleep(Duration::from_millis(100));
+                rustix::io::write(&answer, b" ").is_ok()
+            })
+        });
+        assert!(matches!(hear::<u32>(&answers), Err(Trouble::Late)));
+        drop(answers);
+        assert!(!whole.join().expect("no panic"), "it was cut off");
+        let (answers, answer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        send::<u32>(&answer, &Ok(7));
+        drop(answer);
+        assert!(matches!(hear::<u32>(&answers), Ok(Ok(7))), "the control");
+    }
 }
