@@ -16,7 +16,7 @@ use rustix::net::{
 
 /// What one of the kernel's messages says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// The answer to a wish to listen, ours or another's: 0 or an error's number.
     Answer(u32),
     /// `child` was born. What its parent is in may have changed before that: unshare(2) has no
@@ -52,7 +52,7 @@ const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 ///
 /// `struct nlmsghdr`, `struct cn_msg`, then `struct proc_event`: what, cpu, timestamp, and data
 /// that depends on what. All in the machine's byte order.
-pub fn event(message: &[u8]) -> Option<Event> {
+pub(crate) fn event(message: &[u8]) -> Option<Event> {
     if word(message, NETLINK_HEADER)? != PROC_ID[0]
         || word(message, NETLINK_HEADER + 4)? != PROC_ID[1]
     {

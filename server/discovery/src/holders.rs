@@ -26,13 +26,14 @@ use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::namespace::{NamespaceSet, NamespaceType};
 use porthole_protocol::observation::Process;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, fstatfs, openat, openat2, readlinkat_raw};
+use rustix::fs::{Mode, OFlags, RawDir, ResolveFlags, openat, openat2, readlinkat_raw};
 use rustix::io::{Errno, read};
 use rustix::path::DecInt;
 
 use crate::host::Host;
+use crate::links::{inode_at, is_namespace};
 use crate::model::{By, Held, Mounted, Way};
-use crate::procfs::{inode_of, path_of};
+use crate::procfs::path_of;
 use crate::{parse, printable};
 
 /// So many descriptors of a process are looked at.
@@ -71,9 +72,6 @@ const MOUNTS_LIMIT: usize = 4 * 1024 * 1024;
 
 /// How many bytes of a mount's path are told.
 const PATH_LIMIT: usize = 512;
-
-/// `NSFS_MAGIC` of `linux/magic.h`.
-const NSFS: i64 = 0x6e73_6673;
 
 /// Who is to be looked at.
 #[derive(Debug)]
@@ -260,13 +258,6 @@ fn threads(directory: &OwnedFd, pid: HostPid, own: &NamespaceSet, held: &mut Vec
     looked
 }
 
-/// The inode in what this link says.
-fn inode_at(directory: &OwnedFd, link: &str) -> Option<NamespaceInode> {
-    let mut name = [0; 64];
-    let length = readlinkat_raw(directory, link, &mut name).ok()?;
-    parse::namespace(&name[..length])
-}
-
 /// The namespaces that it has open.
 fn descriptors(directory: &OwnedFd, held: &mut Vec<Held>) -> usize {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -380,8 +371,7 @@ fn open_found(
 ) -> Option<OwnedFd> {
     let found = found.ok()?;
     // It may have been replaced by anything meanwhile.
-    if !fstatfs(&found).is_ok_and(|system| system.f_type == NSFS) || inode_of(&found) != Some(inode)
-    {
+    if !is_namespace(&found, inode) {
         return None;
     }
     let path = format!("self/fd/{}", found.as_raw_fd());

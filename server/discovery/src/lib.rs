@@ -27,19 +27,20 @@ use rustix::fd::OwnedFd;
 
 mod arguments;
 mod containers;
-pub mod events;
+mod events;
 mod freezer;
 mod glance;
 mod groups;
 mod holders;
 mod host;
 pub mod inspect;
+mod links;
 mod model;
 mod networks;
 mod observer;
 mod outbox;
-pub mod parse;
-pub mod printable;
+mod parse;
+mod printable;
 mod procfs;
 pub mod recognise;
 

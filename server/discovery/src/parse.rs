@@ -11,23 +11,23 @@ use porthole_protocol::session::FOREIGN_GROUP;
 
 /// What is used of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat<'a> {
+pub(crate) struct Stat<'a> {
     /// The name, as the process chose it.
-    pub command: &'a [u8],
+    pub(crate) command: &'a [u8],
     /// One letter.
-    pub state: char,
+    pub(crate) state: char,
     /// The parent's PID; 0 for those that the kernel started.
-    pub parent: i32,
+    pub(crate) parent: i32,
     /// The controlling terminal's device number, 0 where it has none.
-    pub tty: u32,
+    pub(crate) tty: u32,
     /// Whether it is a thread of the kernel.
-    pub kernel: bool,
+    pub(crate) kernel: bool,
     /// How many threads it has.
-    pub threads: u32,
+    pub(crate) threads: u32,
     /// Clock ticks since boot.
-    pub start_ticks: u64,
+    pub(crate) start_ticks: u64,
     /// Resident memory in pages.
-    pub rss_pages: u64,
+    pub(crate) rss_pages: u64,
 }
 
 /// `PF_KTHREAD` of `linux/sched.h`.
@@ -35,7 +35,7 @@ const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// `/proc/PID/stat`. The name stands in parentheses and may itself hold parentheses, spaces and
 /// newlines: only the last `)` ends it, because the fields after it are a letter and numbers.
-pub fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
+pub(crate) fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
     let open = bytes.iter().position(|b| *b == b'(')?;
     let close = bytes.iter().rposition(|b| *b == b')')?;
     let command = bytes.get(open + 1..close)?;
@@ -68,15 +68,15 @@ pub fn stat(bytes: &[u8]) -> Option<Stat<'_>> {
 
 /// What is used of `/proc/PID/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Status {
+pub(crate) struct Status {
     /// `NSpid`: its PID in each PID namespace, outermost first.
-    pub pids: Option<Vec<i32>>,
+    pub(crate) pids: Option<Vec<i32>>,
     /// What confines it.
-    pub security: Option<Security>,
+    pub(crate) security: Option<Security>,
 }
 
 /// `/proc/PID/status`. The name, which stands first, has its newlines escaped.
-pub fn status(bytes: &[u8]) -> Status {
+pub(crate) fn status(bytes: &[u8]) -> Status {
     let mut pids = None;
     let (mut effective, mut bounding, mut no_new_privs, mut seccomp) = (None, None, None, None);
     for line in bytes.split(|b| *b == b'\n') {
@@ -119,7 +119,7 @@ fn bits(digits: &[u8]) -> Option<u64> {
 
 /// Whose a process of this group is: `<base>/<container id>` or `<base>/<container
 /// id>/<session id>`. What a container makes below its own group is still the container's.
-pub fn ours(path: &[u8], base: &str) -> Option<(ContainerId, Option<SessionId>)> {
+pub(crate) fn ours(path: &[u8], base: &str) -> Option<(ContainerId, Option<SessionId>)> {
     let below = path.strip_prefix(base.trim_end_matches('/').as_bytes())?;
     let mut names = below.strip_prefix(b"/")?.split(|b| *b == b'/');
     let container: ContainerId = str::from_utf8(names.next()?).ok()?.parse().ok()?;
@@ -132,7 +132,7 @@ pub fn ours(path: &[u8], base: &str) -> Option<(ContainerId, Option<SessionId>)>
 
 /// The sessions in another engine's container that this path names, outermost first, each with the
 /// path of its own group. Whoever may make groups there may name one so.
-pub fn foreign_sessions(path: &[u8]) -> impl Iterator<Item = (SessionId, &[u8])> {
+pub(crate) fn foreign_sessions(path: &[u8]) -> impl Iterator<Item = (SessionId, &[u8])> {
     let mut end = 0;
     path.split(|b| *b == b'/').filter_map(move |name| {
         end += name.len();
@@ -144,14 +144,14 @@ pub fn foreign_sessions(path: &[u8]) -> impl Iterator<Item = (SessionId, &[u8])>
 }
 
 /// The inode in what a link of `/proc/PID/ns` says: `pid:[4026531836]`.
-pub fn namespace(link: &[u8]) -> Option<NamespaceInode> {
+pub(crate) fn namespace(link: &[u8]) -> Option<NamespaceInode> {
     let open = link.iter().position(|b| *b == b'[')?;
     let digits = link.get(open + 1..)?.strip_suffix(b"]")?;
     number(digits).map(NamespaceInode)
 }
 
 /// What the link of an open namespace, or the root of a mounted one, says: type and inode.
-pub fn namespace_name(name: &[u8]) -> Option<(NamespaceType, NamespaceInode)> {
+pub(crate) fn namespace_name(name: &[u8]) -> Option<(NamespaceType, NamespaceInode)> {
     let open = name.iter().position(|b| *b == b'[')?;
     let kind = str::from_utf8(name.get(..open)?.strip_suffix(b":")?).ok()?;
     Some((kind.parse().ok()?, namespace(name)?))
@@ -161,7 +161,7 @@ pub fn namespace_name(name: &[u8]) -> Option<(NamespaceType, NamespaceInode)> {
 ///
 /// Of a line, proc_pid_mountinfo(5), the fields 4 and 5 are what is mounted and where; behind a
 /// lone `-` stands the type of the file system. What would divide fields is escaped in them.
-pub fn mounted_namespaces(
+pub(crate) fn mounted_namespaces(
     mountinfo: &[u8],
 ) -> impl Iterator<Item = (NamespaceType, NamespaceInode, Vec<u8>)> {
     mountinfo.split(|b| *b == b'\n').filter_map(|line| {
@@ -188,7 +188,7 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 }
 
 /// `/proc/PID/uid_map` or `gid_map`; empty as long as nobody has written it.
-pub fn id_map(bytes: &[u8]) -> Option<Vec<IdRange>> {
+pub(crate) fn id_map(bytes: &[u8]) -> Option<Vec<IdRange>> {
     bytes
         .split(|b| *b == b'\n')
         .filter(|line| !line.is_empty())
@@ -204,12 +204,12 @@ pub fn id_map(bytes: &[u8]) -> Option<Vec<IdRange>> {
 }
 
 /// This id as the ranges number it inside.
-pub fn inside(map: &[IdRange], outside: u32) -> Option<u32> {
+pub(crate) fn inside(map: &[IdRange], outside: u32) -> Option<u32> {
     map.iter().find_map(|range| range.inside(outside))
 }
 
 /// A terminal's device number as ps(1) names it.
-pub fn tty(device: u32) -> Option<String> {
+pub(crate) fn tty(device: u32) -> Option<String> {
     if device == 0 {
         return None;
     }
@@ -228,7 +228,7 @@ pub fn tty(device: u32) -> Option<String> {
 }
 
 /// A directory entry of `/proc` that is a process.
-pub fn pid(name: &[u8]) -> Option<i32> {
+pub(crate) fn pid(name: &[u8]) -> Option<i32> {
     // "+1" and "01" are no names of processes.
     if !matches!(name.first(), Some(b'1'..=b'9')) {
         return None;
@@ -237,7 +237,7 @@ pub fn pid(name: &[u8]) -> Option<i32> {
 }
 
 /// A directory entry of `/proc/PID/fd` that is a descriptor.
-pub fn descriptor(name: &[u8]) -> Option<i32> {
+pub(crate) fn descriptor(name: &[u8]) -> Option<i32> {
     number(name)?.try_into().ok()
 }
 

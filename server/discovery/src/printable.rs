@@ -7,13 +7,13 @@
 use std::char::REPLACEMENT_CHARACTER;
 
 /// How many bytes all arguments of a process have together at most, as text.
-pub const ARGS_BYTES: usize = 4096;
+pub(crate) const ARGS_BYTES: usize = 4096;
 
 /// How many arguments are told at most; 4 KiB of empty ones would be 4096.
-pub const ARGS_COUNT: usize = 1024;
+pub(crate) const ARGS_COUNT: usize = 1024;
 
 /// These bytes as one line of text.
-pub fn line(bytes: &[u8]) -> String {
+pub(crate) fn line(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.extend(chunk.valid().chars().map(shown));
@@ -26,7 +26,7 @@ pub fn line(bytes: &[u8]) -> String {
 
 /// What `/proc/PID/cmdline` holds, split into its arguments; shortened to [`ARGS_BYTES`] and
 /// [`ARGS_COUNT`].
-pub fn args(cmdline: &[u8]) -> Vec<String> {
+pub(crate) fn args(cmdline: &[u8]) -> Vec<String> {
     if cmdline.is_empty() {
         return Vec::new();
     }

@@ -13,12 +13,13 @@ use porthole_protocol::namespace::{NamespaceSet, NamespaceType, PerNamespace};
 use porthole_protocol::observation::Process;
 use porthole_sys::nsfs;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, RawDir, fstat, open, openat, readlinkat_raw};
+use rustix::fs::{Mode, OFlags, RawDir, fstat, open, openat};
 use rustix::io::{Errno, read};
 use rustix::path::DecInt;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::groups::Groups;
+use crate::links::{inode_at, inode_of};
 use crate::networks::Networks;
 use crate::recognise::Group;
 use crate::{Settings, parse, printable};
@@ -136,9 +137,8 @@ impl Reader {
             None => &["1", "self"],
         };
         PerNamespace::build(|kind| {
-            who.iter().find_map(|who| {
-                namespace_link(self.proc.as_fd(), &format!("{who}/ns/{}", kind.name()))
-            })
+            who.iter()
+                .find_map(|who| inode_at(self.proc.as_fd(), &format!("{who}/ns/{}", kind.name())))
         })
     }
 
@@ -164,7 +164,7 @@ impl Reader {
         };
         self.boot = follow_clock(self.boot, boot());
         let kernel = stat.kernel;
-        let read = |kind| namespace_link(at, path_of(kind));
+        let read = |kind| inode_at(at, path_of(kind));
         let namespaces = match self.of_kernel {
             // The kernel's threads are in the namespaces of the one that makes them, without a way
             // out but for one (devtmpfs, drivers/base/devtmpfs.c), which has other mounts.
@@ -234,7 +234,7 @@ impl Reader {
 
     /// The namespace of this type that a process is in.
     pub(crate) fn namespace_of(&self, pid: HostPid, kind: NamespaceType) -> Option<NamespaceInode> {
-        namespace_link(self.proc(), &format!("{pid}/{}", path_of(kind)))
+        inode_at(self.proc(), &format!("{pid}/{}", path_of(kind)))
     }
 
     /// The directory of all processes.
@@ -334,18 +334,6 @@ pub(crate) const fn path_of(kind: NamespaceType) -> &'static str {
         NamespaceType::Cgroup => "ns/cgroup",
         NamespaceType::Time => "ns/time",
     }
-}
-
-fn namespace_link(at: BorrowedFd<'_>, path: &str) -> Option<NamespaceInode> {
-    let mut link = [0; 64];
-    let length = readlinkat_raw(at, path, &mut link).ok()?;
-    parse::namespace(&link[..length])
-}
-
-pub(crate) fn inode_of(namespace: &OwnedFd) -> Option<NamespaceInode> {
-    fstat(namespace)
-        .ok()
-        .map(|stat| NamespaceInode(stat.st_ino))
 }
 
 /// A file that may not be read is as good as an empty one, as long as the process is there.

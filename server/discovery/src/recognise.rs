@@ -126,7 +126,7 @@ pub fn group(file: &[u8], base: Option<&str>) -> Group {
 }
 
 /// The containers that this path lies in, outermost first.
-pub fn levels(path: &[u8], base: Option<&str>) -> Vec<Level> {
+pub(crate) fn levels(path: &[u8], base: Option<&str>) -> Vec<Level> {
     let base = base.map(|base| base.trim_end_matches('/').as_bytes());
     let names: Vec<&[u8]> = path.split(|b| *b == b'/').skip(1).collect();
     let mut found = Vec::new();
@@ -345,24 +345,24 @@ fn shown(path: &[u8]) -> String {
 
 /// What a container's supervisor, the parent of its first process, tells in its command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     /// Who it works for.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// The container that it looks after.
-    pub id: Option<ContainerId>,
+    pub(crate) id: Option<ContainerId>,
     /// That one's name.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 /// Whether a process of this name may be a supervisor.
-pub fn is_supervisor(command: &str) -> bool {
+pub(crate) fn is_supervisor(command: &str) -> bool {
     matches!(command, "conmon" | "systemd-nspawn" | "lxc-start")
         || command.starts_with("containerd-shi")
         || command.starts_with("[lxc monitor]")
 }
 
 /// What the process of this name and command line supervises, if it does.
-pub fn supervisor(command: &str, args: &[String]) -> Option<Supervisor> {
+pub(crate) fn supervisor(command: &str, args: &[String]) -> Option<Supervisor> {
     let option = |names: &[&str]| {
         let at = args.iter().position(|arg| names.contains(&arg.as_str()))?;
         args.get(at + 1).cloned()

@@ -7,13 +7,14 @@ use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::inspection::{Bounded, Network, Peer, WiredNamespace, Wiring};
 use porthole_protocol::namespace::NamespaceType;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, fstat, open};
+use rustix::fs::{CWD, Mode, OFlags, open};
 
 use super::budget::Budget;
 use super::interfaces::{self, Found, Interfaces};
 use super::netlink::Netlink;
-use super::target::{Target, enter, is_nsfs};
+use super::target::{Target, enter};
 use super::{Step, Trouble, mountinfo, scan, sockets};
+use crate::links::is_namespace;
 use crate::printable;
 
 /// So many network namespaces are looked at: each is kept open meanwhile.
@@ -195,7 +196,7 @@ fn candidates() -> Result<(Vec<Candidate>, u64), Trouble> {
         let Ok(open) = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
             continue;
         };
-        if is_nsfs(open.as_fd()) && fstat(&open).is_ok_and(|status| status.st_ino == inode.0) {
+        if is_namespace(&open, inode) {
             candidates.push(Candidate {
                 inode,
                 open,

@@ -6,10 +6,11 @@ use std::mem::MaybeUninit;
 use porthole_protocol::id::{HostPid, NamespaceInode};
 use porthole_protocol::namespace::NamespaceType;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, RawDir, open, openat, readlinkat_raw};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, open, openat};
 use rustix::io::{Errno, read};
 
 use super::{Step, Trouble};
+use crate::links::inode_at;
 use crate::parse;
 use crate::procfs::path_of;
 
@@ -51,10 +52,7 @@ pub(super) fn pids() -> Result<Vec<HostPid>, Trouble> {
 
 /// The namespace of this type that a process is in.
 pub(super) fn namespace_of(pid: HostPid, kind: NamespaceType) -> Option<NamespaceInode> {
-    let mut link = [0; 64];
-    let path = format!("/proc/{pid}/{}", path_of(kind));
-    let length = readlinkat_raw(CWD, path, &mut link).ok()?;
-    parse::namespace(&link[..length])
+    inode_at(CWD, &format!("/proc/{pid}/{}", path_of(kind)))
 }
 
 /// The namespace of this type that this process is in: until it has entered another, the host's.

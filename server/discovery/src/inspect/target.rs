@@ -5,18 +5,14 @@ use porthole_protocol::inspection::{ProcessIdentity, Subject};
 use porthole_protocol::namespace::NamespaceType;
 use porthole_protocol::observation::Holder;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    CWD, Mode, OFlags, ResolveFlags, fstat, fstatfs, open, openat, openat2, readlinkat_raw,
-};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, open, openat, openat2};
 use rustix::io::Errno;
 use rustix::path::DecInt;
 
 use super::{Step, Trouble};
+use crate::links::{inode_at, is_namespace};
 use crate::parse;
 use crate::procfs::{path_of, read_file};
-
-/// File systems by their magic number, statfs(2).
-const NSFS: i64 = 0x6e73_6673;
 
 /// What is read, with descriptors that keep meaning it.
 #[derive(Debug)]
@@ -160,7 +156,7 @@ impl Process {
 
     /// The inode of the namespace in this file of `/proc/PID/ns`.
     pub(super) fn inode(&self, name: &str) -> Option<NamespaceInode> {
-        namespace_link(self.directory.as_fd(), &format!("ns/{name}"))
+        inode_at(self.directory.as_fd(), &format!("ns/{name}"))
     }
 
     /// The namespace of this type that it is in.
@@ -205,15 +201,13 @@ fn held(kind: NamespaceType, inode: NamespaceInode, holder: &Holder) -> Result<O
         other => {
             let link = format!("/proc/{}", other.link(kind).ok_or_else(gone)?);
             // No name of a file looks like that: those begin with a slash.
-            if namespace_link(CWD, &link) != Some(inode) {
+            if inode_at(CWD, &link) != Some(inode) {
                 return Err(gone());
             }
             open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|_| gone())?
         }
     };
-    let is_namespace =
-        is_nsfs(found.as_fd()) && fstat(&found).is_ok_and(|status| status.st_ino == inode.0);
-    if !is_namespace {
+    if !is_namespace(&found, inode) {
         return Err(gone());
     }
     let again = format!("/proc/self/fd/{}", DecInt::from_fd(&found).as_str());
@@ -224,11 +218,6 @@ fn held(kind: NamespaceType, inode: NamespaceInode, holder: &Holder) -> Result<O
     } else {
         Err(gone())
     }
-}
-
-/// Whether something open is a namespace, of whatever type.
-pub(super) fn is_nsfs(open: BorrowedFd<'_>) -> bool {
-    fstatfs(open).is_ok_and(|system| system.f_type == NSFS)
 }
 
 /// What is mounted where a process sees this path.
@@ -242,10 +231,4 @@ fn mounted(pid: HostPid, path: &str) -> Result<OwnedFd, Errno> {
         Mode::empty(),
         ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS,
     )
-}
-
-fn namespace_link(at: BorrowedFd<'_>, path: &str) -> Option<NamespaceInode> {
-    let mut link = [0; 64];
-    let length = readlinkat_raw(at, path, &mut link).ok()?;
-    parse::namespace(&link[..length])
 }

@@ -1,7 +1,8 @@
 //! Processes that have ended and are still there: until its parent has asked how it ended a process
 //! is a zombie, and no event tells when that is over. They are looked at again and again, in turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::time::{Duration, Instant};
 
 use porthole_protocol::id::HostPid;
@@ -39,8 +40,8 @@ impl Endings {
 
     /// A process was read and is one.
     pub(super) fn add(&mut self, pid: HostPid, now: Instant) {
-        if !self.since.contains_key(&pid) {
-            self.since.insert(pid, now);
+        if let Entry::Vacant(unknown) = self.since.entry(pid) {
+            unknown.insert(now);
             self.turn.push_back(pid);
             self.next = self.next.clamp(now, now + SOON);
         }
