@@ -73,6 +73,10 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn push(&mut self, piece: Piece) {
+        // It ends once, however often and by how many that is said while there is no room.
+        if piece == Piece::End && self.pieces.back() == Some(&Piece::End) {
+            return;
+        }
         if let Piece::Bytes(writer, new) = &piece {
             if new.is_empty() {
                 return;
@@ -148,6 +152,17 @@ mod tests {
         let more = place.receive(INPUT_WINDOW, &Bytes::from_static(b"x"));
         assert_eq!(more, Err(InputError::Window));
         assert_eq!(place.receive(u64::MAX, &window).ok(), None);
+    }
+
+    #[test]
+    fn an_end_that_waits_is_not_said_again() {
+        let mut queue = Queue::default();
+        let bytes = |text: &'static str| Piece::Bytes(1, Bytes::from_static(text.as_bytes()));
+        queue.push(bytes("x"));
+        for _ in 0..1000 {
+            queue.push(Piece::End);
+        }
+        assert_eq!(queue.pieces, [bytes("x"), Piece::End]);
     }
 
     proptest! {
