@@ -54,8 +54,9 @@ pub fn open(directory: &Path) -> io::Result<Files> {
 /// What the files are is for the caller to look at.
 pub fn open_beneath(root: impl AsFd, directory: &Path) -> io::Result<Files> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    // Opened for both, a FIFO too is opened without waiting.
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+    // Opened for both, a FIFO too is opened without waiting; NONBLOCK is for a lease, which its owner
+    // may hold on to for three quarters of a minute (fcntl(2), F_SETLEASE).
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let one = |name| -> io::Result<File> {
         let path = directory.join(name);
         Ok(openat2(root.as_fd(), path, flags, Mode::empty(), resolve)?.into())

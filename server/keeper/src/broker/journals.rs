@@ -88,6 +88,20 @@ mod tests {
     use std::fs::File;
 
     #[test]
+    fn no_lease_keeps_the_keeper_waiting() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("journals/one");
+        drop(porthole_journal::create(&path).expect("journal"));
+        let root = File::open(directory.path()).expect("open");
+        let files = porthole_journal::open_beneath(root, "journals/one".as_ref()).expect("open");
+        for file in [files.journal, files.index] {
+            // With it open(2) answers EWOULDBLOCK where somebody has a lease on the file.
+            let flags = fcntl_getfl(&file).expect("flags");
+            assert!(flags.contains(OFlags::NONBLOCK), "{flags:?}");
+        }
+    }
+
+    #[test]
     fn a_journal_is_a_file_of_whoever_passes_it() {
         let directory = tempfile::tempdir().expect("directory");
         let own = rustix::process::geteuid().as_raw();
