@@ -85,12 +85,25 @@ pub(crate) struct Entrance {
     pub(crate) tasks: Vec<(String, OwnedFd)>,
 }
 
+/// A group that is looked at, by its name.
+#[derive(Debug, Clone, Copy)]
+pub enum Swept<'a> {
+    /// One for a container, or for an import.
+    Container(&'a str),
+    /// One for a session, in a container's.
+    Session(&'a str),
+}
+
 /// How often groups are made anew that somebody else has removed in the same moment.
 const CREATE_TRIES: u32 = 20;
 
-/// How often and how long after one another an emptying group is tried to be removed.
-const REMOVE_TRIES: u32 = 60;
+/// How often and how long after one another an emptying group is tried to be removed: what was killed
+/// leaves it only when it has given its memory back, on a busy machine not at once.
+const REMOVE_TRIES: u32 = 1_000;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// The same where an engine of somebody else's waits for us.
+const REMOVE_TRIES_ABROAD: u32 = 60;
 
 impl Cgroups {
     /// Looks at how this machine has its control groups. `instance` is eight hexadecimal digits of
@@ -115,8 +128,13 @@ impl Cgroups {
         loop {
             match self.try_create(id, limits) {
                 // Whoever removed the last container has taken the instance's group away just
-                // after it was found or made here.
-                Err(error) if error.is(Errno::NOENT) && tries < CREATE_TRIES => tries += 1,
+                // after it was found or made here, or while it was written to.
+                Err(error)
+                    if (error.is(Errno::NOENT) || error.is(Errno::NODEV))
+                        && tries < CREATE_TRIES =>
+                {
+                    tries += 1;
+                }
                 answer => return Ok(answer?),
             }
         }
@@ -177,13 +195,59 @@ impl Cgroups {
     /// Removes a container's groups, its sessions' and, after the last container, the instance's.
     /// Kills what is still in them. It is no error that there are none.
     pub fn remove(&self, id: &ContainerId) -> Result<(), Failure> {
-        self.clear(id)?;
+        let mut outcome = self.clear(id);
+        // Whatever stays in one of them, the others are not left for it.
         for tree in self.trees() {
-            if let Some(instance) = self.try_open(tree, &[])? {
-                remove_directory(&instance, id.as_str(), REMOVE_TRIES)?;
-                // Only the last container's removal finds it empty.
-                let _ = remove_directory(&tree.base, &self.instance, 1);
+            let removed = self.remove_in(tree, id);
+            outcome = outcome.and(removed);
+        }
+        Ok(outcome?)
+    }
+
+    fn remove_in(&self, tree: &Tree, id: &ContainerId) -> Result<(), StepError> {
+        let Some(instance) = self.try_open(tree, &[])? else {
+            return Ok(());
+        };
+        let tries = if std::ptr::eq(tree, &raw const self.unified) {
+            // It was waited for.
+            1
+        } else {
+            REMOVE_TRIES
+        };
+        remove_directory(&instance, id.as_str(), tries)?;
+        // Only the last container's removal finds it empty.
+        let _ = remove_directory(&tree.base, &self.instance, 1);
+        Ok(())
+    }
+
+    /// Removes groups of this instance's that nobody will: of containers and sessions that are gone,
+    /// where whoever was to do it was killed or could not wait for what was in them. Kills nothing:
+    /// one that still holds processes stays.
+    ///
+    /// `is_known` says of a container's group, or of a session's in one, whether somebody else looks
+    /// after it. It is asked after the group was found, so that it may look at what is there before
+    /// the group is.
+    pub fn sweep(&self, is_known: impl Fn(Swept<'_>) -> bool) -> Result<(), Failure> {
+        for tree in self.trees() {
+            let Some(instance) = self.try_open(tree, &[])? else {
+                continue;
+            };
+            for container in children(&instance)? {
+                let known = is_known(Swept::Container(&container));
+                let group = match open_directory(&instance, &container, &tree.place) {
+                    Err(error) if error.is(Errno::NOENT) => continue,
+                    answer => answer?,
+                };
+                for session in children(&group)? {
+                    if !known || !is_known(Swept::Session(&session)) {
+                        let _ = remove_directory(&group, &session, 1);
+                    }
+                }
+                if !known {
+                    let _ = remove_directory(&instance, &container, 1);
+                }
             }
+            let _ = remove_directory(&tree.base, &self.instance, 1);
         }
         Ok(())
     }

@@ -43,6 +43,11 @@ pub fn allocate_ids(used: &[IdRange]) -> Result<IdRange, Failure> {
     })
 }
 
+/// The block of ids of which this is the first one.
+pub fn block_from(first: u32) -> IdRange {
+    IdRange(0, first, BLOCK)
+}
+
 fn choose(taken: &[IdRange], start: u32, blocks: u32) -> Option<IdRange> {
     (0..blocks)
         .map(|step| FIRST + (start + step) % blocks * BLOCK)

@@ -11,6 +11,7 @@ mod account;
 pub mod cgroup;
 mod confinement;
 mod console;
+mod deletion;
 mod ending;
 mod environment;
 mod filesystem;
@@ -34,10 +35,11 @@ mod wire;
 
 use std::os::fd::OwnedFd;
 
-pub use cgroup::{Cgroups, ForeignGroup, Freezing};
+pub use cgroup::{Cgroups, ForeignGroup, Freezing, Swept};
 pub use confinement::confine_server;
+pub use deletion::delete_tree;
 pub use ending::{LastWord, Status};
-pub use foreign::toolbox::remove as remove_toolbox;
+pub use foreign::toolbox::{is_there as has_toolbox, remove as remove_toolbox};
 pub use identity::allocate_ids;
 pub use image::Images;
 pub use init::init_main;

@@ -12,6 +12,7 @@ use porthole_protocol::keeper::Failure;
 use porthole_protocol::namespace::NamespaceType;
 
 use crate::Images;
+use crate::deletion::delete_tree;
 use crate::image::GENERATION;
 use crate::step::{Step, StepError};
 
@@ -135,7 +136,7 @@ fn resolver(spec: &ContainerSpec) -> String {
 pub fn remove_root(directory: &Path) -> Result<(), Failure> {
     for part in [UPPER, WORK] {
         let path = directory.join(part);
-        absent_is_well(fs::remove_dir_all(&path))
+        delete_tree(&path)
             .map_err(|error| StepError::new((Step::RemoveLayer, path.display()), error))?;
     }
     let path = directory.join(GENERATION);

@@ -207,7 +207,7 @@ impl ForeignGroup {
 
     /// Removes the session's group once it is empty; `false` while processes are in it.
     pub fn remove(&self) -> Result<bool, Failure> {
-        match remove_directory(&self.parent, &self.name, super::REMOVE_TRIES) {
+        match remove_directory(&self.parent, &self.name, super::REMOVE_TRIES_ABROAD) {
             Ok(()) => Ok(true),
             Err(error) if error.is(Errno::BUSY) => Ok(false),
             // It went with its parent, of which only this descriptor is left.

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags, open};
 
 use super::facts::Facts;
 use crate::Images;
+use crate::deletion::delete_tree;
 use crate::image::GENERATION;
 use crate::layers::{Home, Overlays, overlays};
 use crate::recorder::Recorder;
@@ -72,7 +73,12 @@ pub(crate) fn make(
     Ok(overlays(alone, &directory, &layers, users, trace)?)
 }
 
+/// Whether a session's directory holds what a toolbox has written.
+pub fn is_there(session: &Path) -> bool {
+    session.join(DIRECTORY).exists()
+}
+
 /// Deletes what a toolbox has written.
 pub fn remove(session: &Path) {
-    let _ = fs::remove_dir_all(session.join(DIRECTORY));
+    let _ = delete_tree(&session.join(DIRECTORY));
 }

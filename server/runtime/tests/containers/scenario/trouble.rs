@@ -4,6 +4,8 @@ use std::fs;
 
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 
+use porthole_runtime::Swept;
+
 use super::{HOST_SLEEP, SLEEP, Scenario};
 use crate::bench::{Bench, wait};
 
@@ -19,6 +21,10 @@ pub(super) const ALL: &[Scenario] = &[
     (
         "limits_that_are_too_small_are_told",
         limits_that_are_too_small_are_told,
+    ),
+    (
+        "groups_that_nobody_removed_are_swept",
+        groups_that_nobody_removed_are_swept,
     ),
     (
         "no_account_database_of_a_container_is_asked",
@@ -174,4 +180,48 @@ fn no_account_database_is_asked(bench: &mut Bench) {
         assert_eq!(wait(&session.pidfd), 0, "{user}");
     }
     bench.end(&made, init);
+}
+
+fn groups_that_nobody_removed_are_swept(bench: &mut Bench) {
+    let made = bench.create(SLEEP);
+    let init = bench.start(&made);
+    let session = "11111111111111111111111111111111".parse().expect("an id");
+    bench
+        .cgroups
+        .create_session(&made.id, &session)
+        .expect("a group");
+    let find = |name: &str| {
+        let found = std::process::Command::new("find")
+            .args(["/sys/fs/cgroup", "-name", name])
+            .output()
+            .expect("find");
+        String::from_utf8_lossy(&found.stdout).into_owned()
+    };
+    // While somebody looks after them.
+    bench.cgroups.sweep(|_| true).expect("swept");
+    assert_ne!(find(session.as_str()), "");
+    // A session's goes once its records have, and nothing is in it.
+    let known = |group: Swept<'_>| matches!(group, Swept::Container(_));
+    bench.cgroups.sweep(known).expect("swept");
+    assert_eq!(find(session.as_str()), "");
+    assert_ne!(find(made.id.as_str()), "");
+    // What runs is not ended, whoever knows of it.
+    bench.cgroups.sweep(|_| false).expect("swept");
+    assert_ne!(find(made.id.as_str()), "");
+    assert!(fs::exists(format!("/proc/{}/exe", init.host_pid)).expect("procfs"));
+    // As whoever is killed leaves them.
+    bench.kill(&made, &init);
+    let other = bench.create(SLEEP);
+    bench
+        .cgroups
+        .create(&other.id, &other.spec.limits)
+        .expect("groups");
+    bench.cgroups.sweep(|_| false).expect("swept");
+    for id in [&made.id, &other.id] {
+        assert_eq!(find(id.as_str()), "");
+    }
+    // Nothing is left to be removed, the instance's own group neither.
+    bench.cgroups.sweep(|_| false).expect("swept");
+    bench.remove(&made);
+    bench.remove(&other);
 }
