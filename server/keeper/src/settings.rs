@@ -94,6 +94,11 @@ impl Places {
         self.run.join("m")
     }
 
+    /// What monitors write down for whoever runs Porthole.
+    pub(crate) fn monitors_log(&self) -> PathBuf {
+        self.keeper().join("monitors.log")
+    }
+
     /// Where the keeper listens.
     pub(crate) fn keeper_socket(&self) -> PathBuf {
         self.run.join("keeper.sock")

@@ -160,11 +160,12 @@ struct Descriptors<'a> {
     index: &'a OwnedFd,
 }
 
+/// Answers what has to stay open until this process ends.
 fn monitor(
     ground: &Ground,
     assignment: &Assignment<'_>,
     inherited: &Descriptors<'_>,
-) -> io::Result<()> {
+) -> io::Result<Option<Packet>> {
     let target = assignment.target();
     detach(&ground.places, &target)?;
     let directory = directory(&ground.places, &target);
@@ -206,7 +207,7 @@ fn monitor(
             group,
         })
     });
-    match watched {
+    let keeper = match watched {
         Ok(watched) => Watch::new(watched, listener, keeper)?.run()?,
         Err(failure) => {
             let _ = group.kill();
@@ -215,15 +216,16 @@ fn monitor(
                 // The next keeper reads it.
                 let _ = store::replace(&directory.join("failure.json"), &failure);
             }
+            Some(keeper)
         }
-    }
+    };
     if group.left_behind() == 0 {
         porthole_runtime::remove_toolbox(&directory);
     }
     if let Err(failure) = group.remove() {
         log!("monitor", "{failure}");
     }
-    Ok(())
+    Ok(keeper)
 }
 
 /// Becomes a process of its own: neither a terminal's end nor a keeper's reaches it.
@@ -246,7 +248,7 @@ fn detach(places: &Places, target: &Target) -> io::Result<()> {
         .append(true)
         .create(true)
         .mode(0o600)
-        .open(places.keeper().join("monitors.log"))?;
+        .open(places.monitors_log())?;
     redirect(&log, Standard::Output)?;
     redirect(&log, Standard::Error)
 }

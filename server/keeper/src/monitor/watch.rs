@@ -93,6 +93,8 @@ pub(super) struct Watch<'a> {
     awaited: Vec<Stream>,
     /// When streams that could not be read are to be tried again.
     retry_at: Option<u64>,
+    /// What was last said of why not, so that it is said once.
+    trouble: Option<String>,
     ended_by_someone: bool,
     /// Another engine's container, in which it is.
     container_ended: bool,
@@ -147,6 +149,7 @@ impl<'a> Watch<'a> {
             reader: None,
             awaited: Vec::new(),
             retry_at: None,
+            trouble: None,
             ended_by_someone: false,
             container_ended: false,
             exit: None,
@@ -160,8 +163,9 @@ impl<'a> Watch<'a> {
         Ok(watch)
     }
 
-    /// Works until everything is done.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    /// Works until everything is done. Answers the connection to the keeper, who takes its end for
+    /// this process's, and goes on to start or remove what it was about.
+    pub(super) fn run(mut self) -> io::Result<Option<Packet>> {
         loop {
             let events = self.poll.wait(self.timeout())?;
             for (number, _) in events {
@@ -183,7 +187,7 @@ impl<'a> Watch<'a> {
                 }
             }
             if matches!(self.due(), After::Gone) {
-                return Ok(());
+                return Ok(self.keeper.take());
             }
         }
     }

@@ -227,3 +227,41 @@ fn after_a_restart_of_the_machine_nothing_is_taken_for_running() {
     client.remove(&made.id);
     nothing_left(&place, &made.id);
 }
+
+#[test]
+fn what_follows_an_adopted_monitor_waits_for_its_last_deed() {
+    let Some(mut place) = Place::new() else {
+        return;
+    };
+    let mut client = place.connect();
+    let journal = place.journal("container");
+    let made = client.create(&spec(IDLE));
+    client.start(&made.id, &journal);
+    let target = Target::Init(made.id.clone());
+    for _ in 0..10 {
+        // From now on its monitor is connected by its socket.
+        drop(client);
+        place.kill();
+        place.start();
+        client = place.connect();
+        let old = place.monitor(&target);
+        let request = Request::Restart {
+            container: made.id.clone(),
+            timeout_ms: 0,
+        };
+        let number = client.send(request, &journal.descriptors());
+        let pid = match client.answer(number).0 {
+            Reply::Container(container) => container.pid.expect("it runs").0,
+            other => panic!("{other:?}"),
+        };
+        // Whoever it was left to may be slow to reap it.
+        let stat = format!("/proc/{old}/stat");
+        wait_until("the last run's monitor is gone", || {
+            std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+        });
+        assert!(alive(pid), "it has ended what came after it");
+        assert_ne!(place.monitor(&target), old);
+    }
+    client.remove(&made.id);
+    nothing_left(&place, &made.id);
+}

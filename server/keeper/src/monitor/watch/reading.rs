@@ -48,6 +48,7 @@ impl Watch<'_> {
         }
         match self.watched.output.pump(stream, clock::wall_us()) {
             Ok(Pumped::Moved(_)) => {
+                self.trouble = None;
                 if let Drain::Going { over, .. } = self.drain {
                     self.drain = Drain::Going {
                         quiet: clock::monotonic_ms() + QUIET_MS,
@@ -65,7 +66,11 @@ impl Watch<'_> {
             }
             Err(error) => {
                 // The program waits meanwhile: better than to lose what it says.
-                log!("monitor", "{:?}: journal: {error}", self.watched.target);
+                let trouble = Some(error.to_string());
+                if self.trouble != trouble {
+                    log!("monitor", "{:?}: journal: {error}", self.watched.target);
+                    self.trouble = trouble;
+                }
                 self.ignore_stream(stream);
                 self.retry_at = Some(clock::monotonic_ms() + RETRY_MS);
             }
