@@ -8,9 +8,14 @@ use porthole_protocol::keeper::{
 };
 use porthole_sys::packet::{Message, Packet, PacketError};
 
+use crate::ledger::Thing;
+
 /// Bytes that wait for a server that does not read. One that lets more pile up is cut off, and
 /// learns everything anew when it comes back.
 const OUTBOX_LIMIT: usize = 8 * 1024 * 1024;
+
+/// Descriptors that wait with them: they are the keeper's own until they are sent.
+const OUTBOX_DESCRIPTORS: usize = 256;
 
 /// What a message of the server is.
 #[derive(Debug)]
@@ -121,8 +126,11 @@ pub(crate) struct Connection {
     pub(crate) conversation: Conversation,
     /// Whether it is told of every change.
     pub(crate) watches: bool,
+    /// What there was when it began to watch and it has not been told of yet.
+    pub(crate) untold: VecDeque<Thing>,
     outbox: VecDeque<Message>,
     outbox_bytes: usize,
+    outbox_descriptors: usize,
 }
 
 /// Why a connection has to be closed.
@@ -142,9 +150,16 @@ impl Connection {
             packet,
             conversation: Conversation::default(),
             watches: false,
+            untold: VecDeque::new(),
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            outbox_descriptors: 0,
         }
+    }
+
+    /// Whether something waits for it to read.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.outbox.is_empty()
     }
 
     /// The next message; `None` when it has hung up.
@@ -162,10 +177,13 @@ impl Connection {
         if bytes.len() > MESSAGE_LIMIT {
             return Err(Closed::TooLong);
         }
-        if self.outbox_bytes + bytes.len() > OUTBOX_LIMIT {
+        if self.outbox_bytes + bytes.len() > OUTBOX_LIMIT
+            || self.outbox_descriptors + descriptors.len() > OUTBOX_DESCRIPTORS
+        {
             return Err(Closed::DoesNotRead);
         }
         self.outbox_bytes += bytes.len();
+        self.outbox_descriptors += descriptors.len();
         self.outbox.push_back((bytes, descriptors));
         self.flush()
     }
@@ -177,6 +195,7 @@ impl Connection {
             match self.packet.send(bytes, &borrowed) {
                 Ok(()) => {
                     self.outbox_bytes -= bytes.len();
+                    self.outbox_descriptors -= descriptors.len();
                     self.outbox.pop_front();
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(true),
@@ -316,5 +335,25 @@ mod tests {
             ),
             Err(Closed::TooLong)
         ));
+    }
+
+    #[test]
+    fn who_does_not_take_its_descriptors_is_cut_off() {
+        let (ours, theirs) = Packet::pair(true).expect("pair");
+        let mut connection = Connection::new(ours);
+        let message = FromKeeper::Reply {
+            id: 1,
+            reply: Box::new(Reply::Done),
+        };
+        let device = std::fs::File::open("/dev/null").expect("open");
+        let mut send = || connection.send(&message, vec![device.try_clone().expect("dup").into()]);
+        let sent = (0..20_000).take_while(|_| send().is_ok()).count();
+        assert!(matches!(send(), Err(Closed::DoesNotRead)));
+        // What it has taken counts no more.
+        for _ in 0..sent - OUTBOX_DESCRIPTORS {
+            assert!(matches!(theirs.receive(MESSAGE_LIMIT), Ok(Some(_))));
+        }
+        assert!(connection.flush().is_ok());
+        assert!(connection.outbox_descriptors < OUTBOX_DESCRIPTORS);
     }
 }

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::connection::Closed;
 use super::journals::check_journal;
-use super::worker::{Attempt, Work, Worker};
+use super::worker::{Attempt, Report, Work, Worker};
 use super::{Broker, Source};
 use crate::ledger::{Config, Effect, Ticket};
 use crate::log::log;
@@ -76,7 +76,9 @@ impl Broker {
             Effect::Launch(id, starter) => self.launch(&id, starter),
             Effect::Freeze(id) => self.freeze(&id),
             Effect::Thaw(id) => self.thaw(&id),
-            Effect::Configure(config, was) => self.work(Work::Configure(config, was)),
+            Effect::Configure(config, was) => {
+                self.work(Work::Configure(config, was, Attempt::First))
+            }
             Effect::Join(joining) => self.join(&joining),
             Effect::Send(target, message) => self.send(&target, &message),
             Effect::Attach(target, ticket) => self.attach(&target, ticket),
@@ -89,6 +91,7 @@ impl Broker {
             Effect::UseImages(images) => self.ground.images.hold(images),
             Effect::SweepImages(kept) => self.sweep_images(kept),
             Effect::Kill(target) => self.kill(&target),
+            Effect::KillStray(session, container) => self.kill_stray(&session, container),
             Effect::KillMonitor(target) => {
                 if let Some(process) = self.monitors.get(&target).and_then(|l| l.process.as_ref()) {
                     let _ = porthole_sys::signals::send(process, 9);
@@ -122,12 +125,33 @@ impl Broker {
         }
     }
 
+    /// From now on a server is told of every change, and of what there is, as fast as it reads: all
+    /// at once would be more than may wait for it.
     fn begin_to_watch(&mut self, id: u64) {
-        for event in self.ledger.everything() {
-            self.send_to(id, &FromKeeper::Event(Box::new(event)), Vec::new());
-        }
+        let things = self.ledger.things();
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.watches = true;
+            connection.untold = things;
+        }
+        self.tell_the_rest(id);
+    }
+
+    /// Tells it more of what there is, until that waits for it to read. What has gone since it began
+    /// to watch it was told as a change, and what has changed it may be told of twice.
+    pub(super) fn tell_the_rest(&mut self, id: u64) {
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
+            if connection.is_behind() {
+                return;
+            }
+            let Some(thing) = connection.untold.pop_front() else {
+                return;
+            };
+            if let Some(event) = self.ledger.event_of(&thing) {
+                self.send_to(id, &FromKeeper::Event(Box::new(event)), Vec::new());
+            }
         }
     }
 
@@ -173,12 +197,21 @@ impl Broker {
         });
         if let Err(error) = forked {
             let failure = io_failure(&error, "no process can be started");
-            let effects = self.worked(&work, Err(failure));
+            let effects = self.worked(&work, Report::Done(Err(failure)));
             self.queue.extend(effects);
         }
     }
 
-    pub(super) fn worked(&mut self, work: &Work, report: Result<(), Failure>) -> Vec<Effect> {
+    pub(super) fn worked(&mut self, work: &Work, report: Report) -> Vec<Effect> {
+        let report = match (work, report) {
+            // Of what was changed nobody knows how much was: all of it, then.
+            (Work::Configure(config, was, Attempt::First), Report::Killed(_)) => {
+                self.work(Work::Configure(config.clone(), *was, Attempt::Last));
+                return Vec::new();
+            }
+            (_, Report::Done(report)) => report,
+            (_, Report::Killed(failure)) => Err(failure),
+        };
         if let Err(failure) = &report {
             log!(
                 "keeper",
@@ -202,10 +235,10 @@ impl Broker {
                 Vec::new()
             }
             (Work::Unmake(id, _), Err(failure)) if self.is_recorded(id) => {
-                self.ledger.not_removed(id, &failure)
+                self.ledger.not_removed(id, &failure, Self::now())
             }
             (Work::Unmake(id, _), report) => self.ledger.removed(id, report),
-            (Work::Configure(config, _), report) => {
+            (Work::Configure(config, ..), report) => {
                 let effects = self.ledger.changed(&config.id, report, Self::now());
                 self.look_at_bridge(&config.id);
                 effects
@@ -239,9 +272,11 @@ impl Broker {
             log!("keeper", "session {}: {failure}", id.short());
         }
         let directory = monitor::directory(&self.ground.places, &Target::Session(id.clone()));
-        if let Err(error) = std::fs::remove_dir_all(&directory)
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        // What its container has written there may be any number of files.
+        if porthole_runtime::has_toolbox(&directory) {
+            return self.delete_aside(directory);
+        }
+        if let Err(error) = porthole_runtime::delete_tree(&directory) {
             log!("keeper", "{}: {error}", directory.display());
         }
     }

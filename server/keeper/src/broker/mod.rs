@@ -12,6 +12,7 @@
 
 mod connection;
 mod effects;
+mod errands;
 mod freezer;
 mod identity;
 mod images;
@@ -53,6 +54,9 @@ use crate::{accounts, clock, ground, policy, program};
 
 /// Messages taken from one peer before the others have their turn.
 const MESSAGES_AT_ONCE: usize = 32;
+
+/// Bytes of the monitors' log after which another one is begun.
+const LOG_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// How long a predecessor has to go, which holds the lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -120,9 +124,14 @@ pub(crate) fn run() -> anyhow::Result<std::convert::Infallible> {
     let rules = policy::read(&places.policy)?;
     ground::make_directories(&places, accounts::server()?.as_ref())?;
     let _lock = lock(&places)?;
+    keep_log_short(&places);
     let listener = listener(&places)?;
     let mut broker = Broker::new(places, rules, listener)?;
-    broker.take_over()?;
+    if let Err(error) = broker.take_over() {
+        // Nothing is wrong with what is there: the next one may have what this one lacked.
+        log!("keeper", "what there is cannot be taken over: {error}");
+        std::process::exit(1);
+    }
     log!("keeper", "ready, {} containers", broker.ledger.count());
     loop {
         if let Err(error) = broker.turn() {
@@ -150,6 +159,16 @@ fn lock(places: &Places) -> anyhow::Result<std::fs::File> {
             ),
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+/// What monitors have written goes aside once it is long; those that write still go on there.
+fn keep_log_short(places: &Places) {
+    let path = places.monitors_log();
+    if std::fs::metadata(&path).is_ok_and(|log| log.len() > LOG_LIMIT)
+        && let Err(error) = std::fs::rename(&path, path.with_extension("log.old"))
+    {
+        log!("keeper", "{}: {error}", path.display());
     }
 }
 

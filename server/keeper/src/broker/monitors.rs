@@ -234,6 +234,20 @@ impl Broker {
         }
     }
 
+    /// Kills what is left of a session that is in no record, of whose container the group's place
+    /// alone may tell.
+    pub(super) fn kill_stray(&self, session: &SessionId, container: Option<ContainerId>) {
+        let containers = match container {
+            Some(container) => vec![container],
+            None => self.ledger.running(),
+        };
+        for container in containers {
+            if let Err(failure) = self.ground.cgroups.kill_session(&container, session) {
+                log!("keeper", "session {}: {failure}", session.short());
+            }
+        }
+    }
+
     /// A monitor has something to say, or is gone.
     pub(super) fn hear(&mut self, target: &Target) {
         for _ in 0..MESSAGES_AT_ONCE {
@@ -305,7 +319,10 @@ impl Broker {
         if let Target::Session(id) = target
             && self.ledger.container_of(id).is_none()
         {
-            self.perform(vec![Effect::Forget(id.clone())]);
+            self.perform(vec![
+                Effect::KillStray(id.clone(), None),
+                Effect::Forget(id.clone()),
+            ]);
         }
     }
 

@@ -201,7 +201,10 @@ impl Broker {
         };
         match fork(bridge, &name) {
             Ok(helper) => self.mending.helper = Some(helper),
-            Err(error) => log!("keeper", "the network cannot be put right: {error}"),
+            Err(error) => {
+                log!("keeper", "the network cannot be put right now: {error}");
+                self.mending.due = Some(clock::monotonic_ms() + RETRY_MS);
+            }
         }
     }
 }

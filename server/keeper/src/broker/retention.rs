@@ -18,5 +18,6 @@ impl Broker {
         let lives = |init: crate::ledger::Init| identity::open(init.pid, init.start_ticks).is_ok();
         let effects = self.ledger.expire(lives, Self::now());
         self.perform(effects);
+        self.sweep_groups();
     }
 }

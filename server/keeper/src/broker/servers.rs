@@ -101,6 +101,7 @@ impl Broker {
             Ok(true) => {}
             Ok(false) => {
                 let _ = self.poll.change(&connection.packet, id, READ);
+                self.tell_the_rest(id);
             }
             Err(closed) => {
                 log!("keeper", "a server was cut off: {closed}");

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use porthole_protocol::id::{ContainerId, HostPid, SessionId};
@@ -13,7 +14,7 @@ use porthole_sys::packet::Packet;
 
 use super::Broker;
 use super::worker::{Attempt, Work};
-use crate::ledger::{Config, Found, FoundSession};
+use crate::ledger::{Aside, Config, Found, FoundSession, State, StoredSession};
 use crate::log::log;
 use crate::{monitor, store};
 
@@ -49,15 +50,33 @@ impl Broker {
                 continue;
             };
             let directory = self.ground.places.containers().join(&name);
-            let config = read::<Config>(&directory.join("config.json"));
-            let Some(config) = config.filter(|config| config.id == id) else {
-                log!(
-                    "keeper",
-                    "container {} is half made: it is deleted",
-                    id.short()
-                );
-                self.work(Work::Unmake(id, Attempt::First));
-                continue;
+            let config = match store::read::<Config>(&directory.join("config.json")) {
+                Ok(Some(config)) if config.id == id => config,
+                Ok(None) => {
+                    log!(
+                        "keeper",
+                        "container {} is half made: it is deleted",
+                        id.short()
+                    );
+                    self.work(Work::Unmake(id, Attempt::First));
+                    continue;
+                }
+                // Another version's, or the disk's fault: neither is a reason to delete what
+                // somebody has in there, nor to end what runs.
+                unreadable => {
+                    let why = match unreadable {
+                        Err(error) => error.to_string(),
+                        Ok(_) => "it is another container's".to_owned(),
+                    };
+                    log!(
+                        "keeper",
+                        "the record of the container {} cannot be used ({why}): it is left alone, with all that belongs to it",
+                        id.short()
+                    );
+                    live.remove(monitor::socket_name(&Target::Init(id.clone())));
+                    self.ledger.leave_alone(aside(id, &directory));
+                    continue;
+                }
             };
             let frozen = self.ground.cgroups.is_frozen(&id);
             let target = Target::Init(id);
@@ -91,9 +110,25 @@ impl Broker {
             let directory = self.ground.places.sessions().join(&name);
             let target = Target::Session(id.clone());
             let monitor = live.remove(monitor::socket_name(&target));
+            let stored = store::read::<StoredSession>(&directory.join("session.json"));
+            let stored = match stored {
+                // As its container.
+                Ok(Some(stored)) if self.ledger.is_left_alone(&stored.session.container) => {
+                    continue;
+                }
+                Ok(stored) => stored,
+                Err(error) => {
+                    log!(
+                        "keeper",
+                        "the record of the session {} cannot be used ({error}): it is left alone",
+                        id.short()
+                    );
+                    continue;
+                }
+            };
             let found = FoundSession {
                 id,
-                stored: read(&directory.join("session.json")),
+                stored,
                 monitor: monitor.is_some(),
                 exit: read(&directory.join("exit.json")),
             };
@@ -123,6 +158,18 @@ impl Broker {
     }
 }
 
+/// What a container keeps to itself whose record cannot be read: its ids, by whom its files belong
+/// to, and its number on the bridge.
+fn aside(id: ContainerId, directory: &Path) -> Aside {
+    let upper = std::fs::metadata(directory.join("upper/root"));
+    let state = read::<State>(&directory.join("state.json"));
+    Aside {
+        id,
+        first_id: upper.ok().map(|found| found.uid()),
+        network: state.and_then(|state| state.network),
+    }
+}
+
 fn pidfd(pid: HostPid) -> Option<std::os::fd::OwnedFd> {
     let pid = rustix::process::Pid::from_raw(pid.0)?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
@@ -137,9 +184,12 @@ fn live_monitors(directory: &Path) -> io::Result<HashMap<String, Packet>> {
             Ok(packet) => {
                 live.insert(name, packet);
             }
-            Err(_) => {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 let _ = std::fs::remove_file(&path);
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Without its socket what it watches would be taken for lost, and killed.
+            Err(error) => return Err(error),
         }
     }
     Ok(live)

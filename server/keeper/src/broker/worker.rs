@@ -33,14 +33,15 @@ pub(super) enum Work {
     Make(Box<Config>),
     /// Delete a container's files, for the first time or again; its `config.json` goes first.
     Unmake(ContainerId, Attempt),
-    /// Set a container's limits where it runs and they were these, and write down what it is.
-    Configure(Box<Config>, Option<Limits>),
+    /// Set a container's limits where it runs and they were these, and write down what it is, for
+    /// the first time or again.
+    Configure(Box<Config>, Option<Limits>, Attempt),
 }
 
 impl Work {
     pub(super) fn container(&self) -> &ContainerId {
         match self {
-            Self::Make(config) | Self::Configure(config, _) => &config.id,
+            Self::Make(config) | Self::Configure(config, ..) => &config.id,
             Self::Unmake(id, _) => id,
         }
     }
@@ -50,9 +51,18 @@ impl Work {
         match self {
             Self::Make(config) => make(ground, config, &directory),
             Self::Unmake(id, _) => unmake(ground, id, &directory),
-            Self::Configure(config, was) => configure(ground, config, was.as_ref(), &directory),
+            Self::Configure(config, was, _) => configure(ground, config, was.as_ref(), &directory),
         }
     }
+}
+
+/// What has become of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Report {
+    /// It was done, or was not and what was done of it is undone.
+    Done(Result<(), Failure>),
+    /// Its worker has ended without a word, and may have done any part of it.
+    Killed(Failure),
 }
 
 /// A worker with its connection.
@@ -92,19 +102,24 @@ impl Worker {
     }
 
     /// What it has done; `None` while it is at work.
-    pub(super) fn report(&self) -> Option<Result<(), Failure>> {
+    pub(super) fn report(&self) -> Option<Report> {
         match self.packet.receive(REPORT_LIMIT) {
-            Ok(Some((report, _))) => Some(
+            Ok(Some((report, _))) => Some(Report::Done(
                 serde_json::from_slice(&report)
                     .unwrap_or_else(|error| Err(io_failure(&error.into(), "a worker's report"))),
-            ),
-            Ok(None) => Some(Err(Failure::new(
-                FailureCode::Internal,
-                "the process that was to do it has ended; try again",
-            )
-            .stage(Stage::Monitor))),
+            )),
+            Ok(None) => Some(Report::Killed(
+                Failure::new(
+                    FailureCode::Internal,
+                    "the process that was to do it has ended; try again",
+                )
+                .stage(Stage::Monitor),
+            )),
             Err(error) if error.is_would_block() => None,
-            Err(error) => Some(Err(Failure::new(FailureCode::Internal, error.to_string()))),
+            Err(error) => Some(Report::Killed(Failure::new(
+                FailureCode::Internal,
+                error.to_string(),
+            ))),
         }
     }
 }

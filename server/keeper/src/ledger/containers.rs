@@ -51,10 +51,11 @@ impl Ledger {
 
     /// The ids that are in use.
     pub(crate) fn used_ids(&self) -> Vec<porthole_protocol::container::IdRange> {
-        self.containers
-            .values()
-            .map(|held| held.config.ids)
+        let known = self.containers.values().map(|held| held.config.ids);
+        let aside = self.aside.iter().filter_map(|aside| aside.first_id);
+        known
             .filter(|ids| ids.2 > 0)
+            .chain(aside.map(porthole_runtime::identity::block_from))
             .collect()
     }
 
@@ -135,7 +136,10 @@ impl Ledger {
             held.next_start = Some(starter);
             return Vec::new();
         }
-        self.begin_start(starter, id, now)
+        match starter {
+            Starter::Asked(_) => self.begin_start(starter, id, now),
+            Starter::Policy => self.begin_again(id, now),
+        }
     }
 
     /// Whoever's namespaces it shares must run.
@@ -372,8 +376,9 @@ impl Ledger {
         }
     }
 
-    /// Starts a container by its restart policy: nothing keeps it from that any more.
-    pub(super) fn begin_again(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
+    /// Starts a container by its restart policy, which nothing keeps from that any more but root's:
+    /// that may have become stricter.
+    fn begin_again(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
         let allowed = match self.containers.get(id) {
             Some(held) => self
                 .check_policy(held)

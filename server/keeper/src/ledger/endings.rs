@@ -11,6 +11,10 @@ use super::{
     END_MS, Effect, KILL_MS, Ledger, Now, STOP_MS, Ticket, check_waiting, refuse, wrong_state,
 };
 
+/// How long after it could not be removed a container that goes when it ends is tried again, in
+/// milliseconds.
+const REMOVE_AGAIN_MS: u64 = 60_000;
+
 impl Ledger {
     pub(super) fn stop(
         &mut self,
@@ -179,12 +183,24 @@ impl Ledger {
         vec![Effect::Unmake(id.clone())]
     }
 
-    /// Nothing of the container was deleted: it is all there, as before.
-    pub(crate) fn not_removed(&mut self, id: &ContainerId, failure: &Failure) -> Vec<Effect> {
+    /// Nothing of the container was deleted: it is all there, as before. One that goes when it ends
+    /// is tried again, since nobody else will.
+    pub(crate) fn not_removed(
+        &mut self,
+        id: &ContainerId,
+        failure: &Failure,
+        now: Now,
+    ) -> Vec<Effect> {
         let Some(held) = self.containers.get_mut(id) else {
             return Vec::new();
         };
         held.standing = Standing::Whole;
+        if held.config.spec.auto_remove && held.state.life == Life::Exited {
+            held.deadline = Some(Deadline {
+                at_ms: now.ms + REMOVE_AGAIN_MS,
+                then: Then::Remove,
+            });
+        }
         std::mem::take(&mut held.waiting)
             .into_iter()
             .map(|(ticket, _)| Effect::Reply(ticket, Reply::Failed(failure.clone())))
@@ -222,13 +238,24 @@ impl Ledger {
 
     /// Kills everything of a container that runs.
     pub(super) fn end_container(&mut self, id: &ContainerId, now: Now) -> Vec<Effect> {
+        let mut effects = vec![Effect::Send(Target::Init(id.clone()), ToMonitor::End)];
         if let Some(held) = self.containers.get_mut(id) {
             held.deadline = Some(Deadline {
                 at_ms: now.ms + END_MS,
                 then: Then::Kill,
             });
+            // Or their answer would take this deadline for theirs.
+            let pausing = held.take(Wish::Paused);
+            if !pausing.is_empty() {
+                effects.push(Effect::Thaw(id.clone()));
+            }
+            effects.extend(
+                pausing
+                    .into_iter()
+                    .map(|ticket| refuse(ticket, "the container is being ended")),
+            );
         }
-        vec![Effect::Send(Target::Init(id.clone()), ToMonitor::End)]
+        effects
     }
 
     pub(super) fn answer_ended(&mut self, id: &ContainerId) -> Vec<Effect> {
@@ -255,6 +282,7 @@ impl Ledger {
             // The monitor's end is then noticed, and says the rest.
             Then::GiveUpStarting => vec![Effect::KillMonitor(target.clone()), Effect::Kill(target)],
             Then::Restart => self.start_when_ready(Starter::Policy, id, now),
+            Then::Remove => self.proceed(id, now),
             Then::GiveUpPausing => self.give_up_pausing(id),
             Then::End => self.end_container(id, now),
             Then::Kill => {

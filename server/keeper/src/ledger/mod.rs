@@ -35,9 +35,9 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use porthole_protocol::container::{Image, Limits, Timestamp};
+use porthole_protocol::container::{Image, ImageName, Limits, Timestamp};
 use porthole_protocol::id::{ContainerId, ImportId, SessionId};
 use porthole_protocol::image::{Digest, StoredImage};
 use porthole_protocol::inspection::{Subject, What};
@@ -50,9 +50,9 @@ use crate::policy::{Ceilings, Rules};
 use images::Shelf;
 pub(crate) use images::{Import, cancelled};
 pub(crate) use network::Network;
-pub(crate) use record::{Config, Init, Run, Starter};
+pub(crate) use record::{Config, Init, Run, Starter, State, StoredSession};
 use record::{Deadline, Held, HeldSession};
-pub(crate) use recovery::{Found, FoundSession};
+pub(crate) use recovery::{Aside, Found, FoundSession};
 
 /// A request that is to be answered: by which connection it came, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,8 +124,21 @@ pub(crate) enum Effect {
     Inspect(Ticket, Subject, What),
     /// Kill every process of the target, without its monitor.
     Kill(Target),
+    /// Kill every process of a session that nothing else is known of: in this container, or in
+    /// whichever it is.
+    KillStray(SessionId, Option<ContainerId>),
     /// Kill the target's monitor.
     KillMonitor(Target),
+}
+
+/// Something that whoever begins to watch is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Thing {
+    Image(ImageName),
+    Container(ContainerId),
+    Session(SessionId),
+    /// That was all.
+    Synced,
 }
 
 /// A session that is to be opened.
@@ -183,6 +196,8 @@ pub(crate) struct Ledger {
     network: Network,
     /// The last number of its pool that was given.
     last_number: u32,
+    /// Containers of which no more is known than what nobody else may have.
+    aside: Vec<Aside>,
 }
 
 /// Where a ledger is kept.
@@ -209,6 +224,7 @@ impl Ledger {
             host: machine.host,
             network: Network::default(),
             last_number: 0,
+            aside: Vec::new(),
         }
     }
 
@@ -314,28 +330,39 @@ impl Ledger {
         self.containers.len()
     }
 
+    /// Which containers run.
+    pub(crate) fn running(&self) -> Vec<ContainerId> {
+        let running = self.containers.iter().filter(|(_, held)| held.lives());
+        running.map(|(id, _)| id.clone()).collect()
+    }
+
     /// A container's run, if it runs.
     pub(crate) fn run(&self, id: &ContainerId) -> Option<&Run> {
         self.containers.get(id)?.run()
     }
 
     /// Everything there is, for somebody who begins to watch.
-    pub(crate) fn everything(&self) -> Vec<Event> {
-        let images = self.images.all().map(Box::new).map(Event::Image);
-        let containers = self
-            .containers
-            .values()
-            .filter_map(|held| self.container_event(&held.config.id));
-        let sessions = self
-            .sessions
-            .values()
-            .filter_map(HeldSession::session)
-            .map(|session| Event::Session(Box::new(session.clone())));
+    pub(crate) fn things(&self) -> VecDeque<Thing> {
+        let images = self.images.names().map(Thing::Image);
+        let containers = self.containers.keys().cloned().map(Thing::Container);
+        let sessions = self.sessions.keys().cloned().map(Thing::Session);
         images
             .chain(containers)
             .chain(sessions)
-            .chain([Event::Synced])
+            .chain([Thing::Synced])
             .collect()
+    }
+
+    /// What is told of one of them; `None` where it has gone, or nobody is to know of it yet.
+    pub(crate) fn event_of(&self, thing: &Thing) -> Option<Event> {
+        Some(match thing {
+            Thing::Image(name) => Event::Image(Box::new(self.images.called(name)?)),
+            Thing::Container(id) => self.container_event(id)?,
+            Thing::Session(id) => {
+                Event::Session(Box::new(self.sessions.get(id)?.session()?.clone()))
+            }
+            Thing::Synced => Event::Synced,
+        })
     }
 
     /// When [`Ledger::tick`] is to be called, in milliseconds of the clock that never jumps.

@@ -150,9 +150,9 @@ impl Ledger {
             return Ok(Some((number, false)));
         }
         let taken = |number| {
-            self.containers
-                .values()
-                .any(|other| other.state.network == Some(number))
+            let known = self.containers.values().map(|other| other.state.network);
+            let aside = self.aside.iter().map(|aside| aside.network);
+            known.chain(aside).any(|other| other == Some(number))
         };
         let number = pool.choose(self.last_number, taken).ok_or_else(|| {
             let (base, prefix) = pool.range();

@@ -178,6 +178,8 @@ pub(crate) enum Then {
     GiveUpStarting,
     /// It is time that its restart policy starts it.
     Restart,
+    /// It goes when it ends, and could not be removed then.
+    Remove,
     /// Its processes do not come to a stand in time: they go on.
     GiveUpPausing,
     /// Its stop signal had no effect: the monitor is told to end it.

@@ -35,7 +35,27 @@ pub(crate) struct FoundSession {
     pub(crate) exit: Option<Exit>,
 }
 
+/// What belongs to a container whose record cannot be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Aside {
+    pub(crate) id: ContainerId,
+    /// The first of its block of ids.
+    pub(crate) first_id: Option<u32>,
+    /// Its number in the pool of addresses.
+    pub(crate) network: Option<u32>,
+}
+
 impl Ledger {
+    /// Keeps for a container whose record cannot be read what is its own.
+    pub(crate) fn leave_alone(&mut self, aside: Aside) {
+        self.aside.push(aside);
+    }
+
+    /// Whether a container is such a one.
+    pub(crate) fn is_left_alone(&self, id: &ContainerId) -> bool {
+        self.aside.iter().any(|aside| aside.id == *id)
+    }
+
     /// Takes over a container.
     pub(crate) fn recover(&mut self, found: Found, now: Now) -> Vec<Effect> {
         let id = found.config.id.clone();
@@ -108,7 +128,10 @@ impl Ledger {
             return if monitor {
                 Vec::new()
             } else {
-                vec![Effect::Forget(found.id)]
+                vec![
+                    Effect::KillStray(found.id.clone(), None),
+                    Effect::Forget(found.id),
+                ]
             };
         };
         let container = stored.session.container.clone();

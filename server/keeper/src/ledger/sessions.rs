@@ -192,7 +192,12 @@ impl Ledger {
         let mut effects = Vec::new();
         match &held.life {
             SessionLife::Opening(_) => {
-                effects.push(Effect::Kill(Target::Session(id.clone())));
+                // By its container, since nothing is known of it any more when this is done; in
+                // another engine's it is killed as it is forgotten.
+                if !held.foreign {
+                    let container = Some(held.container.clone());
+                    effects.push(Effect::KillStray(id.clone(), container));
+                }
                 let failure = failure.unwrap_or_else(|| {
                     Failure::new(
                         FailureCode::Internal,
@@ -293,7 +298,7 @@ impl Ledger {
                 .map(|ticket| Effect::Reply(ticket, Reply::Failed(unkillable())))
                 .collect(),
             // These are for containers.
-            Some(Then::Restart | Then::GiveUpPausing) | None => Vec::new(),
+            Some(Then::Restart | Then::Remove | Then::GiveUpPausing) | None => Vec::new(),
         }
     }
 

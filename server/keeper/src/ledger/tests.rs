@@ -159,9 +159,16 @@ impl World {
         assert!(matches!(reply(&effects, ticket), Some(Reply::Container(_))));
     }
 
+    fn everything(&self) -> Vec<Event> {
+        let things = self.ledger.things();
+        things
+            .iter()
+            .filter_map(|thing| self.ledger.event_of(thing))
+            .collect()
+    }
+
     fn look(&self, id: &ContainerId) -> Container {
-        self.ledger
-            .everything()
+        self.everything()
             .into_iter()
             .find_map(|event| match event {
                 Event::Container(container) if container.id == *id => Some(*container),

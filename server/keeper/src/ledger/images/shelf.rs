@@ -64,6 +64,23 @@ impl Shelf {
         self.made.iter().cloned().chain(stored)
     }
 
+    /// What they are called, once for each of their names.
+    pub(in crate::ledger) fn names(&self) -> impl Iterator<Item = ImageName> {
+        let made = self.made.iter().map(|image| image.name.clone());
+        made.chain(self.stored.iter().flat_map(names_of))
+    }
+
+    /// The one that is called just so.
+    pub(in crate::ledger) fn called(&self, name: &ImageName) -> Option<Image> {
+        if let Some(made) = self.made.iter().find(|image| image.name == *name) {
+            return Some(made.clone());
+        }
+        let stored = self.find(name)?;
+        rendered(stored)
+            .into_iter()
+            .find(|image| image.name == *name)
+    }
+
     pub(super) fn find(&self, image: &ImageName) -> Option<&StoredImage> {
         find(&self.stored, image)
     }

@@ -36,7 +36,7 @@ fn a_name_is_taken_while_its_container_is_made_and_free_when_that_failed() {
     let (second, effects) = world.try_create(spec);
     assert_eq!(failed(&effects, second).code, FailureCode::NameInUse);
     // Nobody is told of it, and nobody can refer to it.
-    assert_eq!(world.ledger.everything().len(), 3, "two images and the end");
+    assert_eq!(world.everything().len(), 3, "two images and the end");
     let failure = world.refusal(Request::Start {
         container: config.id.clone(),
     });

@@ -81,7 +81,7 @@ impl World {
     }
 
     fn names(&self) -> Vec<String> {
-        let events = self.ledger.everything();
+        let events = self.everything();
         let images = events.into_iter().filter_map(|event| match event {
             Event::Image(image) => Some(image.name.to_string()),
             _ => None,

@@ -205,3 +205,22 @@ fn limits_stay_below_roots_ceilings() {
         [Effect::Reply(to, Reply::Container(_))] if *to == ticket
     ));
 }
+
+#[test]
+fn who_ends_it_while_it_comes_to_a_stand_is_not_forgotten() {
+    let mut world = World::new();
+    let id = world.create(PLAIN).id;
+    world.run(&id, 100);
+    let (pausing, _) = world.ask(pause(&id));
+    let (_, effects) = world.ask(Request::Remove {
+        container: id.clone(),
+        force: true,
+    });
+    assert!(effects.contains(&Effect::Send(init(&id), ToMonitor::End)));
+    assert!(effects.contains(&Effect::Thaw(id.clone())));
+    assert_eq!(failed(&effects, pausing).code, FailureCode::WrongState);
+    // The kernel has been faster.
+    assert_eq!(world.ledger.frozen(&id, Ok(())), []);
+    // Its monitor does nothing.
+    assert_eq!(world.later(2_000), [Effect::Kill(init(&id))]);
+}

@@ -189,7 +189,7 @@ fn a_session_is_recovered_as_what_it_has_become() {
             },
             now,
         );
-        assert_eq!(effects, [Effect::Forget(session_id(number))]);
+        assert_eq!(effects.last(), Some(&Effect::Forget(session_id(number))));
     }
 }
 
@@ -222,4 +222,53 @@ fn a_monitor_is_believed_where_the_record_could_not_be_written() {
         );
         assert_eq!(world.look(&id).state, expected);
     }
+}
+
+#[test]
+fn a_policy_that_has_become_stricter_holds_where_nobody_asks_for_a_start() {
+    let allowed = || {
+        World::with(Policy {
+            host_namespaces: true,
+            ..Policy::default()
+        })
+    };
+    let spec = r#"{"image":"busybox","restart":"always","namespaces":{"net":"host"}}"#;
+    let mut old = allowed();
+    let id = old.create(spec).id;
+    let (config, _) = old.ledger.stored(&id).expect("stored");
+    for (mut world, starts) in [(allowed(), true), (World::new(), false)] {
+        let found = Found {
+            config: config.clone(),
+            state: Some(State {
+                life: Life::Exited,
+                boot: "boot".to_owned(),
+                started_at: Some(Timestamp(1)),
+                backoff_ms: 100,
+                restart_at: Some(Timestamp(world.ms + 100)),
+                ..State::default()
+            }),
+            monitor: false,
+            exit: None,
+            failure: None,
+            frozen: false,
+        };
+        let now = world.now();
+        world.ledger.recover(found, now);
+        let effects = world.later(100);
+        let launch = Effect::Launch(id.clone(), Starter::Policy);
+        assert_eq!(effects.contains(&launch), starts, "{effects:?}");
+        let error = world.look(&id).error.unwrap_or_default();
+        assert_eq!(error.contains("root's policy"), !starts, "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_keeps_its_ids() {
+    let mut world = World::new();
+    world.ledger.leave_alone(super::super::Aside {
+        id: ContainerId::from_bytes([1; 32]),
+        first_id: Some(7_000_000),
+        network: None,
+    });
+    assert_eq!(world.ledger.used_ids(), [IdRange(0, 7_000_000, 65_536)]);
 }

@@ -129,8 +129,14 @@ fn one_of_which_nothing_could_be_deleted_is_there_as_before() {
     let (remover, effects) = world.ask(remove());
     assert_eq!(effects, [Effect::Unmake(id.clone())]);
     let failure = Failure::new(FailureCode::Exhausted, "no process can be started");
-    let effects = world.ledger.not_removed(&id, &failure);
+    let now = world.now();
+    let effects = world.ledger.not_removed(&id, &failure, now);
     assert_eq!(effects, [Effect::Reply(remover, Reply::Failed(failure))]);
+    assert_eq!(
+        world.ledger.next_deadline(),
+        None,
+        "that is somebody's to do"
+    );
     // It can be removed later, which answers whoever asks then.
     let (remover, effects) = world.ask(remove());
     assert_eq!(effects, [Effect::Unmake(id.clone())]);
@@ -160,4 +166,27 @@ fn a_start_waits_for_the_last_runs_monitor() {
     let effects = world.gone(&init(&id), None);
     assert!(effects.contains(&Effect::Unmake(id.clone())));
     assert_eq!(failed(&effects, start).code, FailureCode::WrongState);
+}
+
+#[test]
+fn one_that_goes_when_it_ends_is_tried_again_where_it_could_not() {
+    let mut world = World::new();
+    let id = world.create(r#"{"image":"busybox","auto_remove":true}"#).id;
+    world.run(&id, 100);
+    world.say(&init(&id), FromMonitor::Exited(exit(0)));
+    let unmake = [Effect::Unmake(id.clone())];
+    assert_eq!(world.gone(&init(&id), Some(exit(0))), unmake);
+    let failure = Failure::new(FailureCode::Exhausted, "no process can be started");
+    for _ in 0..3 {
+        let now = world.now();
+        assert_eq!(world.ledger.not_removed(&id, &failure, now), []);
+        assert_eq!(world.look(&id).state, ContainerState::Exited);
+        assert_eq!(world.later(59_999), []);
+        assert_eq!(world.later(1), unmake);
+    }
+    // One that somebody starts meanwhile runs.
+    let now = world.now();
+    world.ledger.not_removed(&id, &failure, now);
+    world.run(&id, 101);
+    assert_eq!(world.later(60_000), []);
 }

@@ -76,3 +76,34 @@ fn of_ended_sessions_the_last_are_kept() {
         .count();
     assert_eq!(forgotten, ENDED_SESSIONS);
 }
+
+#[test]
+fn what_a_lost_monitor_has_just_started_is_killed() {
+    let mut world = World::new();
+    let id = world.create(PLAIN).id;
+    world.run(&id, 100);
+    let (ticket, _) = world.open(&id, 1);
+    let effects = world.gone(&Target::Session(session_id(1)), None);
+    assert_eq!(failed(&effects, ticket).code, FailureCode::Internal);
+    // Nothing is known of it any more when that is done.
+    assert_eq!(world.ledger.container_of(&session_id(1)), None);
+    let kill = Effect::KillStray(session_id(1), Some(id.clone()));
+    assert!(effects.contains(&kill), "{effects:?}");
+    // Nor after a keeper that went with it.
+    let found = FoundSession {
+        id: session_id(2),
+        stored: None,
+        monitor: false,
+        exit: None,
+    };
+    let now = world.now();
+    let effects = world.ledger.recover_session(found, now);
+    assert_eq!(
+        effects,
+        [
+            Effect::KillStray(session_id(2), None),
+            Effect::Forget(session_id(2))
+        ]
+    );
+    assert_eq!(world.ledger.running(), [id]);
+}
