@@ -2,23 +2,13 @@
 
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "./browser.mjs";
 import { makeCertificate } from "./certificate.mjs";
+import { freePort } from "./porthole.mjs";
 
 const PROGRAM = "/usr/sbin/nginx";
-
-const freePort = () =>
-  new Promise((free, refuse) => {
-    const server = createServer();
-    server.once("error", refuse);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address();
-      server.close(() => free(port));
-    });
-  });
 
 /** What docs/OPERATING.md tells people to write; where the path is taken off, with a slash at the end. */
 const config = (directory, port, path, upstream, takesOff) => `
