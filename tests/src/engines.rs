@@ -39,6 +39,7 @@ const APPLETS: [&str; 26] = [
 pub struct DockerDaemon {
     place: Place,
     dockerd: PathBuf,
+    driver: &'static str,
     daemon: Child,
 }
 
@@ -46,6 +47,7 @@ pub struct DockerDaemon {
 #[derive(Debug)]
 pub struct Podman {
     place: Place,
+    driver: &'static str,
 }
 
 /// runc with state of a test's own.
@@ -195,13 +197,19 @@ impl DockerDaemon {
     /// Starts one and waits until it answers; it has [`IMAGE`]. `None`, said on standard error, where
     /// this machine has no Docker.
     pub fn start() -> Option<Self> {
+        Self::start_on("vfs")
+    }
+
+    /// The same with another storage driver than the one that works everywhere and copies everything.
+    pub fn start_on(driver: &'static str) -> Option<Self> {
         program("Docker", &["/usr/bin/docker"])?;
         let dockerd = program("Docker daemon", &["/usr/sbin/dockerd", "/usr/bin/dockerd"])?;
         let place = Place::new("docker");
-        let daemon = Self::daemon(&dockerd, &place);
+        let daemon = Self::daemon(&dockerd, &place, driver);
         let docker = Self {
             place,
             dockerd,
+            driver,
             daemon,
         };
         docker.wait_ready();
@@ -210,14 +218,14 @@ impl DockerDaemon {
         Some(docker)
     }
 
-    fn daemon(dockerd: &Path, place: &Place) -> Child {
+    fn daemon(dockerd: &Path, place: &Place, driver: &str) -> Child {
         let log = fs::File::create(place.path("log")).expect("a log");
         // It mounts its directory over itself: where nobody else sees it, and for as long as it runs.
         Command::new("unshare")
             .args(["--mount", "--propagation", "private"])
             .arg(dockerd)
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .args(["--storage-driver", "vfs"])
+            .args(["--storage-driver", driver])
             .arg("--data-root")
             .arg(place.path("data"))
             .arg("--exec-root")
@@ -257,7 +265,7 @@ impl DockerDaemon {
 
     /// Starts it again after [`DockerDaemon::stop`], and waits until it answers.
     pub fn start_again(&mut self) {
-        self.daemon = Self::daemon(&self.dockerd, &self.place);
+        self.daemon = Self::daemon(&self.dockerd, &self.place, self.driver);
         self.wait_ready();
     }
 
@@ -354,11 +362,17 @@ impl Podman {
     /// Prepares its storage with [`IMAGE`]. `None`, said on standard error, where this machine has no
     /// Podman.
     pub fn start() -> Option<Self> {
+        Self::start_on("vfs")
+    }
+
+    /// The same with another storage driver, as [`DockerDaemon::start_on`].
+    pub fn start_on(driver: &'static str) -> Option<Self> {
         program("Podman", &["/usr/bin/podman"])?;
         // crun refuses machines that have both cgroup versions.
         program("runc", &["/usr/sbin/runc", "/usr/bin/runc"])?;
         let podman = Self {
             place: Place::new("podman"),
+            driver,
         };
         // Its defaults are more than a machine without CAP_SYS_RESOURCE may set.
         let limits =
@@ -385,7 +399,8 @@ impl Podman {
             command.arg(option).arg(self.place.path(name));
         }
         command
-            .args(["--storage-driver", "vfs", "--events-backend", "file"])
+            .args(["--storage-driver", self.driver])
+            .args(["--events-backend", "file"])
             .args(["--cgroup-manager", "cgroupfs", "--runtime", "runc"])
             .args(arguments)
             .stdin(Stdio::null());
@@ -402,13 +417,17 @@ impl Podman {
 
     /// Starts a container in the background: its id.
     pub fn run(&self, options: &[&str], command: &[&str]) -> String {
+        succeed(self.running(&[&["--detach"], options].concat(), command))
+    }
+
+    /// The command that starts a container with these options.
+    pub fn running(&self, options: &[&str], command: &[&str]) -> Command {
         let group = format!("/{}", self.place.group);
-        let mut arguments = vec!["run", "--detach", "--network", "none"];
-        arguments.extend(["--cgroup-parent", &group]);
+        let mut arguments = vec!["run", "--network", "none", "--cgroup-parent", &group];
         arguments.extend(options);
         arguments.push(IMAGE);
         arguments.extend(command);
-        self.podman(&arguments)
+        self.command(&arguments)
     }
 
     /// Makes a pod of this name, whose first container is of [`IMAGE`] too: its id.
@@ -476,19 +495,7 @@ impl Runc {
     /// Starts a container of busybox: runc's own specification, as `change` has changed it. Answers
     /// its first process on the host.
     pub fn run(&self, name: &str, change: impl FnOnce(&mut serde_json::Value)) -> i32 {
-        let bundle = self.place.path(name);
-        busybox_root(&bundle.join("rootfs")).expect("a root directory");
-        let mut command = self.command(&["spec", "--bundle"]);
-        command.arg(&bundle);
-        succeed(command);
-        let path = bundle.join("config.json");
-        let text = fs::read(&path).expect("a specification");
-        let mut spec: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        spec["process"]["terminal"] = false.into();
-        spec["process"]["args"] = serde_json::json!(["/bin/sleep", "1000000"]);
-        spec["linux"]["cgroupsPath"] = format!("/{}/{name}", self.place.group).into();
-        change(&mut spec);
-        fs::write(&path, spec.to_string()).expect("a specification");
+        let bundle = self.bundle(name, change);
         let mut command = self.command(&["run", "--detach", "--bundle"]);
         // Its process would hold pipes open for as long as it runs.
         let log = fs::File::create(bundle.join("log")).expect("a log");
@@ -504,6 +511,24 @@ impl Runc {
         assert!(status.success(), "{command:?}: {log}");
         let pid = fs::read_to_string(bundle.join("pid")).expect("a PID");
         pid.trim().parse().expect("a PID")
+    }
+
+    /// What [`Runc::run`] runs: a directory with busybox and the specification.
+    pub fn bundle(&self, name: &str, change: impl FnOnce(&mut serde_json::Value)) -> PathBuf {
+        let bundle = self.place.path(name);
+        busybox_root(&bundle.join("rootfs")).expect("a root directory");
+        let mut command = self.command(&["spec", "--bundle"]);
+        command.arg(&bundle);
+        succeed(command);
+        let path = bundle.join("config.json");
+        let text = fs::read(&path).expect("a specification");
+        let mut spec: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = serde_json::json!(["/bin/sleep", "1000000"]);
+        spec["linux"]["cgroupsPath"] = format!("/{}/{name}", self.place.group).into();
+        change(&mut spec);
+        fs::write(&path, spec.to_string()).expect("a specification");
+        bundle
     }
 }
 

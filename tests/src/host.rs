@@ -43,6 +43,23 @@ pub fn namespaces(pid: i32) -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// Resident memory in bytes; 0 where it is gone.
+pub fn resident(pid: i32) -> u64 {
+    status(pid).get("VmRSS").map_or(0, |size| kilobytes(size))
+}
+
+/// Resident memory with shared pages divided among those who share them, in bytes; 0 where it is gone.
+pub fn proportional(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    kilobytes(line.unwrap_or_default())
+}
+
+fn kilobytes(text: &str) -> u64 {
+    let number = text.split_whitespace().next();
+    number.and_then(|word| word.parse().ok()).unwrap_or(0u64) << 10
+}
+
 /// Every process of the host.
 pub fn processes() -> Vec<i32> {
     fs::read_dir("/proc")
