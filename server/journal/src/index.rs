@@ -115,10 +115,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// A cursor before the record with this number. A record keeps its number for ever.
+    /// A cursor before the record with this number. A record keeps its number for ever. The number
+    /// may come out of a file and be any: beyond the last place that a file can have there is nothing.
     pub fn at(number: u64) -> Self {
         Self {
-            number,
+            number: number.min(i64::MAX as u64 / LEN),
             ..Self::default()
         }
     }
@@ -176,7 +177,8 @@ impl Records<'_> {
     /// The next record and the cursor moved behind it; `None` at the end, where more may come.
     pub(crate) fn next(&self, cursor: &mut Cursor) -> io::Result<Option<Record>> {
         loop {
-            let offset = cursor.number.wrapping_sub(cursor.block_at) as usize * Record::LEN;
+            let offset = cursor.number.wrapping_sub(cursor.block_at) as usize;
+            let offset = offset.saturating_mul(Record::LEN);
             let bytes = cursor
                 .block
                 .get(offset..)
