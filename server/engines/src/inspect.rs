@@ -180,11 +180,13 @@ pub(crate) fn time(text: Option<&str>) -> Option<Timestamp> {
     let (hours, minutes) = offset.split_once(':')?;
     let offset = (hours.parse::<u64>().ok()? * 60 + minutes.parse::<u64>().ok()?) * 60_000;
     let Timestamp(local) = format!("{local}Z").try_into().ok()?;
-    match sign {
+    let time = match sign {
         "+" => local.checked_sub(offset).map(Timestamp),
         "-" => local.checked_add(offset).map(Timestamp),
         _ => None,
-    }
+    };
+    // Later ones would become others on their way.
+    time.filter(|time| *time <= Timestamp::LAST)
 }
 
 impl Inspected {

@@ -15,6 +15,9 @@ use super::Invalid;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// The last moment that RFC 3339 has a form for; those beyond are written as this one.
+    pub const LAST: Self = Self(253_402_300_799_999);
+
     /// The moment that this clock shows.
     pub fn from_system(time: SystemTime) -> Self {
         let since = time
@@ -26,8 +29,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Beyond the year 9999 RFC 3339 has no form; nothing here gets that old.
-        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.min(253_402_300_799_999));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(self.0.min(Self::LAST.0));
         humantime::format_rfc3339_millis(time).fmt(f)
     }
 }
