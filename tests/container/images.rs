@@ -257,8 +257,16 @@ fn an_import_tells_how_far_it_has_come() {
         many = many.file(&format!("{number}"), b"");
     }
     import(&porthole, "told", &many.end()).ok();
+    let first = events.next(PATIENCE, |event| event.name == "import");
+    let first: Value = serde_json::from_str(&first.data).expect("JSON");
+    assert_eq!(
+        (&first["name"], &first["stage"]),
+        (&json!("told"), &json!("receiving"))
+    );
     for stage in ["unpacking", "storing", "done"] {
-        let event = events.next(PATIENCE, |event| event.name == "import");
+        let event = events.next(PATIENCE, |event| {
+            event.name == "import" && !event.data.contains("receiving")
+        });
         let event = match stage {
             // Told as often as time allows.
             "storing" if event.data.contains("unpacking") => {
@@ -271,6 +279,7 @@ fn an_import_tells_how_far_it_has_come() {
             (&told["name"], &told["stage"]),
             (&json!("told:latest"), &json!(stage))
         );
+        assert_eq!(told["id"], first["id"]);
         assert!(told["done"].as_u64() <= told["total"].as_u64(), "{told}");
     }
     let event = events.next(PATIENCE, |event| event.name == "image");
