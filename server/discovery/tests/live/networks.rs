@@ -1,5 +1,6 @@
 //! Network namespaces: what they are called, and that wires between them have changed.
 
+use super::view::program;
 use super::*;
 
 /// NETNSID of each network namespace with a process, as lsns(8) says it of where the observer is.
