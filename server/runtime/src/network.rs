@@ -14,6 +14,8 @@
 
 mod attached;
 mod bridge;
+mod connections;
+mod conntrack;
 mod cover;
 mod links;
 mod machine;
@@ -36,6 +38,7 @@ use netlink_packet_route::link::{LinkFlags, LinkMessage};
 pub use self::attached::Attached;
 pub(crate) use self::attached::Pending;
 pub use self::bridge::{Bridge, Prepared};
+pub use self::connections::CONNECTIONS;
 pub(crate) use self::cover::{COVERS, attach as attach_covers};
 use self::netlink::Netlink;
 pub use self::registry::Attachment;

@@ -15,7 +15,7 @@
 //! | [`terminal`] | portable-pty, which hands out raw descriptors and reads the environment |
 //! | [`probe`] | settimeofday(2) and syslog(2) that only ask whether one may |
 //! | [`mqueue`] | what a POSIX message queue holds |
-//! | [`nsfs`] | how namespaces are related, ioctl_ns(2) |
+//! | [`nsfs`] | how namespaces are related, ioctl_ns(2); a network namespace's cookie, socket(7) |
 //! | [`packet`] | peer credentials of local sockets |
 //! | [`seccomp`] | seccomp(2) without no_new_privs; ptrace(2) to read another process's filters |
 //! | [`passing`] | dup2(2) and close_range(2) before exec: descriptors for the next program |

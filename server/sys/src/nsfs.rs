@@ -1,4 +1,5 @@
-//! How namespaces are related: the ioctls of nsfs, see ioctl_ns(2).
+//! How namespaces are related: the ioctls of nsfs, see ioctl_ns(2); and which network namespace this
+//! one is.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -39,6 +40,36 @@ pub fn kind(ns: impl AsFd) -> io::Result<u64> {
     Ok(u64::from(flag.cast_unsigned()))
 }
 
+/// The number of the network namespace that this thread is in: no other one has had it or will have
+/// it until the machine is restarted (`SO_NETNS_COOKIE`, Linux 5.14).
+pub fn network_cookie() -> io::Result<u64> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: `cookie` and `length` are live, and `length` is the size of `cookie`, of which any
+    // bytes are a valid one.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(cookie)
+}
+
+/// The libc crate does not have it for every C library: `asm-generic/socket.h`.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
 fn relation(ns: impl AsFd, request: libc::Ioctl) -> io::Result<OwnedFd> {
     // SAFETY: these requests take no argument, so no memory of ours is read or written; the
     // descriptor is open for as long as `ns` is borrowed.
@@ -55,6 +86,13 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn the_network_namespace_has_one_number() {
+        let cookie = network_cookie().expect("Linux 5.14");
+        assert_ne!(cookie, 0);
+        assert_eq!(network_cookie().expect("the same"), cookie);
+    }
 
     #[test]
     fn the_network_namespace_is_owned_by_a_user_namespace() {

@@ -3,9 +3,11 @@
 
 mod apt;
 mod faults;
+mod instances;
 mod isolation;
 mod ports;
 mod reach;
+mod sharing;
 
 use std::net::IpAddr;
 

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use porthole_protocol::container::ContainerName;
 use porthole_protocol::id::ContainerId;
 use porthole_runtime::Bridge;
-use porthole_runtime::network::Prepared;
 use porthole_runtime::network::watch::Watch;
+use porthole_runtime::network::{CONNECTIONS, Prepared};
 use porthole_sys::process::{Child, Clone, SingleThreaded};
 use rustix::process::{Pid, WaitStatus};
 
@@ -66,7 +67,12 @@ pub(super) fn prepare(
         bridge,
         unusable,
         lacking: can_do_without,
-    } = Bridge::prepare(&directory, &places.instance(), rules.ipv4);
+    } = Bridge::prepare(
+        &directory,
+        &places.instance(),
+        rules.ipv4,
+        rules.connections.map_or(CONNECTIONS, NonZeroU32::get),
+    );
     let network = match (&bridge, unusable) {
         _ if !rules.bridge => Network::Off,
         (Some(bridge), None) => {

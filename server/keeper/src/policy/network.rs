@@ -1,5 +1,7 @@
 //! The policy's table `network`.
 
+use std::num::NonZeroU32;
+
 use porthole_runtime::network::pool::{Range, parse_range};
 use serde::Deserialize;
 
@@ -12,6 +14,8 @@ pub(crate) struct NetworkRules {
     pub(crate) ipv4: Option<Range>,
     /// Ports may be published anywhere, and not on loopback alone.
     pub(crate) publish_anywhere: bool,
+    /// Connections that one container may have at once; `None`: as many as is usual.
+    pub(crate) connections: Option<NonZeroU32>,
 }
 
 /// As the file has it.
@@ -21,6 +25,7 @@ pub(super) struct Written {
     bridge: bool,
     ipv4: Option<String>,
     publish: Option<String>,
+    connections: Option<NonZeroU32>,
 }
 
 impl Written {
@@ -43,6 +48,7 @@ impl Written {
             bridge: self.bridge,
             ipv4,
             publish_anywhere,
+            connections: self.connections,
         })
     }
 }
@@ -61,8 +67,11 @@ mod tests {
     fn there_is_no_network_unless_root_says_so() {
         assert_eq!(resolve(""), Ok(NetworkRules::default()));
         assert!(!NetworkRules::default().bridge);
-        let rules = resolve("bridge = true\nipv4 = \"10.9.0.0/24\"\npublish = \"anywhere\"");
+        let rules = resolve(
+            "bridge = true\nipv4 = \"10.9.0.0/24\"\npublish = \"anywhere\"\nconnections = 20",
+        );
         let rules = rules.expect("valid");
+        assert_eq!(rules.connections, NonZeroU32::new(20));
         assert!(rules.bridge && rules.publish_anywhere);
         assert_eq!(rules.ipv4.map(|(_, prefix)| prefix), Some(24));
     }
@@ -73,6 +82,7 @@ mod tests {
             ("ipv4 = \"8.8.8.0/24\"", "private"),
             ("publish = \"yes\"", "anywhere"),
             ("brige = true", "brige"),
+            ("connections = 0", "nonzero"),
         ] {
             let why = resolve(bad).expect_err("refused");
             assert!(why.contains(named), "{why}");

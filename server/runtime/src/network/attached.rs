@@ -7,6 +7,7 @@ use porthole_protocol::keeper::Failure;
 
 use super::bridge::{Bridge, failed};
 use super::links::Port;
+use super::machine;
 use super::netlink::Netlink;
 use super::nft::Running;
 use super::ports;
@@ -74,6 +75,7 @@ impl Pending {
         running
             .finish()
             .map_err(|error| failed("setting the packet filter", &error))?;
+        attached.bridge.forget_connections_of(attached.number)?;
         let name = registry::port_of(&attached.id);
         let pool = *attached.bridge.pool();
         let port = Port {
@@ -85,12 +87,13 @@ impl Pending {
         };
         let open = |error| StepError::new((Step::MakePort, &name), error);
         let mut netlink = Netlink::open().map_err(open)?;
+        let mtu = machine::mtu(&mut netlink).map_err(open)?;
         trace.step(
             (Step::MakePort, &name),
             format!(
-                "sendto(NETLINK_ROUTE, RTM_NEWLINK {{{name}, veth, peer {{eth0, pid {pid}}}}})"
+                "sendto(NETLINK_ROUTE, RTM_NEWLINK {{{name}, veth, mtu {mtu}, peer {{eth0, pid {pid}}}}})"
             ),
-            || port.make(&mut netlink),
+            || port.make(&mut netlink, mtu),
         )?;
         trace.step(
             (Step::JoinBridge, &name),
@@ -149,7 +152,8 @@ impl Attached {
         let left = self.bridge.knows(&self.id);
         let found = self.bridge.take_stock(&lock)?;
         if found.alive.is_empty() {
-            return self.bridge.dismantle(&lock);
+            self.bridge.dismantle(&lock)?;
+            return self.bridge.forget_connections(&found);
         }
         if !left {
             // Somebody has done it meanwhile.
@@ -158,7 +162,8 @@ impl Attached {
         let (_, running) = self.bridge.rebuild(&lock, &found.alive)?;
         running
             .finish()
-            .map_err(|error| failed("setting the packet filter", &error))
+            .map_err(|error| failed("setting the packet filter", &error))?;
+        self.bridge.forget_connections(&found)
     }
 }
 

@@ -15,9 +15,11 @@ use porthole_protocol::id::ContainerId;
 use porthole_protocol::keeper::{Failure, FailureCode, Stage};
 use rustix::io::Errno;
 
+use super::connections;
+use super::conntrack;
 use super::cover::{self, COVERS};
-use super::links::{self, Port};
-use super::machine::{self, Changed};
+use super::links::{self, Link, Port};
+use super::machine::{self, Machine};
 use super::names;
 use super::netlink::Netlink;
 use super::nft::{self, Running};
@@ -34,6 +36,8 @@ pub struct Bridge {
     directory: PathBuf,
     pool: Pool,
     nft: Option<PathBuf>,
+    /// How many connections one container may have; `None` where this kernel cannot count them.
+    connections: Option<u32>,
 }
 
 /// A bridge that can be used, or why it cannot.
@@ -49,8 +53,14 @@ pub struct Prepared {
 
 impl Bridge {
     /// Looks what there is to make a bridge of. `directory` is `ROOT/keeper/network`; `wanted` is
-    /// the range of addresses that root has chosen, if any.
-    pub fn prepare(directory: &Path, mark: &str, wanted: Option<Range>) -> Prepared {
+    /// the range of addresses that root has chosen, if any; `connections` how many of them one
+    /// container may have.
+    pub fn prepare(
+        directory: &Path,
+        mark: &str,
+        wanted: Option<Range>,
+        connections: u32,
+    ) -> Prepared {
         let nothing = |why: String| Prepared {
             bridge: None,
             unusable: Some(why),
@@ -92,16 +102,39 @@ impl Bridge {
         let unusable = nft.is_none().then(|| {
             "nft was not found, without which containers could not be kept apart, so that they have no network: install Debian's package nftables, and start Porthole again.".to_owned()
         });
+        let mut bridge = Self {
+            mark: mark.to_owned(),
+            directory: directory.to_owned(),
+            pool: Pool::new(range, number, v6),
+            nft,
+            connections: Some(connections),
+        };
+        if let Err(error) = bridge.try_counting() {
+            bridge.connections = None;
+            lacking.push(format!(
+                "This kernel does not count connections, so that a container may have as many as it likes, up to the machine's own limit ({error}): its module nft_connlimit is missing."
+            ));
+        }
         Prepared {
-            bridge: Some(Self {
-                mark: mark.to_owned(),
-                directory: directory.to_owned(),
-                pool: Pool::new(range, number, v6),
-                nft,
-            }),
+            bridge: Some(bridge),
             unusable,
             lacking,
         }
+    }
+
+    /// Whether the kernel can do what takes a module that not every one has.
+    fn try_counting(&self) -> io::Result<()> {
+        match &self.nft {
+            Some(nft) => nft::check(nft, &self.counting()),
+            None => Ok(()),
+        }
+    }
+
+    /// What sets the limit on connections.
+    fn counting(&self) -> String {
+        let limit = self.connections;
+        let text = |limit| connections::text(&self.table(), &self.name(), limit);
+        limit.map(text).unwrap_or_default()
     }
 
     /// Its addresses.
@@ -154,7 +187,8 @@ impl Bridge {
             }
         }
         if found.alive.is_empty() {
-            return self.dismantle(&lock);
+            self.dismantle(&lock)?;
+            return self.forget_connections(&found);
         }
         let (bridge, running) = self.rebuild(&lock, &found.alive)?;
         let joined = || {
@@ -172,7 +206,24 @@ impl Bridge {
         running
             .finish()
             .map_err(|error| failed("setting the packet filter", &error))?;
-        joined
+        joined?;
+        self.forget_connections(&found)
+    }
+
+    /// Forgets what went to and from those who have left, once no rule leads there any more.
+    pub(super) fn forget_connections(&self, found: &Found) -> Result<(), Failure> {
+        let numbers = found.stale.iter().filter_map(|one| one.number);
+        for number in numbers {
+            self.forget_connections_of(number)?;
+        }
+        Ok(())
+    }
+
+    /// The same of one, who has left or is about to come.
+    pub(super) fn forget_connections_of(&self, number: u32) -> Result<(), Failure> {
+        conntrack::forget(&self.pool.addresses(number))
+            .map(drop)
+            .map_err(|error| failed("forgetting connections", &error))
     }
 
     pub(super) fn lock(&self) -> Result<Lock, Failure> {
@@ -187,7 +238,7 @@ impl Bridge {
                 return Ok(found);
             }
             let mut netlink = Netlink::open()?;
-            let bridge = self.find(&mut netlink)?;
+            let bridge = self.find(&mut netlink)?.map(|link| link.index);
             for stale in &found.stale {
                 self.unplug(&mut netlink, bridge, &stale.id, stale.number)?;
                 registry::forget(lock, &self.directory, &stale.id);
@@ -208,12 +259,11 @@ impl Bridge {
         links::forget(netlink, &registry::port_of(id), bridge, &addresses)
     }
 
-    /// Its number, where it is there and ours: which is told by its link-layer address, that it has
+    /// What is known of it, where it is there and ours: which is told by its link-layer address, that it has
     /// from its first moment and that nobody else's has by chance.
-    fn find(&self, netlink: &mut Netlink) -> io::Result<Option<u32>> {
+    fn find(&self, netlink: &mut Netlink) -> io::Result<Option<Link>> {
         let link = links::find(netlink, &self.name())?;
-        let ours = link.filter(|link| link.mac == Some(self.pool.gateway_mac()));
-        Ok(ours.map(|link| link.index))
+        Ok(link.filter(|link| link.mac == Some(self.pool.gateway_mac())))
     }
 
     const fn port<'a>(&'a self, name: &'a str, bridge: u32, number: u32, pid: u32) -> Port<'a> {
@@ -242,15 +292,20 @@ impl Bridge {
         };
         let directory = &self.directory;
         let v6 = self.pool.v6().is_some();
-        let mut changed = Changed::read(directory);
-        let made = self
-            .write_made()
-            .and_then(|()| changed.forward(directory, v6));
-        made.map_err(|error| failed("letting the machine forward", &error))?;
+        let forward = || {
+            self.write_made()?;
+            let mut machine = Machine::lock()?;
+            machine.forward(v6)?;
+            Ok(machine)
+        };
+        let machine = forward().map_err(|error| failed("letting the machine forward", &error))?;
         let mut netlink =
             Netlink::open().map_err(|error| failed("asking about interfaces", &error))?;
-        let index = self.make(&mut netlink)?;
-        let name = self.name();
+        let bridge = self.make(&mut netlink)?;
+        let only_ours = machine.forwarded_nothing();
+        // It is set back by nobody as long as the bridge is there.
+        drop(machine);
+        let (index, name) = (bridge.index, self.name());
         let mut set = || {
             links::raise_bridge(&mut netlink, index, &self.pool)?;
             machine::set_bridge(&name, needs_local_routes(attached), v6)?;
@@ -263,9 +318,10 @@ impl Bridge {
             pool: &self.pool,
             attached,
             resolvers: &names::reachable(),
-            only_ours: changed.forwarded_nothing(),
+            only_ours,
         }
         .text();
+        let text = text + &self.counting();
         let running = nft::start(nft, &text, &lock.0)
             .map_err(|error| failed("setting the packet filter", &error))?;
         Ok((index, running))
@@ -281,8 +337,8 @@ impl Bridge {
         fs::write(self.directory.join(MADE), self.name())
     }
 
-    /// The bridge's number, after it was made where it was not there.
-    fn make(&self, netlink: &mut Netlink) -> Result<u32, Failure> {
+    /// The bridge, after it was made where it was not there.
+    fn make(&self, netlink: &mut Netlink) -> Result<Link, Failure> {
         let name = self.name();
         let make = |netlink: &mut Netlink| {
             let found = links::find(netlink, &name)?;
@@ -290,10 +346,14 @@ impl Bridge {
                 let mac = self.pool.gateway_mac();
                 links::make_bridge(netlink, &name, mac)?;
             }
-            self.find(netlink)
+            let bridge = self.find(netlink)?;
+            if let Some(bridge) = &bridge {
+                links::regroup(netlink, bridge)?;
+            }
+            Ok(bridge)
         };
         match make(netlink) {
-            Ok(Some(index)) => Ok(index),
+            Ok(Some(link)) => Ok(link),
             Ok(None) => Err(Failure::new(
                 FailureCode::WrongState,
                 format!(
@@ -313,16 +373,19 @@ impl Bridge {
             return Ok(());
         }
         if let Some(nft) = &self.nft {
-            nft::start(nft, &removal(&self.table()), &lock.0)
+            let table = self.table();
+            let text = removal(&table) + &connections::removal(&table);
+            nft::start(nft, &text, &lock.0)
                 .and_then(Running::finish)
                 .map_err(|error| failed("deleting the packet filter", &error))?;
         }
         let take_away = || {
             let mut netlink = Netlink::open()?;
+            let machine = Machine::lock()?;
             if self.find(&mut netlink)?.is_some() {
                 links::delete(&mut netlink, &self.name())?;
             }
-            Changed::read(&self.directory).restore(&self.directory)?;
+            machine.give_back(&mut netlink)?;
             names::write_hosts(&self.directory, &self.pool, &[])?;
             fs::remove_file(made)
         };
@@ -364,7 +427,7 @@ fn in_use(directory: &Path) -> Option<Range> {
 }
 
 fn name_of(mark: &str) -> String {
-    format!("ph-{mark}")
+    format!("{}{mark}", links::PREFIX)
 }
 
 /// The range that this instance has chosen for itself: once, so that addresses stay.

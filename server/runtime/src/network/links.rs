@@ -38,7 +38,17 @@ pub(super) struct Link {
     pub(super) index: u32,
     /// Its link-layer address.
     pub(super) mac: Option<Mac>,
+    /// How large a packet it takes, bytes.
+    pub(super) mtu: u32,
+    group: u32,
 }
+
+/// What bridges of every instance are in, so that each knows the others' (`port`, in ASCII): a number
+/// that nobody chooses by chance.
+pub(super) const GROUP: u32 = 0x706f_7274;
+
+/// What all their names begin with.
+pub(super) const PREFIX: &str = "ph-";
 
 /// The interface with this name.
 pub(super) fn find(netlink: &mut Netlink, name: &str) -> io::Result<Option<Link>> {
@@ -52,10 +62,43 @@ pub(super) fn find(netlink: &mut Netlink, name: &str) -> io::Result<Option<Link>
         LinkAttribute::Address(bytes) => bytes.as_slice().try_into().ok().map(Mac),
         _ => None,
     });
-    Ok(Some(Link {
+    let mut link = Link {
         index: found.header.index,
         mac,
-    }))
+        mtu: 0,
+        group: 0,
+    };
+    for attribute in &found.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
+            LinkAttribute::Group(group) => link.group = *group,
+            _ => {}
+        }
+    }
+    Ok(Some(link))
+}
+
+/// Puts a bridge where the others are, if somebody has taken it out.
+pub(super) fn regroup(netlink: &mut Netlink, bridge: &Link) -> io::Result<()> {
+    if bridge.group == GROUP {
+        return Ok(());
+    }
+    let mut message = LinkMessage::default();
+    message.header.index = bridge.index;
+    message.attributes = vec![LinkAttribute::Group(GROUP)];
+    netlink.order(RouteNetlinkMessage::SetLink(message), 0)
+}
+
+/// Whether any instance's bridge is there.
+pub(super) fn is_any_bridge(netlink: &mut Netlink) -> io::Result<bool> {
+    let text = std::fs::read_to_string("/proc/self/net/dev")?;
+    for line in text.lines() {
+        let name = line.split(':').next().unwrap_or_default().trim();
+        if name.starts_with(PREFIX) && find(netlink, name)?.is_some_and(|one| one.group == GROUP) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Makes the bridge.
@@ -64,6 +107,7 @@ pub(super) fn make_bridge(netlink: &mut Netlink, name: &str, mac: Mac) -> io::Re
     message.attributes = vec![
         LinkAttribute::IfName(name.to_owned()),
         LinkAttribute::Address(mac.0.to_vec()),
+        LinkAttribute::Group(GROUP),
         LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Bridge),
             // No group membership is kept: nobody but the machine hears what is sent to many.
@@ -94,6 +138,10 @@ pub(super) fn delete(netlink: &mut Netlink, name: &str) -> io::Result<()> {
     absent_is_well(netlink.order(RouteNetlinkMessage::DelLink(message), 0))
 }
 
+fn gone() -> io::Error {
+    rustix::io::Errno::NODEV.into()
+}
+
 /// A port of the bridge whose other end is in a container's network namespace.
 pub(super) struct Port<'a> {
     pub(super) name: &'a str,
@@ -105,17 +153,20 @@ pub(super) struct Port<'a> {
 }
 
 impl Port<'_> {
-    /// Makes the pair, both ends down.
-    pub(super) fn make(&self, netlink: &mut Netlink) -> io::Result<()> {
+    /// Makes the pair, both ends down, for packets of this size. The bridge's own, which nobody sets,
+    /// is the smallest of its ports'.
+    pub(super) fn make(&self, netlink: &mut Netlink, mtu: u32) -> io::Result<()> {
         let mut inside = LinkMessage::default();
         inside.attributes = vec![
             LinkAttribute::IfName(INSIDE.to_owned()),
+            LinkAttribute::Mtu(mtu),
             LinkAttribute::Address(self.pool.mac(self.number).0.to_vec()),
             LinkAttribute::NetNsPid(self.pid),
         ];
         let mut message = LinkMessage::default();
         message.attributes = vec![
             LinkAttribute::IfName(self.name.to_owned()),
+            LinkAttribute::Mtu(mtu),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::Veth),
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(inside))),
@@ -129,12 +180,7 @@ impl Port<'_> {
 
     /// Plugs it in.
     pub(super) fn join(&self, netlink: &mut Netlink) -> io::Result<()> {
-        let Some(link) = find(netlink, self.name)? else {
-            return Err(io::Error::from_raw_os_error(
-                rustix::io::Errno::NODEV.raw_os_error(),
-            ));
-        };
-        let index = link.index;
+        let index = find(netlink, self.name)?.ok_or_else(gone)?.index;
         let mut message = LinkMessage::default();
         message.header.index = index;
         message.attributes = vec![LinkAttribute::Controller(self.bridge)];
@@ -197,12 +243,7 @@ fn absent_is_well(answer: io::Result<()>) -> io::Result<()> {
 /// The container's side, from inside.
 pub(super) fn configure_inside(pool: &Pool, number: u32) -> io::Result<()> {
     let mut netlink = Netlink::open()?;
-    let Some(link) = find(&mut netlink, INSIDE)? else {
-        return Err(io::Error::from_raw_os_error(
-            rustix::io::Errno::NODEV.raw_os_error(),
-        ));
-    };
-    let index = link.index;
+    let index = find(&mut netlink, INSIDE)?.ok_or_else(gone)?.index;
     let v6 = pool.v6().is_some();
     if v6 {
         no_link_local(&mut netlink, index)?;

@@ -34,16 +34,29 @@ pub(super) struct Running {
 /// started it is killed.
 pub(super) fn start(program: &Path, text: &str, lock: &File) -> io::Result<Running> {
     fcntl_setfd(lock, FdFlags::empty())?;
-    let spawned = Command::new(program)
-        .args(["-f", "-"])
+    let spawned = spawn(program, &["-f", "-"]);
+    fcntl_setfd(lock, FdFlags::CLOEXEC)?;
+    tell(spawned?, text)
+}
+
+/// Has the kernel look whether it could do this, without doing it.
+pub(super) fn check(program: &Path, text: &str) -> io::Result<()> {
+    tell(spawn(program, &["--check", "-f", "-"])?, text)?.finish()
+}
+
+fn spawn(program: &Path, words: &[&str]) -> io::Result<Child> {
+    Command::new(program)
+        .args(words)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .spawn();
-    fcntl_setfd(lock, FdFlags::CLOEXEC)?;
+        .spawn()
+}
+
+fn tell(child: Child, text: &str) -> io::Result<Running> {
     let mut running = Running {
-        child: spawned?,
+        child,
         since: Instant::now(),
     };
     let Some(mut input) = running.child.stdin.take() else {

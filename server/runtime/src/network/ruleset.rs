@@ -18,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use porthole_protocol::container::Publish;
 
+use super::links::GROUP;
 use super::pool::Pool;
 use super::registry::Attachment;
 
@@ -198,10 +199,11 @@ impl Ruleset<'_> {
 "
         )?;
         let OnlyOurs { v4, v6 } = self.only_ours;
+        // Every instance's bridge is let through, and has a table of its own.
         for (family, _) in [("ipv4", v4), ("ipv6", v6)].iter().filter(|(_, on)| *on) {
             writeln!(
                 text,
-                "  meta nfproto {family} iifname != \"{bridge}\" oifname != \"{bridge}\" drop comment \"as before Porthole came\""
+                "  meta nfproto {family} iifgroup != {GROUP} oifgroup != {GROUP} drop comment \"as before Porthole came\""
             )?;
         }
         write!(
@@ -402,7 +404,9 @@ mod tests {
         let drops = |v4, v6| {
             let text = text(&[attachment(2, "ann", "[]")], true, OnlyOurs { v4, v6 });
             ["ipv4", "ipv6"].map(|family| {
-                text.contains(&format!("meta nfproto {family} iifname != \"ph-00000001\" oifname != \"ph-00000001\" drop"))
+                text.contains(&format!(
+                    "meta nfproto {family} iifgroup != {GROUP} oifgroup != {GROUP} drop"
+                ))
             })
         };
         for v4 in [false, true] {

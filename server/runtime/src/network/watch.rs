@@ -8,6 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 
+use super::connections::SUFFIX;
+
 /// `NFNLGRP_NFTABLES`.
 const GROUP: u32 = 7;
 
@@ -100,6 +102,13 @@ impl Transaction {
         }
     }
 
+    /// What the name of a message's table has after ours, where it is ours or the one of the
+    /// connections, which is changed with it and not made anew.
+    fn about<'a>(&self, message: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = table(message)?.strip_prefix(self.table.as_bytes())?;
+        (rest.is_empty() || rest == SUFFIX.as_bytes()).then_some(rest)
+    }
+
     fn forget(&mut self) {
         self.touched = false;
         self.made = false;
@@ -116,9 +125,9 @@ impl Transaction {
                 if kind == NEW_GENERATION {
                     changed |= self.touched && !self.made;
                     self.forget();
-                } else if table(message) == Some(self.table.as_bytes()) {
+                } else if let Some(rest) = self.about(message) {
                     self.touched = true;
-                    self.made |= kind == NEW_TABLE;
+                    self.made |= kind == NEW_TABLE && rest.is_empty();
                 }
             }
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -192,6 +201,15 @@ mod tests {
         );
         assert!(!hear(&[(DELETE_TABLE, "other"), end]), "another table");
         assert!(!hear(&[(DELETE_RULE, "ours")]), "not at its end yet");
+        let connections = (DELETE_RULE, "ours_connections");
+        assert!(hear(&[connections, end]), "the table beside it");
+        assert!(!hear(&[
+            (DELETE_TABLE, "ours"),
+            (NEW_TABLE, "ours"),
+            connections,
+            end
+        ]));
+        assert!(!hear(&[(DELETE_RULE, "ours_other"), end]));
         assert!(hear(&[
             (NEW_TABLE, "ours"),
             end,
