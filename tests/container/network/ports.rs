@@ -37,6 +37,8 @@ fn ports_lead_from_everywhere_where_root_allows_it() {
         {"host": "0.0.0.0", "host_port": 80, "container_port": 7000},
         {"host": "::", "host_port": 80, "container_port": 7000},
         {"host": "192.0.2.1", "host_port": 81, "container_port": 7000, "protocol": "udp"},
+        {"host": "2001:db8::1", "host_port": 81, "container_port": 7000, "protocol": "udp"},
+        {"host": "2001:db8::1", "host_port": 82, "container_port": 7000},
     ]);
     let one = lab.container("one", json!({"publish": publish}));
     for address in one.at(7000) {
@@ -47,8 +49,17 @@ fn ports_lead_from_everywhere_where_root_allows_it() {
         assert!(call(lab.machine.pid(), address).is_ok(), "from the machine");
     }
     assert!(call(lab.machine.pid(), "127.0.0.1:80").is_ok());
-    let heard = send(lab.peer.pid(), "192.0.2.1:81").expect("an answer");
-    assert_eq!(heard, ip(PEER[0]));
+    for (address, peer) in addresses(MACHINE, 81).iter().zip(PEER) {
+        assert_eq!(send(lab.peer.pid(), address).expect("an answer"), ip(peer));
+        assert!(send(lab.machine.pid(), address).is_ok(), "from the machine");
+    }
+    let one_address = &addresses(MACHINE, 82);
+    let heard = call(lab.peer.pid(), &one_address[1]).expect("an answer");
+    assert_eq!(heard, ip(PEER[1]));
+    assert!(call(lab.machine.pid(), &one_address[1]).is_ok());
+    call(lab.peer.pid(), &one_address[0]).expect_err("the other family is another address");
+    // Everywhere is everywhere but there: IPv6 has no loopback that leads on.
+    call(lab.machine.pid(), "[::1]:80").expect_err("nowhere");
     lab.remove(&one);
     // Its rules go with its monitor, which has told its end before.
     wait_for("the port to be gone", PATIENCE, || {
@@ -132,4 +143,27 @@ fn where_ports_are_published_is_roots_to_say() {
     );
     let why = text(&answer.json()["error"]);
     assert!(why.contains("no address of this machine"), "{why}");
+}
+
+#[test]
+fn an_address_that_leads_nowhere_is_refused_in_words() {
+    for network in ["", "publish = \"anywhere\"\n"] {
+        let lab = Lab::new(network);
+        for (host, why) in [
+            ("::1", "from ::1"),
+            ("::ffff:127.0.0.2", "write it as an IPv4 address"),
+            ("fe80::1", "on each interface"),
+            ("ff02::1", "nobody's own"),
+            ("224.0.0.1", "nobody's own"),
+            ("255.255.255.255", "address of many"),
+        ] {
+            let publish = json!([{"host": host, "host_port": 8080, "container_port": 80}]);
+            let answer = lab.porthole().admin().post(
+                "/api/v1/containers",
+                &spec("one", json!({"publish": publish})),
+            );
+            assert_eq!(answer.status, 422, "{answer}");
+            assert!(answer.body.contains(why), "{host}: {answer}");
+        }
+    }
 }

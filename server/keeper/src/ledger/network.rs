@@ -1,7 +1,7 @@
 //! What containers are connected to: what is asked for becomes what is in force, and each that is
 //! on the bridge has a number in its pool, which it keeps until it is removed.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use porthole_protocol::container::{
     ContainerNetwork, ContainerSpec, NamespaceChoice, NetworkChoice, Publish,
@@ -38,6 +38,26 @@ fn refused(field: &str, code: FailureCode, message: impl Into<String>) -> Failur
     Failure::new(code, message)
         .field(field)
         .stage(Stage::Network)
+}
+
+/// Why no port of this address can lead to a container, whatever root allows.
+fn leads_nowhere(host: IpAddr) -> Option<&'static str> {
+    match host {
+        // There is nothing like route_localnet for IPv6.
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(
+            "cannot be published: the kernel lets nothing that is sent from ::1 go on to a container; publish on 127.0.0.2, or on an IPv6 address of the machine's",
+        ),
+        IpAddr::V6(host) if host.to_ipv4_mapped().is_some() => Some(
+            "cannot be published: it is an IPv4 address written as an IPv6 one; write it as an IPv4 address",
+        ),
+        IpAddr::V6(host) if host.is_unicast_link_local() => Some(
+            "cannot be published: an address that starts with fe80: is one on each interface; publish on another address of the machine's",
+        ),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => {
+            Some("cannot be published: it is the address of many; publish on one of the machine's")
+        }
+        _ => None,
+    }
 }
 
 impl Network {
@@ -79,6 +99,15 @@ impl Network {
                 FailureCode::Unsupported,
                 "this machine does not speak IPv6, so that no port of such an address leads anywhere; publish on an IPv4 address",
             ));
+        }
+        for port in ports {
+            if let Some(why) = leads_nowhere(port.host) {
+                return Err(refused(
+                    "publish",
+                    FailureCode::Invalid,
+                    format!("{port} {why}"),
+                ));
+            }
         }
         if *publish_anywhere {
             return Ok(());
