@@ -50,19 +50,18 @@ elif what == 'nd':
         sock.send(to + mac(mine) + b'\x86\xdd' + head + body)
 "#;
 
-/// Succeeds where a frame of this address comes within a second.
+/// Succeeds where a frame of this address comes before its input ends, or within a second after.
 const SNIFF: &str = r#"
-import socket, sys, time
+import select, socket, sys, time
 who = bytes(int(x, 16) for x in sys.argv[1].split(':'))
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 sock.bind(('eth0', 3))
 print('ready', flush=True)
-end = time.monotonic() + 1
-while time.monotonic() < end:
-    sock.settimeout(max(0.01, end - time.monotonic()))
-    try:
-        if sock.recv(2048)[6:12] == who: sys.exit(0)
-    except TimeoutError: pass
+end, inputs = None, [sock, sys.stdin]
+while end is None or time.monotonic() < end:
+    ready = select.select(inputs, [], [], 0.1)[0]
+    if sock in ready and sock.recv(2048)[6:12] == who: sys.exit(0)
+    if sys.stdin in ready: end, inputs = time.monotonic() + 1, [sock]
 sys.exit(1)
 "#;
 
@@ -255,6 +254,7 @@ fn lies_about_neighbours_reach_nobody() {
         let sniffing = within(pid, move || {
             std::process::Command::new("python3")
                 .args(["-c", SNIFF, &liar])
+                .stdin(std::process::Stdio::piped())
                 .stdout(std::process::Stdio::piped())
                 .spawn()
         });
@@ -263,6 +263,7 @@ fn lies_about_neighbours_reach_nobody() {
         let stdout = sniffer.stdout.as_mut().expect("piped");
         std::io::Read::read_exact(stdout, &mut ready).expect("it listens");
         act();
+        // Its input ends here.
         sniffer.wait().expect("its end").success()
     };
     for (what, address) in [("arp", other.v4), ("nd", other.v6)] {
