@@ -37,13 +37,13 @@ impl Lab {
 
     /// With this policy, on a machine that was prepared by this command.
     fn start(policy: &str, prepare: &str) -> Self {
-        let (machine, peer) = (Network::new(), Network::new());
-        machine.join("up0", &peer, "down0");
         Self::with(Instance::builder().with_policy(policy), prepare)
     }
 
     /// With what is told by this builder.
     fn with(porthole: Builder, prepare: &str) -> Self {
+        let (machine, peer) = (Network::new(), Network::new());
+        machine.join("up0", &peer, "down0");
         for (network, link, address) in [(&machine, "up0", MACHINE), (&peer, "down0", PEER)] {
             let [v4, v6] = address;
             // No address that takes a moment to be sure of itself, and no router.
@@ -60,7 +60,7 @@ impl Lab {
         machine.enter();
         let before = look(&machine);
         Self {
-            porthole: Some(porthole),
+            porthole: Some(porthole.start()),
             machine,
             peer,
             before,
