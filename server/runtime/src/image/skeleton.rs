@@ -147,6 +147,10 @@ impl Draft {
     /// Puts the layers into their place.
     pub(super) fn publish(mut self, name: &str) -> Result<(), StepError> {
         let place = self.path.with_file_name(name);
+        // What is there counts as whole, for good: it is on the disk before its name is.
+        fs::File::open(&self.path)
+            .and_then(|opened| Ok(rustix::fs::syncfs(&opened)?))
+            .map_err(|error| StepError::new((Step::MakeSkeleton, self.path.display()), error))?;
         fs::rename(&self.path, &place)
             .map_err(|error| StepError::new((Step::MakeSkeleton, place.display()), error))?;
         self.published = true;

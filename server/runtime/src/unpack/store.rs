@@ -16,8 +16,8 @@ use porthole_protocol::image::Digest;
 use porthole_protocol::keeper::Failure;
 
 use super::{Unpacked, refusal, staging_of};
-use crate::Cgroups;
 use crate::step::{Step, StepError};
+use crate::{Cgroups, delete_tree};
 
 const INSIDE: &str = "inside";
 const TREE: &str = "tree";
@@ -110,7 +110,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // What stays is deleted at the keeper's next start.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = delete_tree(&self.path);
     }
 }
 
@@ -122,7 +122,7 @@ pub fn clear_staging(images: &Path, cgroups: &Cgroups) -> Result<(), Failure> {
         if let Ok(key) = name.parse::<ContainerId>() {
             let _ = cgroups.remove(&key);
         }
-        fs::remove_dir_all(&path).map_err(failed(&path))?;
+        delete_tree(&path).map_err(failed(&path))?;
     }
     Ok(())
 }
@@ -145,7 +145,7 @@ pub fn sweep(images: &Path, kept: &BTreeSet<Digest>) -> Result<(), Failure> {
         let aside = images.join("staging").join(format!("gone-{digits}"));
         let moved = fs::create_dir_all(images.join("staging"))
             .and_then(|()| fs::rename(&path, &aside))
-            .and_then(|()| fs::remove_dir_all(&aside));
+            .and_then(|()| delete_tree(&aside));
         moved.map_err(failed(&path))?;
     }
     Ok(())

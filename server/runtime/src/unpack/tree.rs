@@ -146,7 +146,7 @@ impl Tree {
             return Ok(());
         }
         let place = Place {
-            parent: self.parent(&parts[..parts.len() - 1], item)?,
+            parent: self.parent(&parts[..parts.len() - 1], item, budget)?,
             name: name.to_vec(),
         };
         if name.starts_with(WHITEOUT) {
@@ -162,11 +162,18 @@ impl Tree {
         }
     }
 
-    /// The directory that an entry is in. What is missing on the way is made.
-    fn parent(&self, parts: &[&[u8]], item: &Item) -> Result<OwnedFd, Refusal> {
+    /// The directory that an entry is in. What is missing on the way is made, and counts: one name
+    /// can lead through two thousand of them.
+    fn parent(
+        &mut self,
+        parts: &[&[u8]],
+        item: &Item,
+        budget: &mut Budget,
+    ) -> Result<OwnedFd, Refusal> {
+        let (root, size) = (&self.root, &mut self.size);
         let open = |path: &[u8]| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            openat2(&self.root, path, flags, Mode::empty(), BENEATH)
+            openat2(root, path, flags, Mode::empty(), BENEATH)
         };
         let told = |errno| match errno {
             Errno::LOOP | Errno::NOTDIR | Errno::XDEV => Refusal::BelowLink(item.name()),
@@ -184,7 +191,11 @@ impl Tree {
         let mut parent = open(b".").map_err(told)?;
         for (count, part) in parts.iter().enumerate() {
             match mkdirat(&parent, *part, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {
+                    budget.entry(0)?;
+                    *size += 4096;
+                }
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(told(errno)),
             }
             parent = open(&parts[..=count].join(&b'/')).map_err(told)?;
@@ -504,5 +515,43 @@ mod tests {
         }
         assert!(matches!(parts(b"a\0b"), Err(Refusal::BadName(_))));
         assert!(matches!(parts(&[b'a'; 5000]), Err(Refusal::BadName(_))));
+    }
+
+    #[test]
+    fn directories_that_no_entry_names_count_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let put = |entries, path: &str| {
+            let mut tree = Tree {
+                root: std::fs::File::open(directory.path())
+                    .expect("opened")
+                    .into(),
+                times: Vec::new(),
+                size: 0,
+                entries: 0,
+            };
+            let item = Item {
+                path: path.into(),
+                link: Vec::new(),
+                kind: Kind::File,
+                mode: 0o644,
+                uid: rustix::process::getuid().as_raw().into(),
+                gid: rustix::process::getgid().as_raw().into(),
+                mtime: 0,
+                xattrs: Vec::new(),
+                size: 0,
+                at: 0,
+            };
+            let mut budget = Budget::new(ImageBounds {
+                entries,
+                ..ImageBounds::default()
+            });
+            tree.put(&item, &mut std::io::empty(), &mut budget)
+                .map(|()| (tree.entries, tree.size, budget.entries))
+        };
+        let deep = "x/".repeat(2000) + "file";
+        assert!(matches!(put(100, &deep), Err(Refusal::TooMany(100))));
+        // The control: as many as there may be; what is there already counts no more.
+        assert_eq!(put(3, "a/b/one").expect("put"), (1, 2 * 4096, 3));
+        assert_eq!(put(1, "a/b/two").expect("put"), (1, 0, 1));
     }
 }
