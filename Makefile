@@ -78,7 +78,8 @@ test-vm: setup build-debug ## Try the package in a machine with Debian's own ker
 	cargo build --locked -p porthole-tests --bin test-machine
 	@tests/vm/run $(DEBUG) target/debug/test-machine
 
-bench: setup build ## How fast it is, beside bare system calls (some minutes; BENCH="start echo" for a part)
+bench: setup build ## How fast it is, beside bare system calls and other programs (minutes; BENCH="start echo" for a part)
+	@server/setup packages iproute2
 	cargo build --locked --release -p porthole-tests --bin bench
 	@PORTHOLE_BIN=$(abspath $(RELEASE)/porthole) target/release/bench $(BENCH)
 

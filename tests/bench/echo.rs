@@ -17,8 +17,11 @@ const ADDED: f64 = 0.04;
 /// Median and 99th percentile beside a flood, in milliseconds.
 const FLOOD: (f64, f64) = (0.25, 0.6);
 
+/// What it is called, how many, and milliseconds before each.
+pub(crate) type Pace = (&'static str, usize, u64);
+
 /// Keys typed at once and with pauses as a person makes.
-const PACES: [(&str, usize, u64); 2] = [("back to back", 400, 0), ("after 100 ms", 40, 100)];
+pub(crate) const PACES: [Pace; 2] = [("back to back", 400, 0), ("after 100 ms", 40, 100)];
 
 /// What brings each byte back as it is.
 pub(crate) const ECHOING: &str = "stty raw -echo; echo; exec cat";
@@ -32,18 +35,8 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         .session(&container, &json!({"command": ["sh", "-c", ECHOING]}));
     let mut viewer = Viewer::attach(bench.porthole.admin(), &text(&session["id"]))?;
     viewer.line()?;
-    for (pace, times, gap) in PACES {
-        let raw = bench
-            .floor
-            .times(&["echo", &times.to_string(), &gap.to_string(), BUSYBOX])?;
-        let found = echoes(&mut viewer, times, gap)?;
-        let met = found.median() <= raw.median() + ADDED;
-        let bar = (format!("≤ raw + {ADDED} ms p50"), met);
-        let ratio = Some(found.median() / raw.median());
-        let what = format!("key echo, idle, {pace} (p50/p99)");
-        bench
-            .report
-            .line(&what, Some(spread(&raw)), spread(&found), ratio, Some(bar));
+    for pace in PACES {
+        idle(bench, &mut viewer, "key echo, idle", pace)?;
     }
     let spec = json!({"image": "busybox", "command": ["sleep", "infinity"]});
     let other = bench.porthole.create(&spec);
@@ -85,6 +78,27 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         let path = format!("/api/v1/containers/{}?force=true", text(&container["id"]));
         bench.porthole.admin().delete(&path);
     }
+    Ok(())
+}
+
+/// Keys into a session that brings them back while nothing else happens.
+pub(crate) fn idle(
+    bench: &mut Bench,
+    viewer: &mut Viewer,
+    what: &str,
+    (pace, times, gap): Pace,
+) -> anyhow::Result<()> {
+    let arguments = ["echo", &times.to_string(), &gap.to_string(), BUSYBOX];
+    let raw = bench.floor.times(&arguments)?;
+    let found = echoes(viewer, times, gap)?;
+    let met = found.median() <= raw.median() + ADDED;
+    let bar = (format!("≤ raw + {ADDED} ms p50"), met);
+    let ratio = Some(found.median() / raw.median());
+    let what = format!("{what}, {pace} (p50/p99)");
+    let raw = Some(spread(&raw));
+    bench
+        .report
+        .line(&what, raw, spread(&found), ratio, Some(bar));
     Ok(())
 }
 

@@ -1,9 +1,13 @@
 //! The floor: `raw.c`, compiled when the benchmark begins.
 
+use std::fs::{Permissions, remove_dir, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use porthole_tests::host;
 use tempfile::TempDir;
 
 use crate::report::Samples;
@@ -22,11 +26,14 @@ impl Floor {
         let directory = tempfile::Builder::new()
             .prefix("porthole-bench-")
             .tempdir()?;
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/raw.c");
+        // Its containers' users must get through.
+        set_permissions(directory.path(), Permissions::from_mode(0o755))?;
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench");
         let compiled = Command::new("cc")
             .args(["-O2", "-o"])
             .arg(directory.path().join("raw"))
-            .args([source, "-lutil"])
+            .args(["raw.c", "raw_network.c"].map(|name| sources.join(name)))
+            .arg("-lutil")
             .status()
             .context("cc (apt-get install gcc libc6-dev)")?;
         ensure!(compiled.success(), "cc failed");
@@ -35,18 +42,29 @@ impl Floor {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.directory.path().join("raw"));
-        command.args(arguments).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("TMPDIR", self.directory.path())
+            .stdin(Stdio::null());
         command
     }
 
     /// Runs it and returns the columns of numbers that it prints.
     fn run(&self, arguments: &[&str]) -> anyhow::Result<Vec<Vec<f64>>> {
-        let output = self.command(arguments).stderr(Stdio::inherit()).output()?;
-        ensure!(
-            output.status.success(),
-            "raw {} failed",
-            arguments.join(" ")
-        );
+        let child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let groups = format!("porthole-raw-{}", child.id());
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            for group in host::cgroups(&groups) {
+                let _ = remove_dir(group);
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("raw {}: {}", arguments.join(" "), said.trim());
+        }
         let text = String::from_utf8(output.stdout)?;
         let mut columns: Vec<Vec<f64>> = Vec::new();
         for line in text.lines() {
@@ -67,9 +85,23 @@ impl Floor {
         Ok(Samples::of_micros(first))
     }
 
-    /// Times of two kinds of work that are measured together.
-    pub(crate) fn pairs(&self, arguments: &[&str]) -> anyhow::Result<(Samples, Samples)> {
-        let mut columns = self.run(arguments)?.into_iter();
+    /// Makes and removes so many containers, after a pause each: until each runs, and until it is
+    /// gone. With `rules` for nft(8) each is on the bridge `raw0`, which is there.
+    pub(crate) fn create(
+        &self,
+        times: usize,
+        gap: u64,
+        layers: usize,
+        rules: Option<&str>,
+    ) -> anyhow::Result<(Samples, Samples)> {
+        let [times, gap, layers] = [times, gap as usize, layers].map(|n| n.to_string());
+        let mut arguments = vec!["create", &times, &gap, BUSYBOX, &layers];
+        let path = self.directory.path().join("rules");
+        if let Some(rules) = rules {
+            std::fs::write(&path, rules)?;
+            arguments.push(path.to_str().context("a path")?);
+        }
+        let mut columns = self.run(&arguments)?.into_iter();
         let first = columns.next().context("raw printed nothing")?;
         let second = columns.next().context("raw printed one column")?;
         Ok((Samples::of_micros(first), Samples::of_micros(second)))

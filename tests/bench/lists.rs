@@ -42,11 +42,7 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
             .number(&what, ms(found), &format!("≤ {MOST} ms"), found <= MOST);
     }
     for id in made {
-        api.send(
-            "DELETE",
-            &format!("/api/v1/containers/{id}?force=true"),
-            None,
-        )?;
+        api.remove(&id)?;
     }
     Ok(())
 }

@@ -2,30 +2,35 @@
 //! measured in the same run. Absolute times drift from machine to machine and from hour to hour;
 //! the ratios to the floor are what counts.
 //!
-//! `BENCH="NAME…"` measures these only: start, output, echo, many, scan, observer, memory, lists,
-//! changes.
+//! `BENCH="NAME…"` measures these only: memory, start, output, echo, changes, lists, everything,
+//! scale, many, peers, scan, observer.
 //! Everything runs against a real `porthole serve` with directories and a port of its own, with
 //! as many containers as its limits ask for, and is removed afterwards.
 #![forbid(unsafe_code)]
 
 mod changes;
 mod echo;
+mod everything;
 mod floor;
 mod http;
+mod image;
 mod lists;
 mod many;
 mod memory;
 mod observer;
 mod output;
+mod peers;
 mod report;
+mod scale;
 mod scan;
 mod start;
 mod viewer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use porthole_tests::Instance;
 
 use crate::floor::Floor;
@@ -43,14 +48,17 @@ struct Bench {
 type Measurement = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 
 /// In this order: what leaves something behind in the server's memory comes after its measurement.
-const MEASUREMENTS: [Measurement; 9] = [
+const MEASUREMENTS: [Measurement; 12] = [
     ("memory", memory::measure),
     ("start", start::measure),
     ("output", output::measure),
     ("echo", echo::measure),
     ("changes", changes::measure),
     ("lists", lists::measure),
+    ("everything", everything::measure),
+    ("scale", scale::measure),
     ("many", many::measure),
+    ("peers", peers::measure),
     ("scan", scan::measure),
     ("observer", observer::measure),
 ];
@@ -82,15 +90,37 @@ fn main() -> anyhow::Result<()> {
     for (name, measure) in MEASUREMENTS {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {
             // One that fails says so in its place; the others are still worth knowing.
-            if let Err(error) = measure(&mut bench) {
+            if let Err(error) = attempt(|| measure(&mut bench)) {
                 bench.report.failed(name, &error);
+                // What it left would be in the way of the next.
+                bench.end_porthole(name);
             }
         }
     }
-    let Bench {
-        porthole, report, ..
-    } = bench;
-    drop(porthole);
-    report.end(begun.elapsed());
+    bench.end_porthole("the end of Porthole");
+    bench.report.end(begun.elapsed());
     Ok(())
+}
+
+impl Bench {
+    /// Ends the instance, with everything in it; whoever asks next starts another.
+    fn end_porthole(&mut self, what: &str) {
+        let porthole = std::mem::replace(&mut self.porthole, LazyLock::new(Instance::start));
+        let ended = attempt(|| {
+            drop(porthole);
+            Ok(())
+        });
+        if let Err(error) = ended {
+            self.report.failed(what, &error);
+        }
+    }
+}
+
+/// Does something; what panics there, as the tests' own parts do, has failed like anything else.
+fn attempt<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Err(anyhow!(text.unwrap_or("a panic without words").to_owned()))
+    })
 }

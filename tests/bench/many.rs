@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::Bench;
 use crate::echo::{ECHOING, FLOODING, Flood, echoes};
 use crate::http::Connection;
-use crate::memory::{resident, shown};
+use crate::memory::shown;
 use crate::report::spread;
 use crate::viewer::Viewer;
 
@@ -61,12 +61,12 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     };
     let mut typing = open(1, ECHOING)?.pop().context("one session")?;
     typing.line()?;
-    let before = resident(server);
+    let before = host::resident(server);
     let begun = Instant::now();
     let idle = open(IDLE, "read x")?;
     let took = begun.elapsed();
     std::thread::sleep(Duration::from_millis(500));
-    let each = resident(server).saturating_sub(before) / IDLE as u64;
+    let each = host::resident(server).saturating_sub(before) / IDLE as u64;
     let floods: Vec<Flood> = open(FLOODS, FLOODING)?
         .into_iter()
         .map(Flood::begin)
@@ -130,12 +130,7 @@ fn remove_all(bench: &Bench) -> anyhow::Result<()> {
     let list = api.send("GET", "/api/v1/containers?limit=1000", None)?;
     for container in list["items"].as_array().into_iter().flatten() {
         if container["engine"] == "porthole" {
-            let id = text(&container["id"]);
-            api.send(
-                "DELETE",
-                &format!("/api/v1/containers/{id}?force=true"),
-                None,
-            )?;
+            api.remove(&text(&container["id"]))?;
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ const SERVER: u64 = 25 << 20;
 /// The keeper's.
 const KEEPER: u64 = 3 << 20;
 /// What of its memory a monitor has for itself, shared pages divided among those who share them.
-const MONITOR: u64 = 300 << 10;
+pub(crate) const MONITOR: u64 = 300 << 10;
 /// What a viewer that does not read may make the server grow by.
 const UNREAD: u64 = 4 << 20;
 
@@ -38,7 +38,7 @@ impl Costs {
 }
 
 /// Serve and everything below it whose program is Porthole's; containers have another environment.
-fn own_processes(porthole: &Instance) -> Vec<i32> {
+pub(crate) fn own_processes(porthole: &Instance) -> Vec<i32> {
     let mark = format!("PORTHOLE_RUN={}", porthole.run().display());
     let mut found = host::processes();
     found.retain(|pid| *pid == porthole.serve_pid() || host::environment(*pid).contains(&mark));
@@ -59,34 +59,6 @@ fn cpu_seconds(pid: i32) -> f64 {
     (ticks(11) + ticks(12)) / rustix::param::clock_ticks_per_second() as f64
 }
 
-/// Resident memory in bytes.
-pub(crate) fn resident(pid: i32) -> u64 {
-    kilobytes(
-        host::status(pid)
-            .get("VmRSS")
-            .map(String::as_str)
-            .unwrap_or_default(),
-    )
-}
-
-/// Resident memory with shared pages divided among those who share them, in bytes.
-fn proportional(pid: i32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    kilobytes(
-        text.lines()
-            .find_map(|line| line.strip_prefix("Pss:"))
-            .unwrap_or_default(),
-    )
-}
-
-fn kilobytes(text: &str) -> u64 {
-    text.split_whitespace()
-        .next()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(0u64)
-        << 10
-}
-
 /// Bytes as they are shown.
 pub(crate) fn shown(bytes: u64) -> String {
     if bytes < 1 << 20 {
@@ -102,10 +74,10 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         let bar = format!("≤ {}", shown(most));
         bench.report.number(what, shown(bytes), &bar, bytes <= most);
     };
-    line("server, idle (resident)", resident(server), SERVER);
+    line("server, idle (resident)", host::resident(server), SERVER);
     line(
         "keeper, idle (resident)",
-        resident(bench.porthole.keeper_pid()),
+        host::resident(bench.porthole.keeper_pid()),
         KEEPER,
     );
 
@@ -122,7 +94,7 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     if let Some(monitor) = held.and_then(host::parent) {
         line(
             "monitor of a session (proportional)",
-            proportional(monitor),
+            host::proportional(monitor),
             MONITOR,
         );
     }
@@ -131,9 +103,9 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         .porthole
         .session(&container, &json!({"command": ["sh", "-c", FLOODING]}));
     let stuck = Viewer::attach(bench.porthole.admin(), &text(&flood["id"]))?;
-    let before = resident(server);
+    let before = host::resident(server);
     std::thread::sleep(Duration::from_secs(3));
-    let grown = resident(server).saturating_sub(before);
+    let grown = host::resident(server).saturating_sub(before);
     line("a viewer that stops reading, after 3 s", grown, UNREAD);
     drop(stuck);
     let path = format!("/api/v1/containers/{}?force=true", text(&container["id"]));

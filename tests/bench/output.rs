@@ -20,6 +20,20 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let spec =
         json!({"image": "busybox", "command": ["sleep", "infinity"], "limits": {"cpus": 2.0}});
     let container = bench.porthole.create(&spec);
+    compare(bench, &container, "one session's output")?;
+    bench.porthole.admin().delete(&format!(
+        "/api/v1/containers/{}?force=true",
+        text(&container["id"])
+    ));
+    Ok(())
+}
+
+/// The output of a session in this container beside the floor's.
+pub(crate) fn compare(
+    bench: &mut Bench,
+    container: &serde_json::Value,
+    what: &str,
+) -> anyhow::Result<()> {
     let mut floors = Vec::new();
     let mut floors_cpu = Vec::new();
     let mut found = Vec::new();
@@ -29,7 +43,7 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         let (speed, seconds) = bench.floor.output(MIB)?;
         floors.push(speed);
         floors_cpu.push(seconds);
-        let (speed, seconds) = once(bench, &container)?;
+        let (speed, seconds) = once(bench, container)?;
         found.push(speed);
         cpu.push(seconds);
     }
@@ -41,13 +55,9 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let show = |speed: f64| format!("{:.1} MB/s", speed / 1e6);
     let ratio = found / floor;
     let bar = (format!("≥ {SHARE}× raw"), ratio >= SHARE);
-    bench.report.line(
-        "one session's output",
-        Some(show(floor)),
-        show(found),
-        Some(ratio),
-        Some(bar),
-    );
+    bench
+        .report
+        .line(what, Some(show(floor)), show(found), Some(ratio), Some(bar));
     let floor = median(floors_cpu);
     let show = |cpu: f64| format!("{cpu:.2} CPU s/GB");
     let bar = (format!("≤ {CPU} CPU s/GB"), cpu <= CPU);
@@ -55,10 +65,6 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     bench
         .report
         .line("  its cost", Some(show(floor)), show(cpu), ratio, Some(bar));
-    bench.porthole.admin().delete(&format!(
-        "/api/v1/containers/{}?force=true",
-        text(&container["id"])
-    ));
     Ok(())
 }
 

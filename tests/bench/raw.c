@@ -1,6 +1,8 @@
 /* The floor under Porthole's numbers: the same work by bare system calls and nothing else.
  *
- *   raw create N GAP_MS BUSYBOX   two numbers a line: until its program runs, until all is removed
+ *   raw create N GAP_MS BUSYBOX [LAYERS [RULES]]   two numbers a line: until its program runs, until
+ *                                 all is removed; of so many layers; on the bridge raw0, with these
+ *                                 rules for nft(8)
  *   raw exec N GAP_MS PID         until `true`, joined to the namespaces of PID, has ended
  *   raw prompt N GAP_MS PID       until a shell, on a terminal of PID's own, has written a byte
  *   raw output MIB BUSYBOX        seconds until that much has come through a terminal, and the
@@ -40,7 +42,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static void must(int ok, const char *what)
+#include "raw.h"
+
+void must(int ok, const char *what)
 {
 	if (ok)
 		return;
@@ -153,7 +157,7 @@ static void device(const char *name)
 	must(mount(from, to, NULL, MS_BIND, NULL) == 0, to);
 }
 
-static void inside(const char *root)
+static void inside(const char *root, int network)
 {
 	static const char *const devices[] = {"null", "zero", "full", "random", "urandom", "tty"};
 	must(setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0, "ids");
@@ -169,6 +173,8 @@ static void inside(const char *root)
 	must(mount("mqueue", "dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV, NULL) == 0, "mqueue");
 	must(sethostname("raw", 3) == 0, "sethostname");
 	loopback_up();
+	if (network)
+		configure_inside();
 	must(syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0, "pivot_root");
 	must(chdir("/") == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "root");
 	char *argv[] = {"true", NULL}, *envp[] = {"PATH=/bin", NULL};
@@ -177,13 +183,16 @@ static void inside(const char *root)
 }
 
 /* What lies between the two: its own mounts, and the birth of the first process. */
-static void monitor(const char *directory, int running)
+static void monitor(const char *directory, int layers, const char *rules, int running)
 {
-	char options[512], path[64];
+	char options[4096], path[256];
+	size_t length = 0;
 	int maps[2];
-	pid_t parent = getppid();
+	pid_t parent = getppid(), filter = rules ? filter_begins(rules) : 0;
 	must(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "unshare");
-	text(options, sizeof options, "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work", directory, directory, directory);
+	for (int i = 0; i < layers; i++, length = strlen(options))
+		text(options + length, sizeof options - length, "%s%s/lower%d", i ? ":" : "lowerdir=", directory, i);
+	text(options + length, sizeof options - length, ",upperdir=%s/upper,workdir=%s/work", directory, directory);
 	text(path, sizeof path, "%s/merged", directory);
 	must(mount("overlay", path, "overlay", MS_NODEV, options) == 0, "overlay");
 	must(chdir(path) == 0 && pipe2(maps, O_CLOEXEC) == 0, "pipe");
@@ -194,14 +203,19 @@ static void monitor(const char *directory, int running)
 	must(pid >= 0, "clone");
 	if (pid == 0) {
 		char byte;
+		close(maps[1]);
 		must(read(maps[0], &byte, 1) == 1, "maps");
-		inside(path);
+		inside(path, rules != NULL);
 	}
 	close(running);
 	text(path, sizeof path, "/proc/%d/uid_map", pid);
 	put(path, "0 " ID_BASE " 65536\n");
 	text(path, sizeof path, "/proc/%d/gid_map", pid);
 	put(path, "0 " ID_BASE " 65536\n");
+	if (rules) {
+		reap(filter);
+		attach(pid);
+	}
 	must(write(maps[1], "", 1) == 1, "maps");
 	reap(pid);
 	_exit(0);
@@ -213,14 +227,20 @@ static void make_directory(char *at, const char *base, const char *name)
 	must(mkdir(at, 0755) == 0, at);
 }
 
-static void create(int n, int gap, const char *busybox)
+static void create(int n, int gap, const char *busybox, int layers, const char *rules)
 {
-	char base[] = "/tmp/porthole-raw-XXXXXX", path[256], command[600];
-	static const char *const lower[] = {"lower", "lower/bin", "lower/proc", "lower/sys", "lower/dev", "merged"};
+	const char *temporary = getenv("TMPDIR");
+	char base[200], path[256], command[600];
+	static const char *const lower[] = {"lower0/bin", "lower0/proc", "lower0/sys", "lower0/dev", "merged"};
+	text(base, sizeof base, "%s/raw-XXXXXX", temporary ? temporary : "/tmp");
 	must(mkdtemp(base) != NULL && chmod(base, 0755) == 0, "mkdtemp");
+	for (int i = 0; i < layers; i++) {
+		text(command, sizeof command, "lower%d", i);
+		make_directory(path, base, command);
+	}
 	for (size_t i = 0; i < sizeof lower / sizeof *lower; i++)
 		make_directory(path, base, lower[i]);
-	text(command, sizeof command, "cp %s %s/lower/bin/busybox", busybox, base);
+	text(command, sizeof command, "cp %s %s/lower0/bin/busybox", busybox, base);
 	must(system(command) == 0, "cp");
 	for (int i = 0; i < n; i++) {
 		int running[2];
@@ -235,12 +255,16 @@ static void create(int n, int gap, const char *busybox)
 		pid_t pid = fork();
 		must(pid >= 0, "fork");
 		if (pid == 0)
-			monitor(base, running[1]);
+			monitor(base, layers, rules, running[1]);
 		close(running[1]);
 		must(read(running[0], &byte, 1) == 0, "exec");
 		double runs = now();
 		close(running[0]);
 		reap(pid);
+		if (rules) {
+			detach();
+			reap(filter_begins(rules));
+		}
 		groups(0);
 		text(path, sizeof path, "%s/work/work", base);
 		rmdir(path);
@@ -603,8 +627,8 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "";
 	int n = argc > 2 ? atoi(argv[2]) : 0, gap = argc > 3 ? atoi(argv[3]) : 0;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (!strcmp(what, "create") && argc == 5)
-		create(n, gap, argv[4]);
+	if (!strcmp(what, "create") && argc >= 5 && argc <= 7)
+		create(n, gap, argv[4], argc > 5 ? atoi(argv[5]) : 1, argc > 6 ? argv[6] : NULL);
 	else if (!strcmp(what, "exec") && argc == 5)
 		repeat(n, gap, atoi(argv[4]), exec_true);
 	else if (!strcmp(what, "prompt") && argc == 5)

@@ -58,7 +58,7 @@ impl Report {
             println!("and where several processes work together not even those.\n");
         }
         println!(
-            "{:<44} {:>16} {:>16} {:>7}  bar",
+            "{:<60} {:>16} {:>16} {:>7}  bar",
             "", "raw", "porthole", "ratio"
         );
         Self {
@@ -91,7 +91,7 @@ impl Report {
             }
             None => String::new(),
         };
-        println!("{what:<44} {raw:>16} {porthole:>16} {ratio:>7}  {verdict}");
+        println!("{what:<60} {raw:>16} {porthole:>16} {ratio:>7}  {verdict}");
     }
 
     /// Medians of a time, where at most so many times the floor's is asked for.
@@ -111,10 +111,20 @@ impl Report {
         self.line(what, None, number, None, Some((bar.to_owned(), met)));
     }
 
+    /// Something that this machine does not have, and so cannot be measured beside.
+    pub(crate) fn skipped(&mut self, what: &str, why: &str) {
+        println!("{what:<60} skipped: {why}");
+    }
+
+    /// A sentence on what the lines above compare.
+    pub(crate) fn note(&mut self, text: &str) {
+        println!("  {text}");
+    }
+
     /// A measurement could not be made.
     pub(crate) fn failed(&mut self, what: &str, error: &anyhow::Error) {
         self.failed += 1;
-        println!("{what:<44} FAILED: {error:#}");
+        println!("{what:<60} FAILED: {error:#}");
     }
 
     /// Prints the sum of it.
@@ -143,5 +153,10 @@ pub(crate) fn ms(value: f64) -> String {
 
 /// Median and 99th percentile as they are shown.
 pub(crate) fn spread(samples: &Samples) -> String {
-    format!("{:.3}/{:.2} ms", samples.median(), samples.quantile(0.99))
+    let (median, worst) = (samples.median(), samples.quantile(0.99));
+    if median < 10.0 {
+        format!("{median:.3}/{worst:.2} ms")
+    } else {
+        format!("{median:.1}/{worst:.1} ms")
+    }
 }

@@ -5,18 +5,19 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use porthole_tests::Client;
 use porthole_tests::instance::text;
 use serde_json::{Value, json};
 
 use crate::Bench;
-use crate::floor::BUSYBOX;
 use crate::http::Connection;
-use crate::report::{Samples, ms};
+use crate::report::{Report, Samples, ms};
 use crate::viewer::Viewer;
 
 /// How often, and after how long a pause each.
-const PACES: [(&str, usize, u64); 2] = [("back to back", 40, 0), ("after 100 ms", 15, 100)];
+pub(crate) const PACES: [(&str, usize, u64); 2] =
+    [("back to back", 40, 0), ("after 100 ms", 15, 100)];
 
 /// What a container may cost, in times the floor.
 const CREATE: f64 = 3.0;
@@ -29,7 +30,7 @@ const PROMPT_MS: f64 = 4.0;
 pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     let mut api = Connection::open(bench.porthole.admin())?;
     // The first of each kind pays for what is set up once.
-    containers(&mut api, 1, 0)?;
+    containers(&mut api, 1, 0, &plain)?;
     // Whoever asks for something is written down, durably, before it is done.
     for (pace, times, gap) in PACES {
         let root = bench.porthole.root().display().to_string();
@@ -43,26 +44,9 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
             .line(&what, Some(ms(floor.median())), none, None, None);
     }
     for (pace, times, gap) in PACES {
-        let floor =
-            bench
-                .floor
-                .pairs(&["create", &times.to_string(), &gap.to_string(), BUSYBOX])?;
-        let found = containers(&mut api, times, gap)?;
-        let lines = [
-            ("create to running", floor.0, found.running),
-            ("create, start, kill, remove", floor.1, found.removed),
-        ];
-        for (what, floor, found) in lines {
-            bench
-                .report
-                .times(&format!("{what}, {pace}"), &floor, &found, CREATE);
-        }
-        if let Some(within) = found.within {
-            let what = format!("  of that in keeper and container, {pace}");
-            bench
-                .report
-                .line(&what, None, ms(within.median()), None, None);
-        }
+        let floor = bench.floor.create(times, gap, 1, None)?;
+        let found = containers(&mut api, times, gap, &plain)?;
+        made(&mut bench.report, pace, &floor, &found);
     }
     let container = bench.porthole.sleeper();
     let id = text(&container["id"]);
@@ -106,41 +90,60 @@ pub(crate) fn measure(bench: &mut Bench) -> anyhow::Result<()> {
             .report
             .line(&what, raw, ms(found.median()), Some(ratio), Some(bar));
     }
-    api.send(
-        "DELETE",
-        &format!("/api/v1/containers/{id}?force=true"),
-        None,
-    )?;
-    Ok(())
+    api.remove(&id)
 }
 
 /// What was measured of one kind of thing.
-struct Found {
+pub(crate) struct Found {
     /// Until it was answered to be running.
-    running: Samples,
+    pub(crate) running: Samples,
     /// Until it was over and gone.
-    removed: Samples,
+    pub(crate) removed: Samples,
     /// What Porthole's privileged processes wrote down of their own calls, from the first to the
     /// program's start.
     within: Option<Samples>,
 }
 
-fn containers(api: &mut Connection, times: usize, gap: u64) -> anyhow::Result<Found> {
-    let spec = json!({"image": "busybox", "command": ["sleep", "infinity"]});
+/// The lines of containers, beside the floor's until it runs and until it is gone.
+pub(crate) fn made(report: &mut Report, how: &str, floor: &(Samples, Samples), found: &Found) {
+    let lines = [
+        ("create to running", &floor.0, &found.running),
+        ("create, start, kill, remove", &floor.1, &found.removed),
+    ];
+    for (what, floor, found) in lines {
+        report.times(&format!("{what}, {how}"), floor, found, CREATE);
+    }
+    if let Some(within) = &found.within {
+        let what = format!("  of that in keeper and container, {how}");
+        let ratio = within.median() / floor.0.median();
+        let raw = Some(ms(floor.0.median()));
+        report.line(&what, raw, ms(within.median()), Some(ratio), None);
+    }
+}
+
+fn plain(_: usize) -> Value {
+    json!({"image": "busybox", "command": ["sleep", "infinity"]})
+}
+
+/// Makes and removes so many, each by the specification for its number.
+pub(crate) fn containers(
+    api: &mut Connection,
+    times: usize,
+    gap: u64,
+    spec: &dyn Fn(usize) -> Value,
+) -> anyhow::Result<Found> {
     let (mut running, mut removed, mut within) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..times {
+    for number in 0..times {
+        let spec = spec(number);
         std::thread::sleep(Duration::from_millis(gap));
         let begun = Instant::now();
         let container = api.send("POST", "/api/v1/containers", Some(&spec))?;
         let until_running = begun.elapsed();
         let id = text(&container["id"]);
+        ensure!(container["state"] == "running", "{}", container["error"]);
         within.extend(traced(api, &format!("/api/v1/containers/{id}/trace")));
         let begun = Instant::now();
-        api.send(
-            "DELETE",
-            &format!("/api/v1/containers/{id}?force=true"),
-            None,
-        )?;
+        api.remove(&id)?;
         running.push(until_running);
         removed.push(until_running + begun.elapsed());
     }
@@ -168,17 +171,12 @@ fn commands(
     times: usize,
     gap: u64,
 ) -> anyhow::Result<Found> {
-    let path = format!("/api/v1/containers/{container}/sessions");
-    let spec = json!({"command": ["true"], "tty": false});
     let (mut running, mut ended, mut within) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..times {
         std::thread::sleep(Duration::from_millis(gap));
-        let begun = Instant::now();
-        let session = text(&api.send("POST", &path, Some(&spec))?["id"]);
-        running.push(begun.elapsed());
-        let code = Viewer::attach(bench.porthole.admin(), &session)?.end()?;
-        ended.push(begun.elapsed());
-        anyhow::ensure!(code == 0, "true ended with {code}");
+        let (answered, over, session) = command(bench.porthole.admin(), api, container)?;
+        running.push(answered);
+        ended.push(over);
         within.extend(traced(api, &format!("/api/v1/sessions/{session}/trace")));
     }
     Ok(Found {
@@ -186,6 +184,24 @@ fn commands(
         removed: Samples::of(ended),
         within: (!within.is_empty()).then(|| Samples::of(within)),
     })
+}
+
+/// Runs `true` in a container: until that is answered, until it is told to have ended, and its
+/// session.
+pub(crate) fn command(
+    client: &Client,
+    api: &mut Connection,
+    container: &str,
+) -> anyhow::Result<(Duration, Duration, String)> {
+    let path = format!("/api/v1/containers/{container}/sessions");
+    let spec = json!({"command": ["true"], "tty": false});
+    let begun = Instant::now();
+    let session = text(&api.send("POST", &path, Some(&spec))?["id"]);
+    let answered = begun.elapsed();
+    let code = Viewer::attach(client, &session)?.end()?;
+    let over = begun.elapsed();
+    ensure!(code == 0, "true ended with {code}");
+    Ok((answered, over, session))
 }
 
 fn prompts(
