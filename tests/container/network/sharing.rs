@@ -41,7 +41,7 @@ fn packets_are_as_large_as_the_uplink_takes_them() {
     assert_eq!([pair(&one), pair(&two)], [[1500; 2], [1400; 2]]);
     // Another interface, and less than IPv6 needs.
     lab.machine
-        .run("ip link add thin0 type dummy; ip link set thin0 mtu 600 up; ip route replace default dev thin0");
+        .run("ip link add thin0 type veth peer name thin1; ip link set thin1 up; ip link set thin0 mtu 600 up; ip route replace default dev thin0");
     let four = make(1280, 1280);
     let v4 = PEER[0];
     lab.machine.run(&format!(
