@@ -172,18 +172,6 @@ pub async fn change(
         .check()
         .map_err(|(field, why)| Refusal::unusable(field, why.to_string()))?;
     ceilings::check(identity, &change.limits)?;
-    let (state, identity, container) = (state.clone(), identity.clone(), container.clone());
-    // Also where who asks hangs up: what the keeper is about to do is counted until it has done it.
-    let doing = async move { change_in_turn(&state, &identity, &container, change).await };
-    tokio::spawn(doing).await.map_err(|_| Refusal::internal())?
-}
-
-async fn change_in_turn(
-    state: &AppState,
-    identity: &Identity,
-    container: &Container,
-    change: Change,
-) -> Result<Arc<Container>, Refusal> {
     let given = change.limits;
     let _turn = state.making.turn(&container.id).await;
     // As whoever had the turn before has left it.
