@@ -202,7 +202,7 @@ impl Broker {
                 "keeper",
                 "layers that nothing needs cannot be deleted: {error}"
             );
-            let effects = self.ledger.images_swept();
+            let effects = self.ledger.images_swept(false);
             self.queue.extend(effects);
         }
     }
@@ -294,10 +294,11 @@ impl Broker {
             (Errand::Save, Word::Done) => self.ledger.images_saved(Ok(())),
             (Errand::Save, word) => self.ledger.images_saved(Err(failed(word))),
             (Errand::Sweep, word) => {
+                let swept = matches!(word, Word::Done);
                 if let Word::Failed(failure) = word {
                     log!("keeper", "deleting layers that nothing needs: {failure}");
                 }
-                self.ledger.images_swept()
+                self.ledger.images_swept(swept)
             }
         };
         self.perform(effects);

@@ -11,6 +11,7 @@ use porthole_protocol::namespace::PerNamespace;
 use porthole_protocol::session::Target;
 use porthole_runtime::Cgroups;
 use porthole_sys::packet::Packet;
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{Broker, Link, MESSAGES_AT_ONCE, Source, identity};
 use crate::ledger::{Config, Effect, Joining, Starter, Ticket};
@@ -65,8 +66,7 @@ impl Broker {
         };
         let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
             .map_err(|error| io_failure(&error, "no monitor can be started"))?;
-        self.link(Target::Init(id.clone()), packet, Some(child.pidfd))
-            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
+        self.link_new(Target::Init(id.clone()), packet, child.pidfd)
     }
 
     /// Its number in the pool of addresses, where it is to be connected: once, and for good.
@@ -134,8 +134,7 @@ impl Broker {
             .map_err(|error| io_failure(&error, "the session's directory cannot be made"))?;
         let (packet, child) = monitor::fork(&self.ground, &assignment, &journal, &index)
             .map_err(|error| io_failure(&error, "no monitor can be started"))?;
-        self.link(target, packet, Some(child.pidfd))
-            .map_err(|error| io_failure(&error, "no monitor can be waited for"))
+        self.link_new(target, packet, child.pidfd)
     }
 
     fn own_assignment<'a>(&'a self, joining: &'a Joining) -> Result<Assignment<'a>, Failure> {
@@ -155,6 +154,27 @@ impl Broker {
         })
     }
 
+    /// Links one that was just forked. One that cannot be heard goes, with what it has begun.
+    fn link_new(
+        &mut self,
+        target: Target,
+        packet: Packet,
+        process: OwnedFd,
+    ) -> Result<(), Failure> {
+        let again = process.try_clone();
+        let linked = self.link(target.clone(), packet, Some(process));
+        if linked.is_err() {
+            if let Ok(process) = again {
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            }
+            match &target {
+                Target::Init(id) => drop(self.ground.cgroups.kill(id)),
+                Target::Session(session) => self.kill_stray(session, None),
+            }
+        }
+        linked.map_err(|error| io_failure(&error, "no monitor can be waited for"))
+    }
+
     pub(super) fn link(
         &mut self,
         target: Target,
@@ -162,7 +182,10 @@ impl Broker {
         process: Option<OwnedFd>,
     ) -> io::Result<()> {
         let number = self.number(Source::Monitor(target.clone()));
-        self.poll.add(&packet, number, READ)?;
+        if let Err(error) = self.poll.add(&packet, number, READ) {
+            self.sources.remove(&number);
+            return Err(error);
+        }
         let link = Link {
             number,
             packet,

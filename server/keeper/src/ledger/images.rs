@@ -428,9 +428,10 @@ impl Ledger {
         vec![Effect::SweepImages(kept)]
     }
 
-    /// They are deleted.
-    pub(crate) fn images_swept(&mut self) -> Vec<Effect> {
+    /// They are deleted, or could not be.
+    pub(crate) fn images_swept(&mut self, swept: bool) -> Vec<Effect> {
         self.images.sweeping = false;
+        self.images.missed = !swept;
         std::mem::take(&mut self.images.held)
     }
 }

@@ -18,6 +18,7 @@ impl Ledger {
     /// Forgets those that have been kept for long enough. `lives` says whether this process, the
     /// first one of a container, is there still.
     pub(crate) fn expire(&mut self, lives: impl Fn(Init) -> bool, now: Now) -> Vec<Effect> {
+        self.images.try_again();
         let mut of: HashMap<&ContainerId, Vec<_>> = HashMap::new();
         for held in self.sessions.values() {
             let Some(stored) = self.stored_session(&held.id) else {

@@ -237,14 +237,25 @@ fn what_follows_an_adopted_monitor_waits_for_its_last_deed() {
     let journal = place.journal("container");
     let made = client.create(&spec(IDLE));
     client.start(&made.id, &journal);
-    let target = Target::Init(made.id.clone());
+    // Whoever connects to a monitor is its keeper from then on: it is found by what it has started.
+    let monitor = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+        let (_, rest) = stat.rsplit_once(") ").expect("a state");
+        let parent = rest.split(' ').nth(1).expect("a parent");
+        parent.parse::<i32>().expect("a number")
+    };
     for _ in 0..10 {
         // From now on its monitor is connected by its socket.
         drop(client);
         place.kill();
         place.start();
         client = place.connect();
-        let old = place.monitor(&target);
+        let mut first = None;
+        wait_until("its monitor has said that it runs", || {
+            first = client.look(&made.id).pid;
+            first.is_some()
+        });
+        let old = monitor(first.expect("it runs").0);
         let request = Request::Restart {
             container: made.id.clone(),
             timeout_ms: 0,
@@ -260,7 +271,7 @@ fn what_follows_an_adopted_monitor_waits_for_its_last_deed() {
             std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
         });
         assert!(alive(pid), "it has ended what came after it");
-        assert_ne!(place.monitor(&target), old);
+        assert_ne!(monitor(pid), old);
     }
     client.remove(&made.id);
     nothing_left(&place, &made.id);

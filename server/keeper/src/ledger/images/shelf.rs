@@ -44,6 +44,8 @@ pub(in crate::ledger) struct Shelf {
     pub(super) sweeping: bool,
     /// There may be layers that no image has.
     pub(super) litter: bool,
+    /// They could not be deleted: tried again with what is looked at now and then.
+    pub(super) missed: bool,
 }
 
 impl Shelf {
@@ -52,6 +54,11 @@ impl Shelf {
             made,
             ..Self::default()
         }
+    }
+
+    /// Has what could not be deleted tried again.
+    pub(in crate::ledger) fn try_again(&mut self) {
+        self.litter |= std::mem::take(&mut self.missed);
     }
 
     /// Those that are made here.

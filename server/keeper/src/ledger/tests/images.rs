@@ -231,9 +231,29 @@ fn layers_are_deleted_while_nobody_makes_anything() {
     });
     assert_eq!(effects, []);
     assert!(matches!(
-        world.ledger.images_swept().as_slice(),
+        world.ledger.images_swept(true).as_slice(),
         [Effect::Import(_)]
     ));
+}
+
+#[test]
+fn layers_that_could_not_be_deleted_are_tried_again() {
+    let mut world = World::new();
+    world.import("one", image(1, &[1]));
+    let swept = |effects: &[Effect]| matches!(effects, [Effect::SweepImages(_)]);
+    let look = |world: &mut World, ms| {
+        let wall = Timestamp(0);
+        assert_eq!(world.ledger.expire(|_| true, Now { wall, ms }), []);
+    };
+    assert!(swept(&world.later(1)));
+    assert_eq!(world.ledger.images_swept(false), []);
+    assert_eq!(world.later(1), [], "not at once");
+    look(&mut world, 2);
+    assert!(swept(&world.later(1)));
+    // The control: once they are deleted nobody tries.
+    assert_eq!(world.ledger.images_swept(true), []);
+    look(&mut world, 3);
+    assert_eq!(world.later(1), []);
 }
 
 #[test]
@@ -327,5 +347,9 @@ fn an_import_that_waits_is_ended_without_a_child() {
     let (ticket, effects) = world.ask(Request::CancelImport { id });
     assert_eq!(failed(&effects, waiting).code, FailureCode::Cancelled);
     assert_eq!(reply(&effects, ticket), Some(Reply::Done));
-    assert_eq!(world.ledger.images_swept(), [], "nothing waits any more");
+    assert_eq!(
+        world.ledger.images_swept(true),
+        [],
+        "nothing waits any more"
+    );
 }
