@@ -2,8 +2,8 @@
 //! measured in the same run. Absolute times drift from machine to machine and from hour to hour;
 //! the ratios to the floor are what counts.
 //!
-//! `BENCH="NAME…"` measures these only: memory, start, output, echo, changes, lists, everything,
-//! scale, many, peers, scan, observer.
+//! `BENCH="NAME…"` measures these only: memory, start, peers, output, echo, changes, lists,
+//! everything, scale, many, scan, observer.
 //! Everything runs against a real `porthole serve` with directories and a port of its own, with
 //! as many containers as its limits ask for, and is removed afterwards.
 #![forbid(unsafe_code)]
@@ -51,6 +51,7 @@ type Measurement = (&'static str, fn(&mut Bench) -> anyhow::Result<()>);
 const MEASUREMENTS: [Measurement; 12] = [
     ("memory", memory::measure),
     ("start", start::measure),
+    ("peers", peers::measure),
     ("output", output::measure),
     ("echo", echo::measure),
     ("changes", changes::measure),
@@ -58,7 +59,6 @@ const MEASUREMENTS: [Measurement; 12] = [
     ("everything", everything::measure),
     ("scale", scale::measure),
     ("many", many::measure),
-    ("peers", peers::measure),
     ("scan", scan::measure),
     ("observer", observer::measure),
 ];

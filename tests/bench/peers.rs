@@ -21,8 +21,8 @@ use crate::report::{Report, Samples, spread};
 use crate::{Bench, attempt, image, start};
 
 /// How often each does each, and after how long there is no further round.
-const ROUNDS: usize = 25;
-const BUDGET: Duration = Duration::from_secs(45);
+const ROUNDS: usize = 20;
+const BUDGET: Duration = Duration::from_secs(30);
 /// Before each: what the last one has left to be done is done by then.
 const PAUSE: Duration = Duration::from_millis(50);
 /// So many containers run when memory is read.
