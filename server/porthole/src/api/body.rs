@@ -102,14 +102,17 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 }
 
 fn wrong_field(path: &str, error: &serde_json::Error) -> Refusal {
-    let mut message = error.to_string();
+    // A name that somebody made up may hold anything: none of it reaches a terminal.
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let path: String = path.chars().map(plain).collect();
+    let mut message: String = error.to_string().chars().map(plain).collect();
     // Where in the text it stands helps nobody who is told the field.
     if let Some(at) = message.rfind(" at line ") {
         message.truncate(at);
     }
     // The place of a map's unknown key is told as a question mark.
     let key = path.strip_suffix('?');
-    let inside = key.unwrap_or(path).trim_end_matches('.');
+    let inside = key.unwrap_or(&path).trim_end_matches('.');
     // serde names a missing or unknown field only in its message.
     let naming: &[&str] = match key {
         Some(_) => &["unknown variant `"],

@@ -40,11 +40,11 @@ const MOST_LINES: usize = 100_000;
 #[serde(deny_unknown_fields, default)]
 pub struct Wanted {
     #[serde(deserialize_with = "yes_or_no")]
-    follow: bool,
+    pub(crate) follow: bool,
     #[serde(deserialize_with = "moment")]
-    since: Option<u64>,
+    pub(crate) since: Option<u64>,
     #[serde(deserialize_with = "lines")]
-    tail: Option<usize>,
+    pub(crate) tail: Option<usize>,
     #[serde(deserialize_with = "stream")]
     stream: Option<Output>,
 }
@@ -66,7 +66,7 @@ fn moment<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> 
     if let Ok(seconds) = text.parse::<f64>()
         && let Ok(since) = Duration::try_from_secs_f64(seconds)
     {
-        return Ok(u64::try_from(since.as_micros()).ok());
+        return Ok(Some(u64::try_from(since.as_micros()).unwrap_or(u64::MAX)));
     }
     match Timestamp::try_from(text) {
         Ok(time) => Ok(Some(time.0.saturating_mul(1000))),

@@ -32,9 +32,13 @@ impl FromStr for PublicUrl {
         };
         let authority = uri.authority().ok_or(WHY)?;
         let base_path = uri.path().trim_end_matches('/');
+        let port = authority.port_u16();
+        let behind = authority.as_str().strip_prefix(authority.host());
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
         if authority.as_str().contains('@')
             || uri.query().is_some()
+            // What is no port, such as 99999, would be left out.
+            || port.is_none() && behind != Some("")
             || !base_path.bytes().all(plain)
             || base_path.contains("//")
             || base_path.split('/').any(|part| part == ".." || part == ".")
@@ -48,7 +52,7 @@ impl FromStr for PublicUrl {
                 .trim_start_matches('[')
                 .trim_end_matches(']')
                 .to_ascii_lowercase(),
-            port: authority.port_u16(),
+            port,
             base_path: base_path.to_owned(),
         })
     }

@@ -11,7 +11,7 @@ use super::words::sentence;
 const EXAMPLE: &str = "Write one port a line: 8080:80 leads from this machine's loopback to the container's port 80, 0.0.0.0:8080:80/udp from everywhere.";
 
 /// Reads ports, one a line: `[ADDRESS:]PORT:PORT[/tcp|/udp]`.
-pub(super) fn parse_ports(text: &str, errors: &mut BTreeMap<String, String>) -> Vec<Publish> {
+pub(crate) fn parse_ports(text: &str, errors: &mut BTreeMap<String, String>) -> Vec<Publish> {
     let mut ports = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -29,9 +29,10 @@ pub(super) fn parse_ports(text: &str, errors: &mut BTreeMap<String, String>) -> 
     ports
 }
 
-fn parse_port(line: &str) -> Option<Publish> {
+pub(crate) fn parse_port(line: &str) -> Option<Publish> {
     let (line, protocol) = match line.rsplit_once('/') {
-        None | Some((_, "tcp")) => (line.trim_end_matches("/tcp"), Transport::Tcp),
+        None => (line, Transport::Tcp),
+        Some((line, "tcp")) => (line, Transport::Tcp),
         Some((line, "udp")) => (line, Transport::Udp),
         Some(_) => return None,
     };
