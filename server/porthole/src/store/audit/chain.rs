@@ -114,6 +114,13 @@ impl Record {
         Hash(hasher.finalize().to_vec())
     }
 
+    /// Whether all that it says is in its hash: what the first version had no place for says nothing
+    /// in its entries.
+    fn is_held(&self) -> bool {
+        let says = [&self.via, &self.address].iter().any(|text| !text.is_empty());
+        self.format != 1 || (!says && self.result == "asked" && self.of == 0)
+    }
+
     /// Its place and hash.
     pub fn head(&self) -> Head {
         Head {
@@ -217,7 +224,9 @@ impl Chain {
                 why: why.to_owned(),
             })
         };
-        let expected = self.last() + 1;
+        let Some(expected) = self.last().checked_add(1) else {
+            return broken(record.number, "stands where it does not belong");
+        };
         if record.number > expected && begins {
             self.gaps.push(Gap {
                 first: expected,
@@ -237,7 +246,7 @@ impl Chain {
                 "is of a form that this version does not know",
             );
         }
-        if record.hash != record.digest() {
+        if !record.is_held() || record.hash != record.digest() {
             return broken(record.number, "was changed");
         }
         if record.act == super::Act::Checkpoint.name() {
