@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use porthole_protocol::container::RestartPolicy;
-use porthole_protocol::engines::{Compose, Health, HostPort, Mount, Network, Port};
+use porthole_protocol::engines::{Compose, Health, HostPort, LIST_LIMIT, Mount, Network, Port};
 
 use super::bounds::Bounds;
 use super::{Binding, Endpoint, HealthState, MountPoint, Policy};
@@ -154,5 +154,10 @@ pub(super) fn mounts(
     // In an order of their own: Docker's changes from answer to answer.
     read.sort_by(|one, other| one.destination.cmp(&other.destination));
     read.dedup_by(|one, other| one.destination == other.destination && one.kind == other.kind);
+    // They are one list by now.
+    if read.len() > LIST_LIMIT {
+        bounds.clipped = true;
+        read.truncate(LIST_LIMIT);
+    }
     read
 }
