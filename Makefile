@@ -43,7 +43,7 @@ uninstall: ## Remove containers, state, settings and the account (asks; CONFIRM=
 	@server/setup uninstall
 
 ##@ Work on it
-.PHONY: web test test-vm build-debug setup-test bench picture fmt lint clean
+.PHONY: web test test-vm fuzz build-debug setup-test bench picture fmt lint clean
 web: target/web.built ## Build what browsers load into web/dist
 
 ifeq ($(wildcard web/dist/*),)
@@ -82,6 +82,10 @@ bench: setup build ## How fast it is, beside bare system calls and other program
 	@server/setup packages iproute2
 	cargo build --locked --release -p porthole-tests --bin bench
 	@PORTHOLE_BIN=$(abspath $(RELEASE)/porthole) target/release/bench $(BENCH)
+
+fuzz: setup web ## Search for bytes that parsers cannot take (FUZZ="frames tar" for a part, SECONDS_EACH=60)
+	@server/setup packages g++
+	@tests/fuzz/run $(or $(SECONDS_EACH),60) $(FUZZ)
 
 picture: setup-test build-debug tests/browser/node_modules/.package-lock.json ## Take docs/screenshot.png again
 	PORTHOLE_BIN=$(abspath $(DEBUG)/porthole) npm --prefix tests/browser run picture

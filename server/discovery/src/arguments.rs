@@ -357,7 +357,7 @@ fn arguments(proc: &OwnedFd, pid: HostPid, args: &mut [u8]) -> Result<(u64, u32)
 }
 
 /// The first answer and its length, if it is there whole; `None` inside where nothing was read.
-fn parsed(received: &[u8]) -> Option<(usize, Option<Answer>)> {
+pub(crate) fn parsed(received: &[u8]) -> Option<(usize, Option<Answer>)> {
     let header = received.get(..HEADER)?;
     let length = word(&header[12..]);
     if length == NONE {

@@ -29,6 +29,8 @@ mod budget;
 mod cgroup;
 mod clocks;
 mod confine;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inside;
 mod interfaces;
 mod ipc;

@@ -29,6 +29,8 @@ mod arguments;
 mod containers;
 mod events;
 mod freezer;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod glance;
 mod groups;
 mod holders;

@@ -22,6 +22,8 @@ mod board;
 mod client;
 mod connection;
 mod dial;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod inspect;
 mod line;
 mod logs;

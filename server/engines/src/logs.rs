@@ -110,7 +110,7 @@ fn options(part: LogPart) -> LogsOptions {
 }
 
 /// What one part of the engine's answer is, in records of bounded length.
-fn records(item: LogOutput, since: Option<Timestamp>) -> Vec<LogRecord> {
+pub(crate) fn records(item: LogOutput, since: Option<Timestamp>) -> Vec<LogRecord> {
     let (stream, message) = match item {
         LogOutput::StdErr { message } => (LogStream::Stderr, message),
         LogOutput::StdOut { message } => (LogStream::Stdout, message),

@@ -19,6 +19,8 @@
 #![forbid(unsafe_code)]
 
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod index;
 mod reader;
 mod relay;

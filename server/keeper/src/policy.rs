@@ -6,6 +6,8 @@
 //! keep the keeper from starting, with words that say what to do.
 
 mod engines;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod network;
 
 use std::fs::File;

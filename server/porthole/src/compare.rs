@@ -65,7 +65,7 @@ impl Line {
 
 /// Which process this text names: `8589`, or `8589@123456` with its start in clock ticks since boot,
 /// which no other process has.
-fn pid(text: &str) -> Option<(HostPid, Option<u64>)> {
+pub(crate) fn pid(text: &str) -> Option<(HostPid, Option<u64>)> {
     let (pid, start) = match text.split_once('@') {
         Some((pid, start)) => (pid, Some(start.parse().ok()?)),
         None => (text, None),

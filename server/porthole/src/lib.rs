@@ -20,6 +20,8 @@ pub mod compare;
 pub mod engines;
 #[cfg(test)]
 mod fixture;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod headers;
 pub mod hubs;
 pub mod keeper;

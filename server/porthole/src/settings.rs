@@ -4,9 +4,9 @@
 //! result happens once, in [`Given::resolve`], and touches nothing but the two files that it is
 //! told of, and the list of accounts where it is told of one.
 
-mod given;
+pub(crate) mod given;
 mod public_url;
-mod user_limits;
+pub(crate) mod user_limits;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -13,6 +13,8 @@ pub mod container;
 pub mod engine;
 pub mod engines;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod id;
 pub mod image;
 pub mod inspection;

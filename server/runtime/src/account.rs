@@ -150,7 +150,11 @@ fn groups(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
 }
 
 /// The account that a request means in these files.
-fn resolve(passwd: &str, group: &str, user: Option<&UserSpec>) -> Result<Account, AccountError> {
+pub(super) fn resolve(
+    passwd: &str,
+    group: &str,
+    user: Option<&UserSpec>,
+) -> Result<Account, AccountError> {
     let root = UserSpec {
         user: NameOrId::Id(0),
         group: None,

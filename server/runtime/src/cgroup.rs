@@ -16,6 +16,8 @@
 mod detect;
 mod foreign;
 mod freezer;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod limits;
 mod memory;
 

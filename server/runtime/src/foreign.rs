@@ -16,6 +16,8 @@ pub(crate) mod disks;
 pub(crate) mod facts;
 pub(crate) mod fidelity;
 pub(crate) mod filters;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod limits;
 pub(crate) mod manner;
 pub(crate) mod toolbox;

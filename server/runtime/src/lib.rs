@@ -16,6 +16,8 @@ mod ending;
 mod environment;
 mod filesystem;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod identity;
 pub mod image;
 pub mod init;

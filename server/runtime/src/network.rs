@@ -17,6 +17,8 @@ mod bridge;
 mod connections;
 mod conntrack;
 mod cover;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod links;
 mod machine;
 mod names;

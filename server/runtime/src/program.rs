@@ -157,7 +157,7 @@ fn check(command: &str, path: &str) -> Result<(), ProgramError> {
 
 /// What the kernel would make of a file.
 #[derive(Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Loadable {
         loader: Option<String>,
     },
@@ -195,7 +195,7 @@ fn read_at(file: &OwnedFd, bytes: &mut [u8], offset: u64) -> Result<usize, Errno
     rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *bytes, offset))
 }
 
-fn classify(head: &[u8], mut read: impl FnMut(u64, &mut [u8]) -> Option<usize>) -> Kind {
+pub(super) fn classify(head: &[u8], mut read: impl FnMut(u64, &mut [u8]) -> Option<usize>) -> Kind {
     if let Some(rest) = head.strip_prefix(b"#!") {
         let line = rest.split(|b| *b == b'\n').next().unwrap_or_default();
         let text = String::from_utf8_lossy(line);

@@ -23,6 +23,8 @@ mod attributes;
 mod config;
 mod confine;
 mod entries;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod layout;
 mod refusal;
 mod saved;
@@ -215,16 +217,18 @@ fn unpack(
         known: import.known,
         wanted: import.wanted,
         bounds: import.bounds,
-        entrance: &group.entrance,
+        // Its root directory, once it has changed that.
+        into: rustix::fs::CWD,
     };
     let how = Clone {
         namespaces: NAMESPACES,
         cgroup: Some(group.entrance.unified.as_fd()),
         ..Clone::default()
     };
-    let child =
-        porthole_sys::process::clone(alone, &how, |forked| unpacker::run(&job, &forked, &theirs))
-            .map_err(|error| StepError::new(Step::Clone, error))?;
+    let child = porthole_sys::process::clone(alone, &how, |forked| {
+        unpacker::run(&job, &group.entrance, &forked, &theirs)
+    })
+    .map_err(|error| StepError::new(Step::Clone, error))?;
     drop(theirs);
     let answer = converse(import, staging.inside(), &child, &ours, &mut trace, tell);
     if matches!(answer, Err(None)) {

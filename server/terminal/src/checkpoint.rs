@@ -86,7 +86,7 @@ fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     options.custom_flags(flags).open(path)
 }
 
-fn encode(placed: &Placed, tail: u64) -> Vec<u8> {
+pub(crate) fn encode(placed: &Placed, tail: u64) -> Vec<u8> {
     let Checkpoint { seq, size, dump } = &placed.screen;
     let mut bytes = Vec::with_capacity(HEAD + dump.len() + SUM);
     bytes.extend(MAGIC);
@@ -102,7 +102,7 @@ fn encode(placed: &Placed, tail: u64) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<(Placed, u64)> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<(Placed, u64)> {
     let (body, told) = bytes.split_last_chunk::<SUM>()?;
     if u64::from_be_bytes(*told) != sum(body) {
         return None;
@@ -140,7 +140,7 @@ fn sum_before(reader: &Reader, seq: Seq) -> io::Result<u64> {
 }
 
 /// FNV-1a with 64 bits: against accidents, not against people, who may not write here.
-fn sum(bytes: &[u8]) -> u64 {
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -19,6 +19,8 @@ mod attached;
 mod checkpoint;
 mod clock;
 mod drawing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handle;
 mod hub;
 mod input;

@@ -54,7 +54,7 @@ fn nanoseconds(seconds: i64, rest: i64) -> i64 {
 }
 
 /// `monotonic  -5  999999999`: seconds, and nanoseconds that are never negative.
-fn offset(text: &str, clock: &str) -> Option<i64> {
+pub(super) fn offset(text: &str, clock: &str) -> Option<i64> {
     let line = text.lines().find(|line| line.starts_with(clock))?;
     let mut words = line.split_ascii_whitespace().skip(1);
     let seconds = words.next()?.parse().ok()?;

@@ -92,7 +92,7 @@ pub(super) fn list(netlink: &mut Netlink, most: usize) -> Result<Interfaces, Tro
     })
 }
 
-fn interface(link: &LinkMessage, addresses: Vec<Address>) -> Found {
+pub(super) fn interface(link: &LinkMessage, addresses: Vec<Address>) -> Found {
     let index = link.header.index;
     let loopback = link.header.link_layer_type == LinkLayerType::Loopback;
     let mut interface = Interface {
@@ -146,7 +146,7 @@ fn mac(bytes: &[u8]) -> Option<String> {
     (!digits.is_empty()).then(|| digits.join(":"))
 }
 
-fn address(message: &AddressMessage) -> Option<Address> {
+pub(super) fn address(message: &AddressMessage) -> Option<Address> {
     let mut found = None;
     for attribute in &message.attributes {
         match attribute {
@@ -197,7 +197,7 @@ pub(super) fn routes(
     Ok((found, strange, cut))
 }
 
-fn route(message: &RouteMessage) -> Option<Route> {
+pub(super) fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
     let v6 = header.address_family == AddressFamily::Inet6;
     let mut route = Route {

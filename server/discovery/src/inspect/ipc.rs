@@ -78,7 +78,7 @@ fn setting(name: &str) -> Option<Setting> {
 }
 
 /// The words of each line but the first, which are titles; proc_sysvipc(5).
-fn lines(bytes: &[u8]) -> impl Iterator<Item = Vec<&str>> {
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Vec<&str>> {
     str::from_utf8(bytes)
         .unwrap_or_default()
         .lines()
@@ -118,7 +118,7 @@ fn object(words: &[&str], ids: usize, changed: usize) -> Option<(IpcObject, u32)
     Some((object, mode))
 }
 
-fn queue(words: &[&str]) -> Option<MessageQueue> {
+pub(super) fn queue(words: &[&str]) -> Option<MessageQueue> {
     Some(MessageQueue {
         object: object(words, 7, 13)?.0,
         bytes: number(words, 3)?,
@@ -128,7 +128,7 @@ fn queue(words: &[&str]) -> Option<MessageQueue> {
     })
 }
 
-fn set(words: &[&str]) -> Option<SemaphoreSet> {
+pub(super) fn set(words: &[&str]) -> Option<SemaphoreSet> {
     Some(SemaphoreSet {
         object: object(words, 4, 9)?.0,
         semaphores: number(words, 3)?,
@@ -136,7 +136,7 @@ fn set(words: &[&str]) -> Option<SemaphoreSet> {
     })
 }
 
-fn segment(words: &[&str]) -> Option<SharedMemory> {
+pub(super) fn segment(words: &[&str]) -> Option<SharedMemory> {
     let (object, mode) = object(words, 7, 13)?;
     Some(SharedMemory {
         object,

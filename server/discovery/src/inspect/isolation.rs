@@ -112,7 +112,7 @@ fn seen(name: NotIsolated, text: Result<String, String>) -> Seen {
 }
 
 /// What of a file's text is compared.
-fn value(name: NotIsolated, text: &str) -> Option<String> {
+pub(super) fn value(name: NotIsolated, text: &str) -> Option<String> {
     let words = || text.split_whitespace();
     Some(match name {
         NotIsolated::Load => words().take(3).collect::<Vec<_>>().join(" "),

@@ -49,7 +49,7 @@ pub(super) fn read(process: &Process) -> Result<Mounts, Trouble> {
     })
 }
 
-fn mount(entry: &Entry<'_>, depth: u32, hidden: &HashMap<u64, u64>) -> Mount {
+pub(super) fn mount(entry: &Entry<'_>, depth: u32, hidden: &HashMap<u64, u64>) -> Mount {
     let path = printable::line(&entry.path);
     let altered = path.as_bytes() != entry.path;
     Mount {

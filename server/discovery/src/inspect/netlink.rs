@@ -128,7 +128,7 @@ fn failed(error: io::Error) -> Trouble {
 }
 
 /// The messages of a datagram, each as long as it says.
-fn messages(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(rest.first_chunk()?.to_owned()) as usize;

@@ -115,7 +115,7 @@ impl Status {
 
 /// `Max open files            1024                 524288               files     `: the name has 25
 /// columns and may hold blanks.
-fn limit(line: &str) -> Option<ResourceLimit> {
+pub(super) fn limit(line: &str) -> Option<ResourceLimit> {
     let (name, rest) = line.split_at_checked(25)?;
     let mut words = rest.split_ascii_whitespace();
     let value = |word: &str| word.parse::<u64>().ok();

@@ -108,7 +108,7 @@ fn rows(file: &str, state: &str) -> Result<String, Errno> {
 }
 
 /// `0: 0100007F:1F40 00000000:0000 0A 0:0 00:0 0 UID 0 INODE …`, proc_pid_net(5).
-fn socket(line: &str, protocol: SocketProtocol, state: &str) -> Option<ListeningSocket> {
+pub(super) fn socket(line: &str, protocol: SocketProtocol, state: &str) -> Option<ListeningSocket> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     if *words.get(3)? != state {
         return None;
@@ -125,7 +125,7 @@ fn socket(line: &str, protocol: SocketProtocol, state: &str) -> Option<Listening
 }
 
 /// An address as words of this machine's byte order, each printed as one number.
-fn ip(digits: &str) -> Option<IpAddr> {
+pub(super) fn ip(digits: &str) -> Option<IpAddr> {
     let mut bytes = Vec::with_capacity(16);
     for word in digits.as_bytes().chunks(8) {
         let word = u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?;
@@ -139,7 +139,7 @@ fn ip(digits: &str) -> Option<IpAddr> {
 }
 
 /// `NUM: REFCOUNT PROTOCOL FLAGS TYPE STATE INODE PATH`.
-fn unix(line: &[u8]) -> Option<UnixSocket> {
+pub(super) fn unix(line: &[u8]) -> Option<UnixSocket> {
     let text = String::from_utf8_lossy(line);
     let mut rest = text.trim_start();
     let mut word = || {

@@ -61,14 +61,14 @@ struct Wish {
 
 /// The last item of a page: what it was sorted by, and its key.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Cursor(Value, Value);
+pub(crate) struct Cursor(Value, Value);
 
 impl Cursor {
-    fn write(&self) -> String {
+    pub(crate) fn write(&self) -> String {
         crate::access::secret::hex(&serde_json::to_vec(self).unwrap_or_default())
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let digits = text.as_bytes().chunks(2);
         let bytes: Option<Vec<u8>> = digits
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())

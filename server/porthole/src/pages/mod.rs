@@ -19,6 +19,8 @@ mod pieces;
 mod processes;
 mod sessions;
 mod settings;
+#[cfg(any(test, fuzzing))]
+pub(crate) use settings::audit::day;
 mod terminals;
 #[cfg(test)]
 mod tests;

@@ -241,7 +241,7 @@ fn directory(
     Ok(path)
 }
 
-fn parse_listen(text: &str) -> Result<SocketAddr, SettingsError> {
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, SettingsError> {
     let parsed = match text.strip_prefix("localhost:") {
         Some(port) => port
             .parse()

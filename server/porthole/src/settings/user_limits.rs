@@ -6,7 +6,7 @@ use super::SettingsError;
 use crate::access::limits::{Ceiling, Kind, Said, UNLIMITED};
 
 /// The inside of a table of TOML in one line.
-pub(super) fn parse(text: &str) -> Result<Said, SettingsError> {
+pub(crate) fn parse(text: &str) -> Result<Said, SettingsError> {
     #[derive(Deserialize)]
     struct Table {
         limits: Said,
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Said, SettingsError> {
 }
 
 /// The same as [`parse`] reads it.
-pub(super) fn text(limits: &Said) -> String {
+pub(crate) fn text(limits: &Said) -> String {
     let of = |kind: Kind| match limits.get(kind)? {
         Ceiling::Most(amount) => Some(format!("{} = {}", kind.name(), kind.json(amount))),
         Ceiling::Unlimited => Some(format!("{} = \"{UNLIMITED}\"", kind.name())),

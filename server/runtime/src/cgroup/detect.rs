@@ -53,7 +53,7 @@ pub(super) fn mounted(mountinfo: &str) -> Vec<Mounted> {
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     text.replace("\\040", " ")
         .replace("\\011", "\t")
         .replace("\\012", "\n")
@@ -61,7 +61,7 @@ fn unescape(text: &str) -> String {
 }
 
 /// The group that this process is in: of the cgroup2 tree, or of the v1 tree with a controller.
-fn own_path<'a>(cgroup: &'a str, controller: Option<&str>) -> Option<&'a str> {
+pub(super) fn own_path<'a>(cgroup: &'a str, controller: Option<&str>) -> Option<&'a str> {
     cgroup.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -74,7 +74,7 @@ fn own_path<'a>(cgroup: &'a str, controller: Option<&str>) -> Option<&'a str> {
 }
 
 /// The group below which the instance's directory is to be, for a process in this one.
-fn base_of(own: &str) -> &str {
+pub(super) fn base_of(own: &str) -> &str {
     let own = own.strip_suffix(&format!("/{LEAF}")).unwrap_or(own);
     match own.rsplit_once('/') {
         Some((slice, _)) if Path::new(slice).ends_with(SLICE) => slice,

@@ -52,7 +52,7 @@ pub(super) fn memberships(text: &str) -> impl Iterator<Item = Membership<'_>> {
 }
 
 /// A path below a tree's root, as openat(2) takes it: `.` for the root.
-fn below(path: &str) -> Result<&str, Failure> {
+pub(super) fn below(path: &str) -> Result<&str, Failure> {
     // A group outside our own control group namespace is told by `..`.
     if path.split('/').any(|part| part == "..") {
         return Err(super::unsupported(

@@ -10,7 +10,7 @@ use super::{Cgroups, Controller, read};
 use crate::step::{Step, StepError};
 
 /// A field of a file whose lines are a name and a number.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let value = line.strip_prefix(name)?.strip_prefix(' ')?;
         value.trim().parse().ok()

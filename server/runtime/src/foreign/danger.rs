@@ -196,7 +196,7 @@ fn in_network(facts: &Facts, sockets: &str) -> Option<String> {
 }
 
 /// An abstract socket that somebody listens on, by `/proc/net/unix`: unix(7).
-fn listening(sockets: &str) -> Option<String> {
+pub(super) fn listening(sockets: &str) -> Option<String> {
     sockets.lines().find_map(|line| {
         // Num RefCount Protocol Flags Type St Inode Path; a name may hold spaces.
         let mut fields = line.split_ascii_whitespace();
@@ -211,7 +211,7 @@ fn listening(sockets: &str) -> Option<String> {
 
 /// Where files by which the kernel is set can be written: they ask for no capability, but for the
 /// machine's root, see core(5) and `/sys/kernel/uevent_helper`. Engines make them read-only.
-fn open_settings(mountinfo: &str) -> Option<String> {
+pub(super) fn open_settings(mountinfo: &str) -> Option<String> {
     let mounts: Vec<_> = mountinfo.lines().filter_map(Mount::parse).collect();
     let written = |mount: &&Mount<'_>| mount.writable && mount.root == "/";
     mounts.iter().filter(written).find_map(|mount| {

@@ -207,7 +207,7 @@ impl Disks {
 }
 
 /// `253:0`, as sysfs writes a device's numbers.
-fn device(text: &str) -> Option<u64> {
+pub(super) fn device(text: &str) -> Option<u64> {
     let (major, minor) = text.trim().split_once(':')?;
     Some(makedev(major.parse().ok()?, minor.parse().ok()?))
 }

@@ -120,7 +120,7 @@ fn inside(map: &[IdRange], outside: u32) -> Option<u32> {
 }
 
 impl Status {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let field = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
@@ -148,7 +148,7 @@ impl Status {
     }
 }
 
-fn id_map(text: &str) -> Vec<IdRange> {
+pub(super) fn id_map(text: &str) -> Vec<IdRange> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_ascii_whitespace().map(str::parse);
@@ -191,7 +191,7 @@ fn environment(pid: HostPid) -> Option<Variables> {
 
 impl Variables {
     /// A process may have written anything over its environment: what is no variable is left out.
-    fn parse(bytes: &[u8]) -> Self {
+    pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut variables = Self::default();
         // What was cut off is no variable: the last word ends with a NUL byte too.
         let whole = bytes.iter().rposition(|byte| *byte == 0).map_or(0, |at| at);

@@ -53,7 +53,7 @@ enum Word {
 
 /// A filter as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
-struct Stored {
+pub(super) struct Stored {
     log: bool,
     /// Each with `code`, `jt`, `jf` and `k`.
     instructions: Vec<(u16, u8, u8, u32)>,

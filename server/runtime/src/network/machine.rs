@@ -261,7 +261,7 @@ fn way_out_v6(text: &str) -> Option<&str> {
 }
 
 /// As the kernel writes an address there: in the machine's byte order.
-fn hexadecimal(text: &str) -> Option<u32> {
+pub(super) fn hexadecimal(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 16).ok().map(u32::from_be)
 }
 

@@ -48,7 +48,7 @@ pub(super) fn write_hosts(
     Ok(())
 }
 
-fn hosts<'a>(pool: &Pool, attached: impl Iterator<Item = &'a Attachment>) -> String {
+pub(super) fn hosts<'a>(pool: &Pool, attached: impl Iterator<Item = &'a Attachment>) -> String {
     let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
                     ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
         .to_owned();
@@ -100,7 +100,7 @@ fn machines() -> String {
     texts.find(useful).unwrap_or(first)
 }
 
-fn name_servers(text: &str) -> Vec<IpAddr> {
+pub(super) fn name_servers(text: &str) -> Vec<IpAddr> {
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("nameserver"))
         .filter_map(|rest| rest.split_whitespace().next()?.parse().ok())
@@ -116,7 +116,7 @@ pub(super) fn reachable() -> Vec<IpAddr> {
     found
 }
 
-fn resolver(asked: &[IpAddr], machines: &str) -> String {
+pub(super) fn resolver(asked: &[IpAddr], machines: &str) -> String {
     let mut servers: Vec<IpAddr> = asked.to_vec();
     if servers.is_empty() {
         servers = name_servers(machines);

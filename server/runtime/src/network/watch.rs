@@ -87,14 +87,14 @@ impl AsRawFd for Watch {
 
 /// What has been heard of the transaction that is being told.
 #[derive(Debug)]
-struct Transaction {
+pub(super) struct Transaction {
     table: String,
     touched: bool,
     made: bool,
 }
 
 impl Transaction {
-    const fn of(table: String) -> Self {
+    pub(super) const fn of(table: String) -> Self {
         Self {
             table,
             touched: false,
@@ -116,7 +116,7 @@ impl Transaction {
 
     /// Takes a datagram; whether a transaction came to its end in it that was somebody else's and
     /// about the table.
-    fn hear(&mut self, datagram: &[u8]) -> bool {
+    pub(super) fn hear(&mut self, datagram: &[u8]) -> bool {
         let mut changed = false;
         let mut rest = datagram;
         while let Some((length, subsystem, kind)) = header(rest) {
@@ -159,25 +159,28 @@ fn table(message: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// A message as the kernel sends it.
+#[cfg(any(test, fuzzing))]
+#[expect(clippy::expect_used, reason = "names of tables are short")]
+pub(super) fn message(kind: u8, table: &str) -> Vec<u8> {
+    let mut attribute = Vec::new();
+    let length = u16::try_from(4 + table.len() + 1).expect("short");
+    attribute.extend(length.to_ne_bytes());
+    attribute.extend(TABLE.to_ne_bytes());
+    attribute.extend(table.as_bytes());
+    attribute.push(0);
+    let length = u32::try_from(HEADER + GENERAL + attribute.len()).expect("short");
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(u16::from_be_bytes([SUBSYSTEM, kind]).to_ne_bytes());
+    bytes.resize(HEADER + GENERAL, 0);
+    bytes.extend(attribute);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(kind: u8, table: &str) -> Vec<u8> {
-        let mut attribute = Vec::new();
-        let length = u16::try_from(4 + table.len() + 1).expect("short");
-        attribute.extend(length.to_ne_bytes());
-        attribute.extend(TABLE.to_ne_bytes());
-        attribute.extend(table.as_bytes());
-        attribute.push(0);
-        let length = u32::try_from(HEADER + GENERAL + attribute.len()).expect("short");
-        let mut bytes = length.to_ne_bytes().to_vec();
-        bytes.extend(u16::from_be_bytes([SUBSYSTEM, kind]).to_ne_bytes());
-        bytes.resize(HEADER + GENERAL, 0);
-        bytes.extend(attribute);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     fn hear(messages: &[(u8, &str)]) -> bool {
         let mut all = Vec::new();

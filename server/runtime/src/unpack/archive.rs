@@ -11,7 +11,7 @@ use porthole_protocol::container::Argument;
 use porthole_protocol::image::{Digest, Format, ImageConfig, ImportStage, Layer};
 use porthole_protocol::keeper::Failure;
 use porthole_sys::packet::Packet;
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::fs::{Mode, OFlags, fstat, openat};
 use sha2::{Digest as _, Sha256};
 
 use super::entries::{self, Kind};
@@ -145,7 +145,7 @@ impl<'a> Work<'a> {
             ))
         };
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let plain = openat(CWD, ".", flags, Mode::from_bits_truncate(0o600))
+        let plain = openat(self.job.into, ".", flags, Mode::from_bits_truncate(0o600))
             .map_err(|errno| failed(errno.into()))?;
         let mut plain = File::from(plain);
         let read = Cell::new(0);
@@ -306,7 +306,7 @@ impl<'a> Work<'a> {
         }
         let number = self.made;
         self.made += 1;
-        let mut tree = Tree::make(&number.to_string())?;
+        let mut tree = Tree::make(self.job.into, &number.to_string())?;
         let read = Cell::new(0);
         let before = self.told.read.get();
         let mut reader = Digested::new(decoded(section.counted(&read))?);
@@ -362,7 +362,7 @@ fn parent(path: &[u8]) -> &[u8] {
 }
 
 /// A name in the archive, from its root, worked out by its letters alone; `None` where it leads out.
-fn inside(path: &[u8], from: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn inside(path: &[u8], from: &[u8]) -> Option<Vec<u8>> {
     let mut parts: Vec<&[u8]> = Vec::new();
     let from = if path.starts_with(b"/") { b"" } else { from };
     for part in from.split(|b| *b == b'/').chain(path.split(|b| *b == b'/')) {

@@ -261,7 +261,7 @@ fn records(mut data: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
     })
 }
 
-fn record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+pub(super) fn record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = data.iter().take(20).position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&data[..space]).ok()?.parse().ok()?;
     let whole = data.get(space + 1..length)?;

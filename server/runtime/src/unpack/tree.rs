@@ -7,11 +7,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use porthole_protocol::image::ImageBounds;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
     XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat, futimens, linkat, makedev, mkdirat,
     mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
 };
@@ -98,11 +98,11 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
 
 impl Tree {
     /// Makes the directory `name` below the unpacker's root, for a layer.
-    pub(super) fn make(name: &str) -> Result<Self, Refusal> {
+    pub(super) fn make(at: BorrowedFd<'_>, name: &str) -> Result<Self, Refusal> {
         let failed = refused(Step::UnpackDirectory, name.as_bytes());
-        mkdirat(CWD, name, Mode::from_bits_truncate(0o755)).map_err(&failed)?;
+        mkdirat(at, name, Mode::from_bits_truncate(0o755)).map_err(&failed)?;
         let root = openat(
-            CWD,
+            at,
             name,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::empty(),
@@ -427,7 +427,7 @@ impl Tree {
 const OVERLAY_OPAQUE: &str = "user.overlay.opaque";
 
 /// The names on the way to an entry, its own last. An absolute name is one in the image's root.
-fn parts(path: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
+pub(super) fn parts(path: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
     let mut parts = Vec::new();
     if path.len() >= 4096 || path.contains(&0) {
         return Err(Refusal::BadName(Name::from(path)));

@@ -24,11 +24,17 @@ pub(super) struct Job<'a> {
     pub(super) known: &'a BTreeMap<Digest, Layer>,
     pub(super) wanted: Option<&'a ImageName>,
     pub(super) bounds: ImageBounds,
-    pub(super) entrance: &'a Entrance,
+    /// Where layers are unpacked into.
+    pub(super) into: BorrowedFd<'a>,
 }
 
-pub(super) fn run(job: &Job<'_>, forked: &Forked, channel: &Packet) -> Infallible {
-    let said = match work(job, forked, channel) {
+pub(super) fn run(
+    job: &Job<'_>,
+    entrance: &Entrance,
+    forked: &Forked,
+    channel: &Packet,
+) -> Infallible {
+    let said = match work(job, entrance, forked, channel) {
         Ok(Some(said)) => said,
         // The importer is gone.
         Ok(None) => exit(1),
@@ -42,13 +48,18 @@ pub(super) fn say(channel: &Packet, said: &Said) -> bool {
     serde_json::to_vec(said).is_ok_and(|bytes| channel.send(&bytes, &[]).is_ok())
 }
 
-fn work(job: &Job<'_>, forked: &Forked, channel: &Packet) -> Result<Option<Said>, Failure> {
+fn work(
+    job: &Job<'_>,
+    entrance: &Entrance,
+    forked: &Forked,
+    channel: &Packet,
+) -> Result<Option<Said>, Failure> {
     let mut trace = Recorder::new(Actor::Init);
     signals::reset();
     // The kernel's own calls of this name belong to whoever reads a process list.
     let _ = rustix::thread::set_name(c"porthole-unpack");
     let kept = [channel.as_fd(), job.archive];
-    passage::leave_the_machine(job.entrance, &kept, forked, &mut trace)?;
+    passage::leave_the_machine(entrance, &kept, forked, &mut trace)?;
     if !say(channel, &Said::Waiting) {
         return Ok(None);
     }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::screen::Checkpoint;
-use crate::screen::tests::{above, looks, output};
+use crate::screen::looks::{above, looks};
+use crate::screen::tests::output;
 
 const SIZE: Size = Size { cols: 20, rows: 6 };
 

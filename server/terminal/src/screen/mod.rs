@@ -6,6 +6,8 @@
 //! so nothing of a sequence that is half there is ever dumped.
 
 mod draw;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod looks;
 mod modes;
 mod utf8;
 

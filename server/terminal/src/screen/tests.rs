@@ -1,4 +1,5 @@
 use super::*;
+use looks::{above, looks};
 use proptest::prelude::*;
 
 const SIZE: Size = Size { cols: 20, rows: 6 };
@@ -7,32 +8,6 @@ fn fed(bytes: &[u8]) -> Screen {
     let mut screen = Screen::new(SIZE, true, Seq(0));
     screen.feed(bytes);
     screen
-}
-
-/// What was scrolled off, line by line.
-pub(crate) fn above(screen: &Screen) -> Vec<String> {
-    let lines = screen.terminal.primary_screen().all_lines();
-    lines
-        .map(|line| line.text().trim_end().to_owned())
-        .collect()
-}
-
-/// What shows.
-pub(crate) fn looks(screen: &Screen) -> String {
-    use std::fmt::Write;
-    let mut out = String::new();
-    for line in screen.terminal.screen().visible_lines() {
-        out.push_str("\n|");
-        for cells in line.chunks(|a, b| a.pen() != b.pen()) {
-            let _ = write!(out, "{:?}", cells[0].pen());
-            out.extend(cells.iter().map(avt::Cell::char));
-        }
-    }
-    let _ = write!(out, "\n{:?}\n{:?}", screen.terminal.cursor(), screen.modes);
-    out.replace(
-        "Pen { foreground: None, background: None, intensity: Normal, attrs: 0 }",
-        "_",
-    )
 }
 
 /// Pieces of what programs write.

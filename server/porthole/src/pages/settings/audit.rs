@@ -21,7 +21,7 @@ const ROWS: u32 = 100;
 const DAY: i64 = 24 * 3600 * 1000;
 
 /// The beginning of a day that was typed.
-fn day(text: &str) -> Result<Option<i64>, Refusal> {
+pub(crate) fn day(text: &str) -> Result<Option<i64>, Refusal> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);

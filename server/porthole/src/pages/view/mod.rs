@@ -8,7 +8,7 @@ pub mod actions;
 mod change;
 pub mod commands;
 pub mod compare;
-mod connection;
+pub(crate) mod connection;
 pub mod container;
 pub mod containers;
 pub mod create;

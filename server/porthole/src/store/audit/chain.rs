@@ -117,7 +117,9 @@ impl Record {
     /// Whether all that it says is in its hash: what the first version had no place for says nothing
     /// in its entries.
     fn is_held(&self) -> bool {
-        let says = [&self.via, &self.address].iter().any(|text| !text.is_empty());
+        let says = [&self.via, &self.address]
+            .iter()
+            .any(|text| !text.is_empty());
         self.format != 1 || (!says && self.result == "asked" && self.of == 0)
     }
 

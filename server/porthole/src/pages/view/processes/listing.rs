@@ -83,7 +83,7 @@ pub fn is_kernel_thread(process: &Process) -> bool {
 }
 
 /// One word of the search.
-enum Term {
+pub(crate) enum Term {
     /// PIDs of levels that follow one another.
     Pids(Vec<i32>),
     /// A number: a PID on any level, or a number in the command line.
@@ -93,7 +93,7 @@ enum Term {
 }
 
 impl Term {
-    fn parse(word: &str) -> Self {
+    pub(crate) fn parse(word: &str) -> Self {
         let numbers: Option<Vec<i32>> = word
             .split('/')
             .map(|part| part.parse().ok().filter(|pid| *pid > 0))
@@ -133,7 +133,7 @@ impl Term {
 }
 
 /// Whether a text holds a word of small letters. Most texts are ASCII and need no copy.
-fn holds_in_small(text: &str, word: &str) -> bool {
+pub(crate) fn holds_in_small(text: &str, word: &str) -> bool {
     if text.is_ascii() && word.is_ascii() {
         let (text, word) = (text.as_bytes(), word.as_bytes());
         return text
@@ -144,7 +144,7 @@ fn holds_in_small(text: &str, word: &str) -> bool {
 }
 
 /// Whether the text has this number, and not as a part of a longer one.
-fn whole_number(text: &str, number: &str) -> bool {
+pub(crate) fn whole_number(text: &str, number: &str) -> bool {
     text.match_indices(number).any(|(at, _)| {
         let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
         !digit(text[..at].chars().next_back()) && !digit(text[at + number.len()..].chars().next())
