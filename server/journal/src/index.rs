@@ -119,7 +119,8 @@ impl Cursor {
     /// may come out of a file and be any: beyond the last place that a file can have there is nothing.
     pub fn at(number: u64) -> Self {
         Self {
-            number: number.min(i64::MAX as u64 / LEN),
+            // With room for a block behind it, which pread(2) asks for too.
+            number: number.min(i64::MAX as u64 / LEN - BLOCK as u64),
             ..Self::default()
         }
     }

@@ -66,7 +66,7 @@ impl Reader {
     /// dropped reads as zeros: compare with [`Reader::kept_from`].
     pub fn read_at(&self, seq: Seq, buffer: &mut [u8]) -> io::Result<usize> {
         // pread(2) refuses places that no file has; what comes from outside may name one.
-        if i64::try_from(seq.0).is_err() {
+        if i64::MAX as u64 - (buffer.len() as u64) < seq.0 {
             return Ok(0);
         }
         let mut filled = 0;
