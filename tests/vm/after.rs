@@ -11,7 +11,7 @@ use crate::Check;
 use crate::machine::{Machine, group, property, read, ready, tell, text};
 
 /// In this order.
-pub(crate) const CHECKS: [Check; 7] = [
+pub(crate) const CHECKS: [Check; 8] = [
     ("the_machine_ended_without_waiting_for_shells", duration),
     ("the_service_runs_again", service),
     ("what_ran_is_told_as_ended", ended),
@@ -21,6 +21,7 @@ pub(crate) const CHECKS: [Check; 7] = [
         again,
     ),
     ("a_backup_is_restored", backup),
+    ("a_removal_keeps_files_and_ends_what_runs", removal),
     ("a_purge_leaves_nothing", purge),
 ];
 
@@ -108,20 +109,70 @@ fn backup(machine: &mut Machine) {
     assert_eq!((answer.trim(), code), ("left", 0));
 }
 
-fn purge(_: &mut Machine) {
-    tell(&["dpkg", "--purge", "porthole"]);
+/// As people take it away, and then what is left of it.
+fn removal(machine: &mut Machine) {
+    machine.admin().act("/api/v1/containers/always/stop").ok();
+    tell(&["apt-get", "--yes", "remove", "porthole"]);
+    for path in [
+        "/usr/lib/porthole",
+        "/usr/bin/porthole",
+        "/run/porthole/porthole.sock",
+    ] {
+        assert!(!Path::new(path).exists(), "{path} is left");
+    }
+    nothing_runs();
+    // Files, accounts and settings are for who installs it again.
+    let found = std::fs::read_dir("/var/lib/porthole/keeper/containers");
+    assert!(found.expect("the containers' files").count() > 0);
+    for path in [
+        "/etc/porthole/policy.toml",
+        "/var/lib/porthole/server/porthole.db",
+    ] {
+        assert!(Path::new(path).exists(), "{path} is gone");
+    }
+    tell(&["apt-get", "--yes", "install", "/root/porthole.deb"]);
+    ready();
+    let (long, always) = (machine.look("long"), machine.look("always"));
+    assert_eq!(
+        (&long["state"], &always["state"]),
+        (&json!("exited"), &json!("exited"))
+    );
+    machine.admin().act("/api/v1/containers/long/start").ok();
+    machine
+        .admin()
+        .act("/api/v1/containers/host-tools/start")
+        .ok();
+    let (answer, code) = machine.run("host-tools", &["cat", "/left"]);
+    assert_eq!((answer.trim(), code), ("left", 0));
+}
+
+pub(crate) fn purge(_: &mut Machine) {
+    tell(&["apt-get", "--yes", "purge", "porthole"]);
     for path in [
         "/var/lib/porthole",
         "/run/porthole",
         "/etc/porthole",
         "/usr/lib/porthole",
         "/usr/bin/porthole",
+        "/usr/share/doc/porthole",
+        "/usr/lib/systemd/system/porthole.service",
         "/etc/systemd/system/multi-user.target.wants/porthole.service",
+        "/etc/systemd/system/porthole.service",
     ] {
-        assert!(!Path::new(path).exists(), "{path} is left");
+        let there = Path::new(path).symlink_metadata().is_ok();
+        assert!(!there, "{path} is left");
     }
     let accounts = read("/etc/passwd") + &read("/etc/group");
     assert!(!accounts.contains("porthole"), "{accounts}");
+    nothing_runs();
+    let known = tell(&["dpkg-query", "--show", "--showformat", "${Package}\n"]);
+    assert!(!known.lines().any(|name| name == "porthole"), "{known}");
+    // The helpers of Debian's packages keep a state for each service.
+    let helpers = tell(&["find", "/var/lib/systemd", "-name", "*porthole*"]);
+    assert_eq!(helpers, "");
+}
+
+fn nothing_runs() {
     wait_for("the end of its processes", Duration::from_secs(10), || {
         let left = porthole_tests::host::processes()
             .into_iter()

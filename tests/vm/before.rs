@@ -3,19 +3,23 @@
 use std::time::Duration;
 
 use porthole_tests::instance::{ADMIN, PASSWORD};
-use porthole_tests::{Terminal, host, wait_for};
+use porthole_tests::{host, wait_for};
 use serde_json::json;
 
 use crate::Check;
 use crate::machine::{Machine, anybody, group, property, read, ready, tell, text};
 
-/// In this order: the later ones use what the earlier ones have made.
-pub(crate) const CHECKS: [Check; 12] = [
+/// In this order: the later ones use what the earlier ones have made, as all others do.
+pub(crate) const FIRST: [Check; 5] = [
     ("the_machine_has_cgroup2_alone_and_systemd", machine),
     ("the_service_runs_and_systemd_knows_when", service),
     ("the_first_administrator_is_made_by_the_code", administrator),
     ("limits_are_in_force", limits),
     ("a_shell_answers", shell),
+];
+
+/// The service under way: restarts, an upgrade.
+pub(crate) const CHECKS: [Check; 6] = [
     (
         "a_container_out_of_memory_ends_itself_and_nothing_else",
         out_of_memory,
@@ -28,8 +32,10 @@ pub(crate) const CHECKS: [Check; 12] = [
         stop_and_start,
     ),
     ("an_upgrade_of_the_package_keeps_the_shell", upgrade),
-    ("containers_for_the_next_start", leave),
 ];
+
+/// What is there when the machine is restarted, after all other checks.
+pub(crate) const LEAVE: [Check; 1] = [("containers_for_the_next_start", leave)];
 
 fn machine(_: &mut Machine) {
     println!("Linux {}", read("/proc/sys/kernel/osrelease"));
@@ -104,15 +110,6 @@ fn shell(machine: &mut Machine) {
     assert!(host::runs(machine.shell));
 }
 
-/// The same shell, asked what it was told before.
-#[track_caller]
-fn same_shell(machine: &mut Machine) {
-    assert!(host::runs(machine.shell), "the shell has ended");
-    let mut terminal: Terminal = machine.attach();
-    terminal.line("echo \"[$kept]\"");
-    terminal.expect("[42]");
-}
-
 fn out_of_memory(machine: &mut Machine) {
     machine.create(&json!({
         "name": "greedy", "image": "busybox", "limits": {"memory": 16 << 20},
@@ -124,7 +121,7 @@ fn out_of_memory(machine: &mut Machine) {
     machine.admin().delete("/api/v1/containers/greedy").ok();
     assert_eq!(property("ActiveState"), "active");
     assert_eq!(property("NRestarts"), "0");
-    same_shell(machine);
+    machine.same_shell();
 }
 
 fn devices(machine: &mut Machine) {
@@ -149,7 +146,7 @@ fn restart(machine: &mut Machine) {
     tell(&["systemctl", "restart", "porthole"]);
     assert_ne!(property("MainPID"), before);
     ready();
-    same_shell(machine);
+    machine.same_shell();
     check_limits(&group(&machine.container));
     // The group that systemd starts the service in still takes a process, and new containers limits.
     let other = machine.create(&json!({
@@ -167,7 +164,7 @@ fn reexecution(machine: &mut Machine) {
     tell(&["systemctl", "daemon-reexec"]);
     assert_eq!(property("ActiveState"), "active");
     check_limits(&group(&machine.container));
-    same_shell(machine);
+    machine.same_shell();
 }
 
 fn stop_and_start(machine: &mut Machine) {
@@ -195,17 +192,17 @@ fn stop_and_start(machine: &mut Machine) {
         );
     }
     drop(terminal);
-    same_shell(machine);
+    machine.same_shell();
     check_limits(&group(&machine.container));
 }
 
 fn upgrade(machine: &mut Machine) {
     let before = property("MainPID");
-    tell(&["dpkg", "--install", "/root/newer.deb"]);
+    tell(&["apt-get", "--yes", "install", "/root/newer.deb"]);
     assert_ne!(property("MainPID"), before, "the new version was started");
     assert_eq!(property("ActiveState"), "active");
     ready();
-    same_shell(machine);
+    machine.same_shell();
     let version = tell(&[
         "dpkg-query",
         "--show",
@@ -230,5 +227,5 @@ fn leave(machine: &mut Machine) {
     });
     machine.create(&always);
     // A shell ignores SIGTERM, and must not hold up the machine's end.
-    same_shell(machine);
+    machine.same_shell();
 }

@@ -1,11 +1,12 @@
 //! The machine, its Porthole, and what one check leaves for the next.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use porthole_tests::instance::{ADMIN, PASSWORD};
-use porthole_tests::{Client, Terminal, wait_for};
+use porthole_tests::{Client, Terminal, host, wait_for};
 use serde_json::{Value, json};
 
 /// Starting, stopping and restarting a service may take this long.
@@ -23,6 +24,8 @@ pub(crate) struct Machine {
     pub(crate) session: String,
     /// The shell's PID on the machine.
     pub(crate) shell: i32,
+    /// What other groups than Porthole's had before limits were changed.
+    pub(crate) others: BTreeMap<String, String>,
 }
 
 /// Somebody whom nobody knows.
@@ -62,6 +65,15 @@ impl Machine {
     pub(crate) fn attach(&mut self) -> Terminal {
         let session = self.session.clone();
         Terminal::attach(self.admin(), &session)
+    }
+
+    /// The same shell, asked what it was told before.
+    #[track_caller]
+    pub(crate) fn same_shell(&mut self) {
+        assert!(host::runs(self.shell), "the shell has ended");
+        let mut terminal = self.attach();
+        terminal.line("echo \"[$kept]\"");
+        terminal.expect("[42]");
     }
 
     /// What a command in a container has written, and its exit code.
