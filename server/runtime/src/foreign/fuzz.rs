@@ -43,7 +43,7 @@ pub(crate) fn foreign(bytes: &[u8]) {
         });
     }
     let mut filter = Filter {
-        log: bytes.len() % 2 == 0,
+        log: bytes.len().is_multiple_of(2),
         instructions,
     };
     let stored = serde_json::to_vec(&filters::Stored::from(&filter)).expect("JSON");
