@@ -285,7 +285,7 @@ fn audit(bytes: &[u8]) {
     for (at, line) in lines.lines().enumerate() {
         if let Ok(mut record) = serde_json::from_str::<Record>(line) {
             record.hash = record.digest();
-            let _ = chain.follow(&record, at % 2 == 0);
+            let _ = chain.follow(&record, at.is_multiple_of(2));
         }
     }
     let mut numbered = trail[0].clone();
