@@ -204,10 +204,11 @@ fn memory(peer: &mut dyn Peer, numbers: &mut Numbers) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A failure in one line.
+/// A failure in one line: its end, where programs say what is the matter.
 fn cause(why: &anyhow::Error) -> String {
-    let text = format!("{why:#}").replace('\n', " ");
-    text.chars().take(300).collect()
+    let text = format!("{why:#}").trim().replace('\n', " ");
+    let length = text.chars().count();
+    text.chars().skip(length.saturating_sub(200)).collect()
 }
 
 fn tell(report: &mut Report, own: &Numbers, peers: &[Running]) {
