@@ -211,8 +211,12 @@ fn cause(why: &anyhow::Error) -> String {
     text.chars().skip(length.saturating_sub(200)).collect()
 }
 
+/// What a line is called, and which number it shows.
+type Times = (&'static str, fn(&Numbers) -> &Vec<Duration>);
+type Sizes = (&'static str, fn(&Numbers) -> u64);
+
 fn tell(report: &mut Report, own: &Numbers, peers: &[Running]) {
-    let times: [(&str, fn(&Numbers) -> &Vec<Duration>); 2] = [
+    let times: [Times; 2] = [
         ("run true to its end and removal", |one| &one.whole),
         ("exec true to its end", |one| &one.exec),
     ];
@@ -230,7 +234,7 @@ fn tell(report: &mut Report, own: &Numbers, peers: &[Running]) {
             report.line(&what, theirs, spread(&ours), Some(ratio), one.bar(ratio));
         }
     }
-    let sizes: [(&str, fn(&Numbers) -> u64); 2] = [
+    let sizes: [Sizes; 2] = [
         ("memory for one container", |one| one.each),
         ("memory for all of them together", |one| one.together),
     ];
