@@ -391,13 +391,7 @@ fn images_are_tagged_removed_and_pruned() {
         json!([])
     );
     assert_eq!(porthole.sh(&container, "ls /two"), "/two");
-    porthole
-        .admin()
-        .delete(&format!(
-            "/api/v1/containers/{}?force=true",
-            text(&container["id"])
-        ))
-        .ok();
+    porthole.remove(&container);
     let pruned = admin.act("/api/v1/images/prune").ok();
     assert_eq!(pruned["removed"], json!([b["id"]]), "{pruned}");
     assert!(pruned["freed"].as_u64() >= Some(100_000), "{pruned}");
