@@ -8,6 +8,8 @@ interface Answer {
 }
 
 let running: XMLHttpRequest | null = null;
+/** What the server calls it. */
+let id = "";
 let sent = false;
 
 function part<T extends HTMLElement>(form: HTMLFormElement, selector: string): T | null {
@@ -19,6 +21,11 @@ function show(form: HTMLFormElement, selector: string, words: string | null): vo
   if (element === null) return;
   element.hidden = words === null;
   element.textContent = words ?? "";
+}
+
+/** 128 random bits: over plain HTTP browsers have no `randomUUID`. */
+function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** A size as the server writes it: `18.2 MiB`. */
@@ -93,8 +100,9 @@ function send(form: HTMLFormElement, archive: File, name: string): void {
   const request = new XMLHttpRequest();
   running = request;
   sent = false;
-  const query = name === "" ? "" : `?name=${encodeURIComponent(name)}`;
-  request.open("POST", form.action + query);
+  id = newId();
+  const query = name === "" ? "" : `&name=${encodeURIComponent(name)}`;
+  request.open("POST", `${form.action}?import=${id}${query}`);
   request.setRequestHeader("Accept", "application/json");
   request.setRequestHeader("Content-Type", "application/octet-stream");
   request.upload.addEventListener("progress", ({ loaded, total }) => {
@@ -102,7 +110,6 @@ function send(form: HTMLFormElement, archive: File, name: string): void {
   });
   request.upload.addEventListener("load", () => {
     sent = true;
-    show(form, "[data-cancel]", null);
     far(form, "It is sent. What is done with it goes on even if you leave this page.", 0, 0);
   });
   request.addEventListener("load", () => answered(form, request));
@@ -153,15 +160,21 @@ function begin(form: HTMLFormElement): void {
   send(form, archive, name);
 }
 
+/** What is on its way is not sent on; what is there by now is stopped where it is worked on. */
+function cancel(form: HTMLFormElement): void {
+  if (!sent) running?.abort();
+  // What comes of it is the answer to the import itself.
+  else void fetch(new URL(`imports/${id}`, form.action), { method: "DELETE" }).catch(() => null);
+}
+
 /** After each change: the form's own import is told in the form, and not a second time above it. */
 export function followImport(): void {
   const form = document.querySelector<HTMLFormElement>("form[data-import]");
   if (form === null) return;
   form.hidden = false;
-  const name = (form.elements.namedItem("name") as HTMLInputElement).value.trim();
   for (const row of document.querySelectorAll<HTMLElement>("#imports [data-importing]")) {
-    const { importing, owner, stage, at, total } = row.dataset;
-    row.hidden = running !== null && owner === form.dataset["who"] && importing === name;
+    const { importing, stage, at, total } = row.dataset;
+    row.hidden = running !== null && importing === id;
     if (!row.hidden || !sent || stage === "is being sent") continue;
     far(form, `It is sent and ${stage}. This goes on even if you leave the page.`, Number(at), Number(total));
   }
@@ -175,7 +188,9 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  if (event.target instanceof Element && event.target.closest("form[data-import] [data-cancel]") !== null) running?.abort();
+  if (!(event.target instanceof Element)) return;
+  const form = event.target.closest("[data-cancel]")?.closest<HTMLFormElement>("form[data-import]");
+  if (form) cancel(form);
 });
 
 // An archive that is half sent is lost with the page.

@@ -115,6 +115,23 @@ scenario("an import that is stopped half way leaves nothing, and says so to othe
   assert.equal(await row(other, "large:1").count(), 0);
 });
 
+scenario("an import is stopped from the list by whoever may, though somebody else sends it", { timeout: 60_000 }, async (t) => {
+  const page = await signIn(await open(t), porthole);
+  const other = await signIn(await open(t), porthole);
+  await list(page);
+  await list(other);
+  const client = await page.context().newCDPSession(page);
+  await client.send("Network.enable");
+  await client.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 2 << 20 });
+  await importing(page, archive("larger", [], 40 << 20), "larger:1");
+  await other.getByRole("button", { name: "Stop the import of larger:1" }).click();
+  await other.waitForURL(`${porthole.url}/images`);
+  await until("the list has none that goes on", async () => (await other.locator("#imports .importing").count()) === 0);
+  await page.locator("#import .form-error").filter({ visible: true }).waitFor();
+  assert.equal(await page.getByLabel("Name", { exact: true }).inputValue(), "larger:1");
+  assert.equal(await row(other, "larger:1").count(), 0);
+});
+
 scenario("an archive becomes an image, and appears to who looks at the list", { timeout: 60_000 }, async (t) => {
   const window = await open(t);
   const page = await signIn(window, porthole);

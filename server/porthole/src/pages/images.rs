@@ -5,6 +5,7 @@ use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
+use porthole_protocol::id::ImportId;
 use serde::Deserialize;
 
 use super::view::images::one::{ImagePage, RemovePage};
@@ -36,6 +37,14 @@ fn done(visit: &Visit, words: String) -> Response {
     let mut list = ImagesPage::new(&visit.state.world, visit.scene(), &listing, shell);
     list.done = words;
     page(StatusCode::OK, &list)
+}
+
+/// `POST /imports/{id}/stop`. The page's stream tells the rest.
+pub(super) async fn stop(visit: Visit, Path(id): Path<ImportId>) -> Response {
+    match images::cancel(&visit.state, &visit.who, &id).await {
+        Ok(()) => visit.go("/images"),
+        Err(refusal) => visit.refuse(refusal),
+    }
 }
 
 /// What a path means, as it is shown.

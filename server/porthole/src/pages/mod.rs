@@ -77,6 +77,7 @@ pub fn routes(routes: Routes) -> Routes {
         .below("/containers/{container}", container_routes)
         .below("/sessions", session_routes)
         .below("/images", image_routes)
+        .post("/imports/{id}/stop", Permission::Administer, images::stop)
         .below("/settings", settings_routes)
 }
 

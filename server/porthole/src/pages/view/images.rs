@@ -158,7 +158,7 @@ impl ImageRow {
 
 /// An import that goes on.
 struct ImportRow {
-    /// By what it is ended: `DELETE /api/v1/imports/{id}`.
+    /// By what it is ended.
     id: String,
     name: String,
     owner: String,
@@ -198,6 +198,8 @@ impl ImportRow {
 #[derive(Template)]
 #[template(path = "partials/image_imports.html")]
 struct Imports {
+    base: String,
+    may_stop: bool,
     rows: Vec<ImportRow>,
 }
 
@@ -255,7 +257,6 @@ pub struct ImagesPage {
     listing: Listing,
     region: Region,
     may_import: bool,
-    who: String,
     most: u64,
     most_words: String,
     import_command: String,
@@ -275,7 +276,6 @@ impl ImagesPage {
             listing: listing.clone(),
             region,
             may_import: scene.who.is_admin(),
-            who: visible(scene.who.name().as_str()),
             most,
             most_words: bytes(most),
             done: String::new(),
@@ -306,6 +306,8 @@ pub fn region(world: &World, scene: Scene<'_>, listing: &Listing) -> Region {
         disk => format!("{} of disk in all", bytes(disk)),
     };
     let imports = Imports {
+        base: scene.base.to_owned(),
+        may_stop: scene.who.is_admin(),
         rows: world.imports().iter().map(ImportRow::of).collect(),
     };
     let first = if imported || all.is_empty() || !listing.q.is_empty() {
