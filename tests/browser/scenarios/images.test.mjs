@@ -54,6 +54,13 @@ async function open(t, options) {
 const list = (page) => page.goto(`${porthole.url}/images`);
 const row = (page, name) => page.locator("#rows tr", { has: page.getByRole("link", { name, exact: true }) });
 
+/** Sends so slowly that an archive is still on its way when somebody looks. */
+async function slow(page) {
+  const client = await page.context().newCDPSession(page);
+  await client.send("Network.enable");
+  await client.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 2 << 20 });
+}
+
 async function importing(page, file, name) {
   await page.getByLabel("Archive").setInputFiles(file);
   await page.getByLabel("Name", { exact: true }).fill(name);
@@ -101,10 +108,7 @@ scenario("an import that is stopped half way leaves nothing, and says so to othe
   const other = await signIn(await open(t), porthole);
   await list(page);
   await list(other);
-  // So slow that it is still on its way when somebody looks.
-  const client = await page.context().newCDPSession(page);
-  await client.send("Network.enable");
-  await client.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 2 << 20 });
+  await slow(page);
   await importing(page, archive("large", [], 40 << 20), "large:1");
   await page.getByText(/^Sending: .* of 4\d/).waitFor();
   await other.locator("#imports").getByText(/large:1 is being sent/).waitFor();
@@ -120,9 +124,7 @@ scenario("an import is stopped from the list by whoever may, though somebody els
   const other = await signIn(await open(t), porthole);
   await list(page);
   await list(other);
-  const client = await page.context().newCDPSession(page);
-  await client.send("Network.enable");
-  await client.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 2 << 20 });
+  await slow(page);
   await importing(page, archive("larger", [], 40 << 20), "larger:1");
   await other.getByRole("button", { name: "Stop the import of larger:1" }).click();
   await other.waitForURL(`${porthole.url}/images`);
