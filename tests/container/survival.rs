@@ -350,6 +350,45 @@ fn a_server_that_stays_away_for_a_minute_stalls_no_output() {
 }
 
 #[test]
+fn what_was_written_stays_however_long_ago_it_began_and_what_is_nobodys_goes() {
+    let porthole = Instance::start();
+    let container = porthole.sleeper();
+    let (session, mut terminal) = porthole.shell(&container);
+    terminal.line("echo $((6*7)) kept");
+    terminal.expect("42 kept\r\n");
+    drop(terminal);
+    let journals = porthole.root().join("server/journals");
+    let nobodys = journals.join("0123456789abcdef".repeat(2));
+    std::fs::create_dir(&nobodys).expect("a directory");
+    for name in [
+        &session["id"],
+        &container["id"],
+        &json!("0123456789abcdef".repeat(2)),
+    ] {
+        let directory = std::fs::File::open(journals.join(text(name))).expect("a journal");
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        directory.set_modified(hour_ago).expect("made old");
+    }
+    let another_server = || {
+        let server = porthole.server_pid();
+        signal(server, Signal::KILL);
+        wait_for("another server", PATIENCE, || {
+            (porthole.server_pid() != server).then_some(())
+        });
+        porthole.wait_ready();
+    };
+    another_server();
+    wait_for("the end of what is nobody's", PATIENCE, || {
+        (!nobodys.exists()).then_some(())
+    });
+    // The first one may have it open although it has deleted it.
+    another_server();
+    let mut terminal = Terminal::attach(porthole.admin(), &text(&session["id"]));
+    terminal.expect("42 kept\r\n");
+    assert!(journals.join(text(&container["id"])).exists());
+}
+
+#[test]
 fn the_exit_code_of_a_killed_monitor_is_lost_and_nothing_else() {
     let porthole = Instance::start();
     let container = porthole.sleeper();

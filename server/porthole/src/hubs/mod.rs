@@ -285,13 +285,16 @@ async fn tidy(state: &AppState) {
         Err(_) => return,
     };
     for name in names {
-        let target = match (name.parse(), name.parse()) {
-            (Ok(id), _) => Target::Init(id),
-            (_, Ok(id)) => Target::Session(id),
-            _ => continue,
+        // What a session is called, a container could be called too.
+        let session = name.parse().map(Target::Session);
+        let container = name.parse().map(Target::Init);
+        let targets: Vec<_> = session.into_iter().chain(container).collect();
+        let Some(target) = targets.first().cloned() else {
+            continue;
         };
         // What is known may have changed while the directory was read, and is looked at last.
-        if state.world.keeper().present && known(state, &target).is_none() {
+        let known = |target| known(state, target).is_some();
+        if state.world.keeper().present && !targets.iter().any(known) {
             tracing::info!(?target, "its journal is deleted: it was removed meanwhile");
             state.hubs.discard(state, target).await;
         }
