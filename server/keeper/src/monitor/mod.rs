@@ -196,6 +196,7 @@ fn monitor(
         } = begun;
         let output = output(console, size, inherited.journal, inherited.index)?;
         Ok(Watched {
+            socket: socket(&ground.places, &target),
             target,
             started,
             pidfd,

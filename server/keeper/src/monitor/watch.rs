@@ -46,8 +46,8 @@ const DRAIN_MS: u64 = 5_000;
 /// How long a reader has after that, from the keeper's Release on.
 const READER_MS: u64 = 10_000;
 
-/// How often one that has nothing left to do but to be released looks whether its records are still
-/// there, while there is no keeper.
+/// How often one that has nothing left to do but to be released looks whether its records and
+/// its socket are still there, while there is no keeper.
 const FORGOTTEN_MS: u64 = 1_000;
 
 /// How long to wait after the journal could not be written, or a terminal was at its end.
@@ -78,6 +78,8 @@ pub(super) struct Watched<'a> {
     pub(super) output: Output,
     /// Where `exit.json` is written.
     pub(super) directory: PathBuf,
+    /// Where keepers find this process.
+    pub(super) socket: PathBuf,
     pub(super) group: Group<'a>,
 }
 
@@ -246,9 +248,11 @@ impl<'a> Watch<'a> {
         self.keeper.is_none() && self.drain == Drain::Done && !self.released
     }
 
-    /// Whether its records were removed, as uninstalling does: no keeper will ever ask for it.
+    /// Whether no keeper will ever ask for it: its records were removed, as uninstalling does, or the
+    /// socket by which it is found, as removing the program does.
     fn is_forgotten(&self) -> bool {
-        matches!(self.watched.directory.try_exists(), Ok(false))
+        let gone = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
+        gone(&self.watched.directory) || gone(&self.watched.socket)
     }
 
     // ---- The keeper

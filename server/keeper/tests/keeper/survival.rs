@@ -126,7 +126,7 @@ fn a_killed_monitor_costs_what_it_watched_and_no_more() {
 }
 
 #[test]
-fn a_monitor_whose_records_were_removed_waits_for_no_keeper() {
+fn a_monitor_that_nobody_will_ask_for_waits_for_no_keeper() {
     let Some(mut place) = Place::new() else {
         return;
     };
@@ -137,27 +137,36 @@ fn a_monitor_whose_records_were_removed_waits_for_no_keeper() {
         client.look(&made.id)
     };
     let forgotten = start(&mut client, "forgotten");
+    let unfindable = start(&mut client, "unfindable");
     let kept = start(&mut client, "kept");
     drop(client);
     place.kill();
-    // What uninstalling does, to one of the two.
+    // What uninstalling does, to one of them, and removing the program alone, to another.
     let directory = |id: &ContainerId| place.path("root/keeper/containers").join(id.as_str());
     std::fs::remove_dir_all(directory(&forgotten.id)).expect("removed");
-    for container in [&forgotten, &kept] {
+    let all = [&forgotten, &unfindable, &kept];
+    let monitors = all.map(|container| monitor_of(container.pid.expect("pid").0));
+    for container in all {
         kill_process(container.pid.expect("pid").0);
     }
-    wait_until("the one that nobody will ask for goes", || {
-        place.monitors() == 1
+    wait_until("the others have written the end down", || {
+        [&unfindable, &kept]
+            .iter()
+            .all(|container| directory(&container.id).join("exit.json").exists())
     });
-    wait_until("the other has written the end down", || {
-        directory(&kept.id).join("exit.json").exists()
+    let socket = &unfindable.id.as_str()[..32];
+    std::fs::remove_file(place.path("run/m").join(socket)).expect("removed");
+    wait_until("those that nobody will ask for go", || {
+        monitors.map(alive) == [false, false, true]
     });
     place.start();
     let mut client = place.connect();
-    wait_until("the end is told", || {
-        client.look(&kept.id).state == ContainerState::Exited
-    });
-    client.remove(&kept.id);
+    for container in [&unfindable, &kept] {
+        wait_until("the end is told", || {
+            client.look(&container.id).state == ContainerState::Exited
+        });
+        client.remove(&container.id);
+    }
     nothing_left(&place, &kept.id);
 }
 
@@ -228,6 +237,15 @@ fn after_a_restart_of_the_machine_nothing_is_taken_for_running() {
     nothing_left(&place, &made.id);
 }
 
+/// The monitor of a process that it has started. Whoever connects to a monitor would be its keeper
+/// from then on.
+fn monitor_of(pid: i32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let (_, rest) = stat.rsplit_once(") ").expect("a state");
+    let parent = rest.split(' ').nth(1).expect("a parent");
+    parent.parse().expect("a number")
+}
+
 #[test]
 fn what_follows_an_adopted_monitor_waits_for_its_last_deed() {
     let Some(mut place) = Place::new() else {
@@ -237,13 +255,6 @@ fn what_follows_an_adopted_monitor_waits_for_its_last_deed() {
     let journal = place.journal("container");
     let made = client.create(&spec(IDLE));
     client.start(&made.id, &journal);
-    // Whoever connects to a monitor is its keeper from then on: it is found by what it has started.
-    let monitor = |pid: i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-        let (_, rest) = stat.rsplit_once(") ").expect("a state");
-        let parent = rest.split(' ').nth(1).expect("a parent");
-        parent.parse::<i32>().expect("a number")
-    };
     for _ in 0..10 {
         // From now on its monitor is connected by its socket.
         drop(client);
@@ -255,7 +266,7 @@ fn what_follows_an_adopted_monitor_waits_for_its_last_deed() {
             first = client.look(&made.id).pid;
             first.is_some()
         });
-        let old = monitor(first.expect("it runs").0);
+        let old = monitor_of(first.expect("it runs").0);
         let request = Request::Restart {
             container: made.id.clone(),
             timeout_ms: 0,
@@ -271,7 +282,7 @@ fn what_follows_an_adopted_monitor_waits_for_its_last_deed() {
             std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
         });
         assert!(alive(pid), "it has ended what came after it");
-        assert_ne!(monitor(pid), old);
+        assert_ne!(monitor_of(pid), old);
     }
     client.remove(&made.id);
     nothing_left(&place, &made.id);

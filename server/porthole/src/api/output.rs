@@ -64,8 +64,10 @@ fn moment<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> 
         return Ok(None);
     }
     if let Ok(seconds) = text.parse::<f64>()
-        && let Ok(since) = Duration::try_from_secs_f64(seconds)
+        && seconds.is_finite()
+        && seconds >= 0.0
     {
+        let since = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         return Ok(Some(u64::try_from(since.as_micros()).unwrap_or(u64::MAX)));
     }
     match Timestamp::try_from(text) {

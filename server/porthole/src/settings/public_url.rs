@@ -1,6 +1,7 @@
 //! The address that people reach Porthole by.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use axum::http::Uri;
@@ -32,10 +33,17 @@ impl FromStr for PublicUrl {
         };
         let authority = uri.authority().ok_or(WHY)?;
         let base_path = uri.path().trim_end_matches('/');
-        let port = authority.port_u16();
-        let behind = authority.as_str().strip_prefix(authority.host());
+        let (host, port) = (authority.host(), authority.port_u16());
+        let behind = authority.as_str().strip_prefix(host);
+        let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let in_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        let is_host = match bracketed {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(in_name),
+        };
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
         if authority.as_str().contains('@')
+            || !is_host
             || uri.query().is_some()
             // What is no port, such as 99999, would be left out.
             || port.is_none() && behind != Some("")
@@ -47,11 +55,7 @@ impl FromStr for PublicUrl {
         }
         Ok(Self {
             scheme,
-            host: authority
-                .host()
-                .trim_start_matches('[')
-                .trim_end_matches(']')
-                .to_ascii_lowercase(),
+            host: bracketed.unwrap_or(host).to_ascii_lowercase(),
             port,
             base_path: base_path.to_owned(),
         })

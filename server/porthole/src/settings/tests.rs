@@ -100,6 +100,7 @@ fn what_cannot_be_used_is_said() {
         "http://u@x/",
         "http://x/?q",
         "https://x/a/../b",
+        "http://200[1:db8::1]:80",
     ] {
         assert!(url.parse::<PublicUrl>().is_err(), "{url}");
     }
