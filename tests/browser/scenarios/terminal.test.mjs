@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import test from "node:test";
 import { openWindow, terminalText, until } from "../harness/browser.mjs";
 import { signIn, Terminal } from "../harness/person.mjs";
@@ -37,10 +37,11 @@ test("a paste of a megabyte arrives whole, in order, though the server is killed
   await until("the page knows", async () => (await terminal.state()) !== "live").catch(() => undefined);
   await paste(page, text);
   await terminal.live();
-  await until("it is written", () => readFileSync(`/proc/${container.pid}/root/tmp/paste`).length >= text.length, { within: 60_000 });
+  const file = `/proc/${container.pid}/root/tmp/paste`;
+  await until("it is written", () => existsSync(file) && readFileSync(file).length >= text.length, { within: 60_000 });
   await page.keyboard.press("Control+D");
   const hash = (bytes) => createHash("sha256").update(bytes).digest("hex");
-  assert.equal(hash(readFileSync(`/proc/${container.pid}/root/tmp/paste`)), hash(text));
+  assert.equal(hash(readFileSync(file)), hash(text));
   assert.deepEqual(await terminal.run("wc -c < /tmp/paste"), [String(text.length)]);
 });
 
