@@ -163,6 +163,23 @@ pub enum Inspected {
     Isolation(Box<Isolation>),
 }
 
+impl Inspected {
+    /// Which namespace it was read in; `None` where it is about none in particular.
+    pub const fn namespace(&self) -> Option<NamespaceInode> {
+        match self {
+            Self::Mounts(read) => Some(read.namespace),
+            Self::Network(read) => Some(read.namespace),
+            Self::Uts(read) => Some(read.namespace),
+            Self::Ipc(read) => Some(read.namespace),
+            Self::User(read) => Some(read.namespace),
+            Self::Cgroup(read) => Some(read.namespace),
+            Self::Time(read) => Some(read.namespace),
+            Self::Pid(read) => Some(read.namespace),
+            Self::Wiring(_) | Self::Process(_) | Self::Isolation(_) => None,
+        }
+    }
+}
+
 /// A list that was cut where it is longer than it may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounded<T> {

@@ -155,6 +155,24 @@ pub async fn look(
     Ok(inspected)
 }
 
+/// The same of one namespace. Who was seen in it may have left it since; what is read where they are
+/// now is not what was asked for.
+pub async fn look_into(
+    state: &AppState,
+    identity: &Identity,
+    namespace: &Namespace,
+    (subject, what): (Subject, What),
+) -> Result<Inspected, Refusal> {
+    let inspected = look(state, identity, subject, what).await?;
+    match inspected.namespace() {
+        Some(other) if other != namespace.inode => Err(Refusal::not_found(
+            "namespace_not_found",
+            "The process that was seen in this namespace has left it. Ask again in a moment.",
+        )),
+        _ => Ok(inspected),
+    }
+}
+
 /// The first process of a container that runs.
 pub async fn init(state: &AppState, container: &AnyContainer) -> Result<ProcessIdentity, Refusal> {
     let Some(pid) = container.pid() else {
@@ -271,8 +289,8 @@ pub async fn namespace(
         .filter(|namespace| namespace.kind == kind)
         .ok_or_else(|| not_found("There is no such namespace on the host now."))?;
     Sight::of(&state, &identity).demand(kind, Some(namespace.inode))?;
-    let subject = reach(&state, &namespace)?;
-    let inspected = look(&state, &identity, subject, What::of_namespace(kind)).await?;
+    let subject = (reach(&state, &namespace)?, What::of_namespace(kind));
+    let inspected = look_into(&state, &identity, &namespace, subject).await?;
     Ok(Json(view::value(&inspected)?))
 }
 

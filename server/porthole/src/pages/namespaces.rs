@@ -17,7 +17,7 @@ use super::view::namespaces::survey::Survey;
 use super::view::namespaces::wires;
 use super::{Visit, page};
 use crate::Refusal;
-use crate::api::inspect::{Sight, look};
+use crate::api::inspect::{Sight, look, look_into};
 
 type Named = Result<Path<(String, String)>, PathRejection>;
 
@@ -117,7 +117,7 @@ pub(super) async fn inside(visit: Visit, named: Named) -> Response {
     }
     let subject = detail::subject(&Survey::new(&visit.state.world, visit.scene()), &namespace);
     let read = match subject {
-        Ok((subject, what)) => look(&visit.state, &visit.who, subject, what).await,
+        Ok(subject) => look_into(&visit.state, &visit.who, &namespace, subject).await,
         Err(why) => return answer(&visit, &namespace, detail::unread(&why, None)),
     };
     let survey = Survey::new(&visit.state.world, visit.scene());
